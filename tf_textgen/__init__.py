@@ -1,0 +1,1 @@
+"""tf_textgen: train, judge, try and serve text generators with TensorFlow."""

@@ -1,0 +1,162 @@
+"""Configurations: frozen dataclasses that become absl flags and JSON. Imports no TensorFlow.
+
+A configuration is declared once, beside what it configures:
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class OptimizerConfig(Config):
+        prefix: ClassVar[str] = "optimizer"
+        learning_rate: float = field(1e-3, "Peak learning rate.", above=0.0)
+
+and `define_flags(OptimizerConfig, flag_values)` makes `--optimizer.learning_rate` of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from absl import flags
+
+from tf_textgen.errors import UserError
+
+ConfigT = TypeVar("ConfigT", bound="Config")
+_REQUIRED = dataclasses.MISSING
+
+
+def field(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[Any] | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    flag: bool = True,
+) -> Any:
+    """Declares one field of a `Config`.
+
+    Args:
+      default: value when nothing is said; `config.required` if there is none.
+      help: one sentence with the unit and the reason of the default; becomes the flag's help.
+      choices: the values allowed.
+      at_least, at_most, above, below: inclusive and exclusive bounds of a number (NaN breaks all of them).
+      flag: False for values that follow from the data (a vocabulary's size) and have no flag.
+    """
+    bounds = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
+    metadata = {"help": help, "choices": choices, "flag": flag}
+    metadata["bounds"] = {name: bound for name, bound in bounds.items() if bound is not None}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+required: Any = _REQUIRED
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Base of all configurations: checked when made, immutable after."""
+
+    prefix: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            check_value(flag_name(type(self), entry.name), getattr(self, entry.name), entry.metadata)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a dict that `json.dump` takes."""
+        return {entry.name: _plain(getattr(self, entry.name)) for entry in dataclasses.fields(self)}
+
+    @classmethod
+    def from_json(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
+        """The inverse of `to_json`; unknown names raise `UserError` with the nearest known one."""
+        known = {entry.name for entry in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                raise UserError(f"unknown field {flag_name(cls, name)!r} in a configuration{did_you_mean(name, known)}")
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def check_value(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    """Raises `UserError` where `value` breaks the choices or bounds declared by `field`."""
+    choices = metadata.get("choices")
+    if value is None:
+        return
+    if choices and value not in choices:
+        listed = ", ".join(map(str, choices))
+        raise UserError(f"--{name}={value}: expected one of {listed}{did_you_mean(str(value), choices)}")
+    words = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
+    for kind, bound in metadata.get("bounds", {}).items():
+        ok = {"at_least": value >= bound, "at_most": value <= bound, "above": value > bound, "below": value < bound}
+        if math.isnan(value) or not ok[kind]:
+            expected = " and ".join(f"{words[k]} {v:g}" for k, v in metadata["bounds"].items())
+            raise UserError(f"--{name}={value:g}: expected a value {expected}")
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """`"; did you mean 'x'?"`, or nothing where no known word is near."""
+    near = difflib.get_close_matches(word, [str(k) for k in known], n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def flag_name(config_class: type[Config], name: str) -> str:
+    return f"{config_class.prefix}.{name}" if config_class.prefix else name
+
+
+def define_flags(config_class: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one absl flag for each field, named `prefix.field`."""
+    hints = typing.get_type_hints(config_class)
+    for entry in dataclasses.fields(config_class):
+        if not entry.metadata.get("flag", True):
+            continue
+        name, default, text = flag_name(config_class, entry.name), entry.default, entry.metadata["help"]
+        kind = _flag_type(hints[entry.name])
+        if kind is bool:
+            flags.DEFINE_boolean(name, default, text, flag_values=flag_values)
+        elif kind is tuple:
+            flags.DEFINE_multi_string(name, list(default), text + " May be repeated.", flag_values=flag_values)
+        elif entry.metadata["choices"]:
+            text = f"{text} One of {', '.join(map(str, entry.metadata['choices']))}."
+            flags.DEFINE_string(name, default, text, flag_values=flag_values)
+        else:
+            define = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}[kind]
+            define(name, default, text, flag_values=flag_values)
+
+
+def from_flags(config_class: type[ConfigT], flag_values: flags.FlagValues = flags.FLAGS, **others: Any) -> ConfigT:
+    """Reads what `define_flags` defined; `others` gives the fields that have no flag."""
+    values: dict[str, Any] = {}
+    for entry in dataclasses.fields(config_class):
+        if entry.metadata.get("flag", True):
+            value = flag_values[flag_name(config_class, entry.name)].value
+            values[entry.name] = tuple(value) if isinstance(value, list) else value
+    return config_class(**values, **others)
+
+
+def to_flags(config: Config) -> list[str]:
+    """The lines of a flagfile that set every field which differs from its default."""
+    lines = []
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        if not entry.metadata.get("flag", True) or value == entry.default:
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            lines.append(f"--{flag_name(type(config), entry.name)}={json.dumps(one) if isinstance(one, bool) else one}")
+    return lines
+
+
+def _flag_type(hint: Any) -> type:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        (hint,) = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        origin = typing.get_origin(hint)
+    return tuple if origin is tuple else hint
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

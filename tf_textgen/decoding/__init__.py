@@ -1,0 +1,1 @@
+"""In-graph generation that knows no model and no text."""

@@ -1,0 +1,1 @@
+"""One absl-flag-driven program each."""

@@ -1,0 +1,1 @@
+"""The model families, all on one contract (`base`)."""

@@ -1,0 +1,1 @@
+"""What `model.fit` needs: schedules, optimizers, checkpoints, callbacks."""
