@@ -138,6 +138,17 @@ def from_flags(config_class: type[ConfigT], flag_values: flags.FlagValues = flag
     return config_class(**values, **others)
 
 
+def override(config: ConfigT, flag_values: flags.FlagValues = flags.FLAGS) -> ConfigT:
+    """`config` with the fields that stand on the command line: how a job changes what a run recorded."""
+    given = {}
+    for entry in dataclasses.fields(config):
+        name = flag_name(type(config), entry.name)
+        if name in flag_values and flag_values[name].present:
+            value = flag_values[name].value
+            given[entry.name] = tuple(value) if isinstance(value, list) else value
+    return dataclasses.replace(config, **given)
+
+
 def to_flags(config: Config) -> list[str]:
     """The lines of a flagfile that set every field which differs from its default."""
     lines = []

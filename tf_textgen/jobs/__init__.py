@@ -1,1 +1,118 @@
-"""One absl-flag-driven program each."""
+"""One absl-flag-driven program each: `python -m tf_textgen JOB --flags`.
+
+A job is a module with `HELP` (one line), `define_flags(flag_values)` and `run(flag_values)`. It imports TensorFlow
+inside `run` alone, so that `--helpshort` and a mistyped flag answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from types import ModuleType
+
+from absl import flags
+
+from tf_textgen.config import did_you_mean
+from tf_textgen.errors import UserError
+
+JOBS = {
+    "build_vocab": "tf_textgen.jobs.build_vocab",
+    "train": "tf_textgen.jobs.train",
+    "evaluate": "tf_textgen.jobs.evaluate",
+    "score": "tf_textgen.jobs.score",
+    "generate": "tf_textgen.jobs.generate",
+    "export": "tf_textgen.jobs.export",
+    "describe": "tf_textgen.jobs.describe",
+}
+BAD_INPUT_EXIT_CODE = 2
+INTERRUPTED_EXIT_CODE = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one job.
+
+    Returns:
+      The exit code: 0 done, 2 bad input (one line on standard error), 130 interrupted; `train` documents its own.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    debug = "--debug" in arguments
+    try:
+        return _run_job(arguments) or 0
+    except (UserError, flags.Error, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader (`head`, say) has had enough; the interpreter's own flush at exit must not complain again.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if debug:
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT_EXIT_CODE
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED_EXIT_CODE
+
+
+def _run_job(arguments: list[str]) -> int | None:
+    if not arguments or arguments[0] in ("--help", "-h", "--helpshort", "help"):
+        print(_overview())
+        return 0
+    name, *rest = arguments
+    if name not in JOBS:
+        raise UserError(f"unknown job {name!r}: expected one of {', '.join(JOBS)}{did_you_mean(name, JOBS)}")
+    job = importlib.import_module(JOBS[name])
+    flag_values = flags.FlagValues()
+    flags.DEFINE_boolean("debug", False, "Show the stack trace of an error.", flag_values=flag_values)
+    for help_flag in ("help", "helpshort"):
+        flags.DEFINE_boolean(help_flag, False, "Show the flags of this job.", flag_values=flag_values)
+    job.define_flags(flag_values)
+    _check_flagfile_comes_first(rest)
+    positional = flag_values([name, *rest])[1:]
+    if flag_values["help"].value or flag_values["helpshort"].value:
+        print(_job_help(name, job, flag_values))
+        return 0
+    if positional:
+        raise UserError(f"unexpected argument {positional[0]!r}: {name} takes flags only, as --name=value")
+    return job.run(flag_values)
+
+
+def _check_flagfile_comes_first(arguments: Sequence[str]) -> None:
+    """The later flag wins in absl, so a recipe after an override would silently undo it."""
+    at = [i for i, argument in enumerate(arguments) if argument.lstrip("-").split("=")[0] == "flagfile"]
+    if at and at[0] > 0:
+        raise UserError(
+            f"{arguments[at[0]]} stands after {arguments[0]}: expected --flagfile as the first flag, "
+            "since a later value replaces an earlier one; move it to the front"
+        )
+
+
+def _overview() -> str:
+    lines = ["usage: python -m tf_textgen JOB [--flagfile=RECIPE] [--flag=value ...]", "", "jobs:"]
+    lines += [f"  {name:<12} {importlib.import_module(path).HELP}" for name, path in JOBS.items()]
+    return "\n".join([*lines, "", "python -m tf_textgen JOB --helpshort shows the flags of a job."])
+
+
+def _job_help(name: str, job: ModuleType, flag_values: flags.FlagValues) -> str:
+    """All flags, grouped by their prefix, each with its default."""
+    groups: dict[str, list[str]] = {}
+    for flag_name in flag_values:
+        if flag_name in ("help", "helpshort"):
+            continue
+        prefix = flag_name.rpartition(".")[0] or name
+        groups.setdefault(prefix, []).append(flag_name)
+    lines = [f"python -m tf_textgen {name}: {job.HELP}", "", "A recipe is a file of flags: --flagfile=RECIPE, given first."]
+    for prefix in sorted(groups, key=lambda group: (group != name, group)):
+        lines += ["", f"{prefix}:"]
+        for flag_name in groups[prefix]:
+            flag = flag_values[flag_name]
+            default = "" if flag.default in (None, []) else f" (default: {flag.default})"
+            lines.append(f"  --{flag_name}")
+            lines += textwrap.wrap(flag.help + default, 108, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)
