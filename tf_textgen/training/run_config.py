@@ -1,0 +1,51 @@
+"""Configuration of one training run. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from tf_textgen.config import Config, field
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig(Config):
+    """Where, how long and how precisely to train, and how often to look.
+
+    Of several budgets the one that ends first counts.
+    """
+
+    prefix: ClassVar[str] = "run"
+
+    dir: str = field("", "Run folder; the same command again goes on from its last checkpoint.")
+    seed: int = field(0, "Seed of initial weights, dropout and data order.", at_least=0, below=2**31)
+    steps: int | None = field(None, "Budget in optimizer steps.", at_least=1)
+    epochs: float | None = field(None, "Budget in passes over the training data.", above=0.0)
+    minutes: float | None = field(
+        None, "Budget in minutes, turned into steps once after timing the first ones.", above=0.0
+    )
+    validate_every: int = field(250, "Steps between validations; the last step is always validated.", at_least=1)
+    checkpoint_every: int = field(
+        250, "Steps between checkpoints, which is what a crash can cost; best and last are always kept.", at_least=1
+    )
+    keep_checkpoints: int = field(2, "Newest checkpoints to keep beside the best; 2 survive one damaged.", at_least=1)
+    early_stopping_validations: int = field(
+        0, "Stop after so many validations without improvement; 0 never does.", at_least=0
+    )
+    log_every: int = field(
+        10, "Steps between readings of the metrics; each makes the host wait for the device.", at_least=1
+    )
+    samples: int = field(3, "Texts to sample at each validation; 0 samples none.", at_least=0)
+    sample_prompt: tuple[str, ...] = field((), "Prompt of a sample text; without one, beginnings of the data's text.")
+    sample_tokens: int = field(80, "New tokens in a sample text.", at_least=1)
+    precision: str = field(
+        "float32",
+        "Precision of the arithmetic; weights and losses stay float32.",
+        choices=("float32", "mixed_bfloat16"),
+    )
+    xla: str = field(
+        "auto",
+        "Compile the step with XLA; auto does so on one device with static shapes, except bfloat16 on a CPU, "
+        "for which XLA has no matrix product.",
+        choices=("auto", "on", "off"),
+    )
