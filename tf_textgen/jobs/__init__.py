@@ -107,7 +107,11 @@ def _job_help(name: str, job: ModuleType, flag_values: flags.FlagValues) -> str:
             continue
         prefix = flag_name.rpartition(".")[0] or name
         groups.setdefault(prefix, []).append(flag_name)
-    lines = [f"python -m tf_textgen {name}: {job.HELP}", "", "A recipe is a file of flags: --flagfile=RECIPE, given first."]
+    lines = [
+        f"python -m tf_textgen {name}: {job.HELP}",
+        "",
+        "A recipe is a file of flags: --flagfile=RECIPE, given first.",
+    ]
     for prefix in sorted(groups, key=lambda group: (group != name, group)):
         lines += ["", f"{prefix}:"]
         for flag_name in groups[prefix]:
