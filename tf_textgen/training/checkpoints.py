@@ -1,0 +1,224 @@
+"""Checkpoints: every variable by its path, in a folder that is whole or absent.
+
+    checkpoints/step-00001000/  model.* optimizer.*  (tf.train.Checkpoint format, apart: inference needs the first)
+                                state.json           RunState
+                                manifest.json        sizes and SHA-256 of the files; paths, shapes, dtypes of variables
+    checkpoints/best.json       step and loss of the best validation
+
+`tf.train.Checkpoint(model=model)` would silently leave out layers held in lists and the state of dropout.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_textgen.errors import UserError
+from tf_textgen.training import durable
+from tf_textgen.training.run_state import RunState
+
+_logger = logging.getLogger(__name__)
+_SEED_GENERATOR = re.compile(r"seed_generator(_\d+)?/seed_generator_state$")
+_PARTS = ("model", "optimizer")
+_DAMAGE = (OSError, ValueError, KeyError, TypeError)
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint folder whose files are not what was written."""
+
+
+def by_path(variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
+    """The TensorFlow variables keyed by Keras path.
+
+    Keras numbers seed generators through the whole process; here they are numbered through the model, so that a
+    checkpoint can be read where other models were made before.
+
+    Raises:
+      UserError: where two variables have one path, which would leave one of them out.
+    """
+    found: dict[str, tf.Variable] = {}
+    generators = itertools.count()
+    for variable in variables:
+        path = variable.path
+        if _SEED_GENERATOR.search(path):
+            path = _SEED_GENERATOR.sub(f"seed_generator_{next(generators)}/seed_generator_state", path)
+        if path in found:
+            raise UserError(f"two variables have the path {path!r}: give their layers different names")
+        found[path] = variable.value
+    return found
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+      directory: the folder `checkpoints/`; made at the first save.
+      keep: newest checkpoints to keep, beside the best.
+    """
+
+    def __init__(self, directory: str | Path, keep: int = 2) -> None:
+        self.directory = Path(directory)
+        self.keep = keep
+
+    # Finding.
+
+    def steps(self) -> list[int]:
+        """Steps of all checkpoints, oldest first."""
+        names = [path.name for path in self.directory.glob("step-*") if path.is_dir()]
+        return sorted(int(name[5:]) for name in names if name[5:].isdigit())
+
+    def folder(self, step: int) -> Path:
+        return self.directory / f"step-{step:08d}"
+
+    def best_step(self) -> int | None:
+        """The step that `best.json` names, if its checkpoint is there."""
+        try:
+            step = json.loads((self.directory / "best.json").read_text())["step"]
+        except _DAMAGE:
+            return None
+        return step if self.folder(step).is_dir() else None
+
+    def newest_whole(self) -> int | None:
+        """The newest step whose files are undamaged; each damaged newer one is named in a warning."""
+        for step in reversed(self.steps()):
+            try:
+                self._verify(step)
+                return step
+            except DamagedCheckpoint as error:
+                _logger.warning("checkpoint of step %d is damaged (%s); going back to the one before", step, error)
+        return None
+
+    def find(self, which: str | int) -> int:
+        """The step that "best" (the newest if there is none yet), "last" or a number means.
+
+        Raises:
+          UserError: where there is no such checkpoint.
+        """
+        if which == "best" and (best := self.best_step()) is not None:
+            try:
+                self._verify(best)
+                return best
+            except DamagedCheckpoint as error:
+                _logger.warning("the best checkpoint, of step %d, is damaged (%s); taking the newest", best, error)
+        if which in ("best", "last"):
+            newest = self.newest_whole()
+            if newest is None:
+                raise UserError(f"{self.directory}: no checkpoint there, expected one; train first")
+            return newest
+        if not str(which).isdigit() or int(which) not in self.steps():
+            listed = ", ".join(map(str, self.steps())) or "none"
+            raise UserError(f"checkpoint {which!r}: expected best, last or one of the steps {listed}")
+        try:
+            self._verify(int(which))
+        except DamagedCheckpoint as error:
+            raise UserError(f"checkpoint of step {which} is damaged ({error}); choose another step") from error
+        return int(which)
+
+    # Writing.
+
+    def save(self, state: RunState, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Path:
+        """Writes the checkpoint of `state.step`, then removes those no longer kept.
+
+        Raises:
+          UserError: where the disk is full or may not be written; what existed before is untouched.
+        """
+        path = self.folder(state.step)
+        parts = dict(zip(_PARTS, (by_path(model.variables), by_path(optimizer.variables)), strict=True))
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with durable.new_folder(path) as folder:
+                for part, variables in parts.items():
+                    tf.train.Checkpoint(**variables).write(str(folder / part))
+                durable.write_json(folder / "state.json", state.to_json())
+                durable.write_json(folder / "manifest.json", {"files": _files(folder), **_describe(parts)})
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(self._cannot_save(state.step, error)) from error
+        self._prune()
+        return path
+
+    def mark_best(self, step: int, loss: float) -> None:
+        """Makes the checkpoint of `step` the best one."""
+        try:
+            durable.write_json(self.directory / "best.json", {"step": step, "loss": loss})
+        except OSError as error:
+            raise UserError(self._cannot_save(step, error)) from error
+        self._prune()
+
+    def _cannot_save(self, step: int, error: Exception) -> str:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        free = shutil.disk_usage(self.directory if self.directory.exists() else "/").free / 1e6
+        kept = f"the checkpoint of step {self.steps()[-1]} is kept" if self.steps() else "there is none before it"
+        return (
+            f"cannot save the checkpoint of step {step} in {self.directory} ({reason}; {free:.0f} MB free); "
+            f"{kept}; make room and give the same command again"
+        )
+
+    def _prune(self) -> None:
+        keep = {*self.steps()[-self.keep :], self.best_step()}
+        for step in self.steps():
+            if step not in keep:
+                shutil.rmtree(self.folder(step), ignore_errors=True)
+
+    # Reading.
+
+    def restore(self, step: int, model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None) -> RunState:
+        """Sets every variable of a built model (and built optimizer) to its value at `step`.
+
+        Raises:
+          UserError: where variables of the checkpoint and the model differ, naming the first.
+        """
+        folder = self.folder(step)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        given = {"model": by_path(model.variables)}
+        if optimizer is not None:
+            given["optimizer"] = by_path(optimizer.variables)
+        for part, variables in given.items():
+            _check_same(folder, manifest["variables"][part], _shapes(variables))
+            tf.train.Checkpoint(**variables).read(str(folder / part)).assert_consumed()
+        return RunState.from_json(json.loads((folder / "state.json").read_text()))
+
+    def _verify(self, step: int) -> None:
+        folder = self.folder(step)
+        try:
+            files = json.loads((folder / "manifest.json").read_text())["files"]
+            for name, expected in files.items():
+                path = folder / name
+                if not path.is_file():
+                    raise DamagedCheckpoint(f"{name} is missing")
+                if path.stat().st_size != expected["bytes"]:
+                    raise DamagedCheckpoint(f"{name} has {path.stat().st_size} bytes instead of {expected['bytes']}")
+                if durable.sha256(path) != expected["sha256"]:
+                    raise DamagedCheckpoint(f"{name} has another content than was written")
+        except _DAMAGE as error:
+            raise DamagedCheckpoint(f"manifest.json: {error}") from error
+
+
+def _files(folder: Path) -> dict[str, Any]:
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return {path.name: {"bytes": path.stat().st_size, "sha256": durable.sha256(path)} for path in files}
+
+
+def _describe(parts: dict[str, dict[str, tf.Variable]]) -> dict[str, Any]:
+    return {"variables": {part: _shapes(variables) for part, variables in parts.items()}}
+
+
+def _shapes(variables: dict[str, tf.Variable]) -> dict[str, list[Any]]:
+    return {path: [list(variable.shape), variable.dtype.name] for path, variable in variables.items()}
+
+
+def _check_same(folder: Path, saved: dict[str, list[Any]], here: dict[str, list[Any]]) -> None:
+    for path in [*saved, *here]:
+        if saved.get(path) != here.get(path):
+            raise UserError(
+                f"{folder} does not fit this model: {path} is {saved.get(path, 'absent')} in the checkpoint and "
+                f"{here.get(path, 'absent')} in the model; use the configuration it was trained with"
+            )
