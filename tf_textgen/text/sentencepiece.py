@@ -1,0 +1,133 @@
+"""SentencePiece in the graph, unigram or byte-pair pieces, made so that every text comes back as it was.
+
+References: Kudo and Richardson 2018, arXiv:1808.06226; Kudo 2018, arXiv:1804.10959 (unigram); Sennrich et al. 2016,
+arXiv:1508.07909 (BPE).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import sentencepiece
+import tensorflow as tf
+import tensorflow_text
+
+from tf_textgen.errors import UserError
+from tf_textgen.text.tokenizer import SPECIAL_PIECES, Tokenizer, repair_utf8
+from tf_textgen.text.tokenizer_config import TokenizerConfig
+
+MODEL_FILE = "sentencepiece.model"
+_SPACE = "\u2581"  # SentencePiece's own sign of a space
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """Pieces learned from text; characters without a piece are spelled in bytes, so nothing is unknown.
+
+    Every valid text comes back exactly, with one exception: U+2581, SentencePiece's own sign of a space, comes back as
+    a space.
+
+    Args:
+      model: the serialized SentencePiece model.
+
+    Raises:
+      UserError: if it is not a SentencePiece model with the special ids of this package.
+    """
+
+    kind = "sentencepiece"
+
+    def __init__(self, model: bytes) -> None:
+        self._model = model
+        super().__init__(_read_pieces(model))
+        # Two of these ops under one name swap their models in a SavedModel (tensorflow/text issue 1304): the
+        # fingerprint makes the name unique to the model.
+        self._op = tensorflow_text.SentencepieceTokenizer(model, out_type=tf.int32, name=self.name)
+
+    def files(self) -> dict[str, bytes]:
+        return {MODEL_FILE: self._model}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> SentencePieceTokenizer:
+        return cls(files[MODEL_FILE])
+
+    def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        return self._op.tokenize(repair_utf8(texts))
+
+    def _join(self, tokens: tf.RaggedTensor) -> tf.Tensor:
+        return self._op.detokenize(tokens)
+
+
+def train_sentencepiece(config: TokenizerConfig, texts: Sequence[str]) -> SentencePieceTokenizer:
+    """Learns pieces from `texts`; the same texts give the same model on every machine.
+
+    Raises:
+      UserError: if the text is too small or too varied for `config.vocabulary_size`.
+    """
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_lines(texts),
+            model_writer=model,
+            model_type=config.algorithm,
+            vocab_size=config.vocabulary_size,
+            character_coverage=config.character_coverage,
+            max_sentence_length=max((4 * len(text) for text in texts), default=0) + 1,  # skip none
+            # What makes the round trip exact.
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            allow_whitespace_only_pieces=True,
+            user_defined_symbols=["\n"],
+            pad_id=0,
+            unk_id=1,
+            bos_id=2,
+            eos_id=3,
+            control_symbols=["<sep>"],
+            # Sums of floats depend on the number of threads, so it is not the machine's. Nothing else is random.
+            num_threads=4,
+            shuffle_input_sentence=False,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise _training_error(config, str(error)) from error
+    return SentencePieceTokenizer(model.getvalue())
+
+
+def _lines(texts: Sequence[str]) -> Iterator[str]:
+    return (line for text in texts for line in text.split("\n") if line)
+
+
+def _training_error(config: TokenizerConfig, message: str) -> UserError:
+    """SentencePiece's message, which names a line of its C++, as one that names the flag and the way out."""
+    came = f"--tokenizer.vocabulary_size={config.vocabulary_size}"
+    if found := re.search(r"too high \(\d+\)\. Please set it to a value <= (\d+)", message):
+        return UserError(
+            f"{came}: this text gives at most {found[1]} pieces; set {found[1]} or less, or give more text"
+        )
+    if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return UserError(
+            f"{came}: the text's characters and the 256 bytes need at least {found[1]}; "
+            f"raise it, or lower --tokenizer.character_coverage={config.character_coverage}"
+        )
+    return UserError(f"SentencePiece cannot learn {config.vocabulary_size} pieces from this text: {message.strip()}")
+
+
+def _read_pieces(model: bytes) -> list[bytes]:
+    """The bytes of every piece of a model."""
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+        raise UserError("not a SentencePiece model, or a damaged one; build the vocabulary again") from error
+    names = [processor.id_to_piece(index) for index in range(processor.vocab_size())]
+    specials = [name.encode() for name in names[: len(SPECIAL_PIECES)]]
+    if specials != list(SPECIAL_PIECES) or not processor.is_control(len(SPECIAL_PIECES) - 1):
+        expected = " ".join(piece.decode() for piece in SPECIAL_PIECES)
+        raise UserError(
+            f"the SentencePiece model begins with {specials}; expected {expected}: build the vocabulary here"
+        )
+    pieces = [name.replace(_SPACE, " ").encode() for name in names]
+    for index in filter(processor.is_byte, range(len(names))):
+        pieces[index] = bytes([int(names[index][3:5], 16)])  # "<0x0A>"
+    return pieces

@@ -1,0 +1,218 @@
+"""What every tokenizer has in common: the special ids, the checks, the files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import tensorflow as tf
+
+from tf_textgen.errors import UserError
+
+TokenizerT = TypeVar("TokenizerT", bound="Tokenizer")
+
+# The first ids of every vocabulary built here. No text that a person types is ever tokenized to them.
+SPECIAL_PIECES = (b"<pad>", b"<unk>", b"<s>", b"</s>", b"<sep>")
+DESCRIPTION_FILE = "tokenizer.json"
+VOCABULARY_FILE = "vocabulary.json"
+FORMAT_VERSION = 1
+
+
+class Tokenizer(tf.Module):
+    """Text to ids and back in the graph. To be served it must be an attribute of the exported `tf.Module`.
+
+    A kind of tokenizer gives `files`, `from_files`, `_split` and, where tokens are not simply put one after the
+    other, `_join`.
+
+    Attributes:
+      kind: name of the kind, as in `TokenizerConfig.kind`.
+      vocabulary_size: number of ids.
+      pieces: `[V]` string, the bytes each id stands for; special ids have their names.
+      pad_id, unk_id, bos_id, eos_id, sep_id: the special ids.
+      fingerprint: hexadecimal SHA-256 of the kind and the files; equal fingerprints tokenize equally.
+    """
+
+    kind: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        pieces: Sequence[bytes],
+        *,
+        pad_id: int = 0,
+        unk_id: int = 1,
+        bos_id: int = 2,
+        eos_id: int = 3,
+        sep_id: int = 4,
+    ) -> None:
+        self.fingerprint = _fingerprint(self.kind, self.files())
+        super().__init__(name=f"{self.kind}_{self.fingerprint[:16]}")
+        self.vocabulary_size = len(pieces)
+        self.pieces = tf.constant(pieces, tf.string)
+        self.pad_id, self.unk_id, self.bos_id, self.eos_id, self.sep_id = pad_id, unk_id, bos_id, eos_id, sep_id
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Splits texts into ids.
+
+        Args:
+          texts: `[B]` string. Bytes that are not UTF-8 count as U+FFFD, except for the tokenizer of bytes.
+
+        Returns:
+          `[B, None]` int32 without `<s>` or `</s>`; "</s>" written in a text is ordinary text.
+
+        Raises:
+          UserError: if `texts` is not a vector.
+        """
+        texts = tf.convert_to_tensor(texts, tf.string)
+        if texts.shape.rank not in (None, 1):
+            raise UserError(f"tokenize got texts of shape {texts.shape}; expected a vector [B], one string a row")
+        return self._split(texts)
+
+    def detokenize(self, tokens: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+        """Puts ids together to texts.
+
+        Args:
+          tokens: `[B, T]` int32 or int64, ragged or padded. Special ids and ids outside the vocabulary are dropped, so
+            that one bad id cannot spoil its batch.
+
+        Returns:
+          `[B]` string. A tokenizer of bytes gives the raw bytes back; see `repair_utf8`.
+        """
+        return self._join(self._ordinary(tokens))
+
+    def files(self) -> dict[str, bytes]:
+        """The content of the vocabulary's files by name; everything needed to make the tokenizer again."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_files(cls: type[TokenizerT], files: Mapping[str, bytes]) -> TokenizerT:
+        """The inverse of `files`; raises `UserError` where the content is not a vocabulary of this kind."""
+        raise NotImplementedError
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Writes the tokenizer's files, each beside its place and then renamed, the description last."""
+        files = self.files()
+        description = {
+            "format_version": FORMAT_VERSION,
+            "kind": self.kind,
+            "vocabulary_size": self.vocabulary_size,
+            "files": sorted(files),
+            "fingerprint": self.fingerprint,
+        }
+        folder = pathlib.Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            _write_atomically(folder / name, content)
+        _write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=1).encode() + b"\n")
+
+    def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        raise NotImplementedError
+
+    def _join(self, tokens: tf.RaggedTensor) -> tf.Tensor:
+        return tf.strings.reduce_join(tf.gather(self.pieces, tokens), axis=1)
+
+    def _ordinary(self, tokens: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
+        """`tokens` without special ids and ids outside the vocabulary: `[B, None]` int32."""
+        if isinstance(tokens, tf.RaggedTensor):
+            values, row_count = tokens.values, tokens.nrows(tf.int64)
+            rows = tf.cast(tokens.value_rowids(), tf.int64)
+        else:
+            tokens = tf.convert_to_tensor(tokens)
+            row_count, width = tf.unstack(tf.shape(tokens, tf.int64))
+            values, rows = tf.reshape(tokens, [-1]), tf.repeat(tf.range(row_count), width)
+        keep = (values >= 0) & (values < self.vocabulary_size)
+        for special_id in {self.pad_id, self.unk_id, self.bos_id, self.eos_id, self.sep_id}:
+            keep &= values != special_id
+        kept = tf.where(keep)[:, 0]
+        values, rows = tf.cast(tf.gather(values, kept), tf.int32), tf.gather(rows, kept)
+        return tf.RaggedTensor.from_value_rowids(values, rows, row_count, validate=False)
+
+
+class ListTokenizer(Tokenizer):
+    """A tokenizer whose vocabulary is a list of strings; their ids follow the special ones in that order."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        self._check(entries)
+        self._content = json.dumps(list(entries), ensure_ascii=False, indent=0).encode()
+        super().__init__([*SPECIAL_PIECES, *(entry.encode() for entry in entries)])
+
+    def files(self) -> dict[str, bytes]:
+        return {VOCABULARY_FILE: self._content}
+
+    @classmethod
+    def from_files(cls: type[TokenizerT], files: Mapping[str, bytes]) -> TokenizerT:
+        return cls(json.loads(files[VOCABULARY_FILE]))  # type: ignore[arg-type]
+
+    def _check(self, entries: Any) -> None:
+        """Raises `UserError` unless `entries` are different strings that each can be a token."""
+        expected = f"expected a list of different {self.kind}"
+        if not isinstance(entries, (list, tuple)):
+            raise UserError(f"a vocabulary of {self.kind} is a {type(entries).__name__}; {expected}")
+        for entry in entries:
+            if not isinstance(entry, str) or not self._is_token(entry):
+                raise UserError(f"a vocabulary of {self.kind} contains {entry!r}; {expected}")
+        if len(set(entries)) != len(entries):
+            twice = next(entry for index, entry in enumerate(entries) if entry in entries[:index])
+            raise UserError(f"a vocabulary of {self.kind} contains {twice!r} twice; {expected}")
+
+    def _is_token(self, entry: str) -> bool:
+        raise NotImplementedError
+
+
+def repair_utf8(texts: tf.Tensor) -> tf.Tensor:
+    """Replaces what is not UTF-8 by U+FFFD: `[...]` string -> `[...]` string.
+
+    To be used on what a tokenizer of bytes gives before it goes into JSON.
+    """
+    return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+
+
+def read_files(directory: str | os.PathLike[str]) -> tuple[str, dict[str, bytes]]:
+    """The kind and the files of a saved tokenizer, checked against the fingerprint written with them.
+
+    Raises:
+      UserError: if the folder holds no tokenizer, one of a later version, or files that were changed.
+    """
+    folder = pathlib.Path(directory)
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
+        version, kind, fingerprint = (description[name] for name in ("format_version", "kind", "fingerprint"))
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"the tokenizer in {folder} has format {version}; this tf_textgen reads {FORMAT_VERSION}: update it"
+            )
+        files = {name: (folder / name).read_bytes() for name in description["files"]}
+    except OSError as error:
+        raise UserError(
+            f"no tokenizer in {folder}: {error.strerror}: {error.filename}; build_vocab makes one"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder / DESCRIPTION_FILE} does not describe a tokenizer; build it again") from error
+    if fingerprint != _fingerprint(kind, files):
+        raise UserError(f"the tokenizer in {folder} was changed or half written (fingerprint differs); build it again")
+    return kind, files
+
+
+def _fingerprint(kind: str, files: Mapping[str, bytes]) -> str:
+    """SHA-256 over the kind and each file's name, length and content."""
+    digest = hashlib.sha256(kind.encode() + b"\n")
+    for name in sorted(files):
+        digest.update(f"{name} {len(files[name])}\n".encode() + files[name])
+    return digest.hexdigest()
+
+
+def _write_atomically(path: pathlib.Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,53 @@
+"""One token a word, as the classic language models count them (Mikolov et al. 2010)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tf_textgen.text.tokenizer import SPECIAL_PIECES, ListTokenizer, repair_utf8
+
+_SPACES = r" \t\r\f\v"
+_WORD = re.compile(rf"\n|[^\n{_SPACES}]+")
+
+
+class WordTokenizer(ListTokenizer):
+    """Words stand between spaces; a newline is a word of its own; words not in the list are `<unk>`.
+
+    Detokenizing joins words by one space, but a newline without: texts with single spaces come back as they were.
+    A "<unk>" written in the text (as in the Penn Treebank) is a word like any other, with an id of its own.
+
+    Args:
+      entries: the words, in the order of their ids from 5 on.
+
+    Raises:
+      UserError: if an entry is empty, contains a space or is there twice.
+    """
+
+    kind = "words"
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        super().__init__(entries)
+        ids = len(SPECIAL_PIECES) + tf.range(len(entries))
+        self._table = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(tf.constant(entries, tf.string), ids), default_value=self.unk_id
+        )
+
+    def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        texts = tf.strings.regex_replace(repair_utf8(texts), f"[{_SPACES}]+", " ")
+        words = tf.strings.split(tf.strings.regex_replace(texts, "\n", " \n "), " ")
+        return self._table.lookup(tf.ragged.boolean_mask(words, words != ""))
+
+    def _join(self, tokens: tf.RaggedTensor) -> tf.Tensor:
+        texts = tf.strings.reduce_join(tf.gather(self.pieces, tokens), axis=1, separator=" ")
+        return tf.strings.regex_replace(texts, " ?\n ?", "\n")
+
+    def _is_token(self, entry: str) -> bool:
+        return _WORD.fullmatch(entry) is not None
+
+
+def split_words(text: str) -> list[str]:
+    """What `WordTokenizer` takes for words, in Python, to count them."""
+    return _WORD.findall(text)
