@@ -1,0 +1,72 @@
+"""How a continuation is chosen. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar
+
+from tf_textgen.config import Config, field
+from tf_textgen.errors import UserError
+
+STOP_SEPARATOR = "\x1f"  # ASCII "unit separator": one string carries all stop strings of a row
+MAX_STOPS = 16  # the search for stop strings takes memory in proportion to both numbers,
+MAX_STOP_BYTES = 256  # and one row must not be able to starve its neighbours
+_INT64 = 2**63
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodingConfig(Config):
+    """Sampling from the model's own distribution, unless a flag narrows it."""
+
+    prefix: ClassVar[str] = "decoding"
+
+    temperature: float = field(
+        1.0, "Divides the logits: 1 samples from the model's own distribution, 0 is greedy.", at_least=0.0
+    )
+    top_k: int = field(0, "Samples among the k most probable tokens; 0 keeps all.", at_least=0)
+    top_p: float = field(
+        1.0, "Samples among the most probable tokens that hold this mass together; 1 keeps all.", above=0.0, at_most=1.0
+    )
+    min_p: float = field(
+        0.0, "Drops tokens less probable than this part of the most probable one's.", at_least=0.0, at_most=1.0
+    )
+    repetition_penalty: float = field(
+        1.0, "Weakens tokens that the prompt or the continuation has already; 1 does nothing.", above=0.0
+    )
+    min_new_tokens: int = field(0, "The end token is not chosen before this many tokens.", at_least=0)
+    max_new_tokens: int = field(128, "A continuation ends after this many tokens.", at_least=1)
+    stop: tuple[str, ...] = field((), "Ends the text before this string.")
+    seed: int = field(0, "The same seed and prompt give the same text.", at_least=-_INT64, at_most=_INT64 - 1)
+    num_samples: int = field(1, "Continuations of each prompt.", at_least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("temperature", "repetition_penalty"):
+            if not math.isfinite(getattr(self, name)):
+                raise UserError(f"--{self.prefix}.{name}={getattr(self, name)}: expected a finite value")
+        if self.min_new_tokens > self.max_new_tokens:
+            raise UserError(
+                f"--{self.prefix}.min_new_tokens={self.min_new_tokens}: expected at most "
+                f"--{self.prefix}.max_new_tokens={self.max_new_tokens}"
+            )
+        if len(self.stop) > MAX_STOPS:
+            raise UserError(f"--{self.prefix}.stop: {len(self.stop)} strings came, expected at most {MAX_STOPS}")
+        for text in self.stop:
+            _check_stop(f"--{self.prefix}.stop={text!r}", text)
+
+
+def _check_stop(flag: str, text: str) -> None:
+    if not text or STOP_SEPARATOR in text:
+        raise UserError(f"{flag}: expected a text that is not empty and has no {STOP_SEPARATOR!r}")
+    if len(text.encode()) > MAX_STOP_BYTES:
+        raise UserError(f"{flag}: {len(text.encode())} bytes came, expected at most {MAX_STOP_BYTES}")
+
+
+def check_against_vocabulary(config: DecodingConfig, vocabulary_size: int) -> None:
+    """Raises `UserError` where `config` asks for more tokens than there are."""
+    if config.top_k > vocabulary_size:
+        raise UserError(
+            f"--{config.prefix}.top_k={config.top_k}: expected at most {vocabulary_size}, the vocabulary's size; "
+            "0 keeps all tokens"
+        )

@@ -1,0 +1,81 @@
+"""Picking a token from logits: greedy or by inverse CDF."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_textgen.decoding.logits import narrow, weights
+from tf_textgen.decoding.parameters import Parameters
+
+
+def uniforms(seed: tf.Tensor, steps: int | tf.Tensor) -> tf.Tensor:
+    """One uniform of [0, 1) for each row and step, a function of the row's seed and the step alone.
+
+    Philox is counter-based: more steps only append. 52 random bits, since 23 would never reach tokens
+    less probable than 1e-7.
+
+    Args:
+      seed: `[B]` int64.
+      steps: number of steps `N`.
+
+    Returns:
+      `[B, N]` float64.
+
+    Reference: Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3.
+    """
+
+    def draw(row_seed: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_uniform([steps], tf.stack([row_seed, 0]), dtype=tf.float64, alg="philox")
+
+    static = steps if isinstance(steps, int) else None
+    return tf.map_fn(draw, seed, fn_output_signature=tf.TensorSpec([static], tf.float64))
+
+
+def greedy(logits: tf.Tensor) -> tf.Tensor:
+    """The most probable token, the lowest id on ties. `[B, V]` float32 -> `[B]` int32."""
+    return tf.math.top_k(logits, 1).indices[:, 0]  # unlike tf.argmax it says which of two equals comes first
+
+
+def inverse_cdf(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+    """The first token, in the order of ids, at which the cumulative probability exceeds the uniform.
+
+    Tokens with a logit of -inf are never chosen.
+
+    Args:
+      logits: `[B, V]` float32.
+      uniform: `[B]` float64 in [0, 1).
+
+    Returns:
+      `[B]` int32.
+    """
+    cumulative = tf.cumsum(weights(logits, tf.reduce_max(logits, axis=-1)), axis=-1)
+    goal = uniform[:, tf.newaxis] * cumulative[:, -1:]  # --> [B, 1]
+    return tf.searchsorted(cumulative, goal, side="right")[:, 0]
+
+
+def log_probability(logits: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
+    """Natural logarithm of the tokens' probabilities. `[B, V]` float32, `[B]` int32 -> `[B]` float32."""
+    best = tf.reduce_max(logits, axis=-1)
+    total = tf.reduce_sum(weights(logits, best), axis=-1)
+    chosen = tf.cast(tf.gather(logits, tokens, batch_dims=1) - best, tf.float64)
+    return tf.cast(chosen - tf.math.log(total), tf.float32)
+
+
+def pick(logits: tf.Tensor, uniform: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    """The next token of each row: sampled where the temperature is above 0, else greedy.
+
+    Args:
+      logits: `[B, V]` float32, after `logits.adjust`.
+      uniform: `[B]` float64.
+      parameters: of the rows.
+
+    Returns:
+      `[B]` int32.
+    """
+    best = greedy(logits)
+    samples = parameters.temperature > 0.0
+
+    def sample() -> tf.Tensor:
+        return tf.where(samples, inverse_cdf(narrow(logits, parameters), uniform), best)
+
+    return tf.cond(tf.reduce_any(samples), sample, lambda: best)

@@ -1,0 +1,82 @@
+"""When a row ends: the end token, its number of tokens, or a stop string in its text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf_textgen.decoding.decoding_config import STOP_SEPARATOR
+
+REASONS = ("", "eos", "length", "stop")
+RUNNING, EOS, LENGTH, STOP = range(4)
+_NOWHERE = tf.int32.max
+
+
+class Stops(NamedTuple):
+    """Stop strings as bytes; `S` strings of up to `M` bytes."""
+
+    codes: tf.Tensor  # [B, S, M] uint8, zeros beyond a string's end
+    lengths: tf.Tensor  # [B, S] int32, 0 = no string
+
+
+def parse_stops(stop: tf.Tensor) -> Stops:
+    """Splits `[B]` strings at the separator."""
+    strings = tf.strings.split(stop, STOP_SEPARATOR).to_tensor("")  # --> [B, S]
+    lengths = tf.strings.length(strings)
+    longest = tf.maximum(tf.reduce_max(lengths), 1)
+    return Stops(tf.io.decode_raw(strings, tf.uint8, fixed_length=longest), lengths)
+
+
+def first_match(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
+    """The byte at which a row's earliest stop string begins, or the largest int32 where there is none.
+
+    Args:
+      texts: `[B]` string.
+      stops: of the rows.
+
+    Returns:
+      `[B]` int32.
+    """
+    width, size = tf.maximum(tf.reduce_max(tf.strings.length(texts)), 1), tf.shape(stops.codes)[2]
+    codes = tf.io.decode_raw(texts, tf.uint8, fixed_length=width + size)  # --> [B, L + M]
+    starts = tf.range(width)
+    windows = tf.gather(codes, starts[:, tf.newaxis] + tf.range(size), axis=1)  # --> [B, L, M]
+    beyond = tf.range(size) >= stops.lengths[:, :, tf.newaxis]  # --> [B, S, M]
+    same = windows[:, tf.newaxis] == stops.codes[:, :, tf.newaxis]  # --> [B, S, L, M]
+    found = tf.reduce_all(same | beyond[:, :, tf.newaxis], axis=-1)  # --> [B, S, L]
+    ends = starts + stops.lengths[:, :, tf.newaxis]
+    found &= (stops.lengths[:, :, tf.newaxis] > 0) & (ends <= tf.strings.length(texts)[:, tf.newaxis, tf.newaxis])
+    return tf.reduce_min(tf.where(found, starts, _NOWHERE), axis=[1, 2])
+
+
+def common_prefix(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """The number of leading bytes that two texts share. `[B]`, `[B]` string -> `[B]` int32."""
+    shorter = tf.minimum(tf.strings.length(left), tf.strings.length(right))
+    width = tf.maximum(tf.reduce_max(shorter), 1)
+    left, right = (tf.io.decode_raw(x, tf.uint8, fixed_length=width) for x in (left, right))
+    differ = tf.where(left != right, tf.range(width), width)  # --> [B, L]
+    return tf.minimum(tf.reduce_min(differ, axis=-1), shorter)
+
+
+def cut(before: tf.Tensor, after: tf.Tensor, stops: Stops) -> tuple[tf.Tensor, tf.Tensor]:
+    """Looks for stop strings in a text that has grown, and takes away the earliest one and what follows it.
+
+    Only the part that a new match can touch is searched, so the cost does not grow with the square of the text. A token
+    may change the end of the text before it (half a character becomes a whole one), hence the common prefix.
+
+    Args:
+      before: `[B]` string, without a stop string.
+      after: `[B]` string.
+      stops: of the rows.
+
+    Returns:
+      `[B]` string, `[B]` bool whether a stop string was found.
+    """
+    longest = tf.reduce_max(stops.lengths, axis=-1)
+    start = tf.maximum(common_prefix(before, after) - longest + 1, 0)
+    start = tf.minimum(start, tf.strings.length(after))
+    everything = tf.fill(tf.shape(start), _NOWHERE)
+    match = first_match(tf.strings.substr(after, start, everything), stops)
+    found = match != _NOWHERE
+    return tf.strings.substr(after, tf.zeros_like(start), tf.where(found, start + match, _NOWHERE)), found
