@@ -1,0 +1,94 @@
+"""What is read and how it becomes batches. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import ClassVar
+
+from tf_textgen.config import Config, field
+from tf_textgen.errors import UserError
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig(Config):
+    """Files, their form, and the shape of the batches."""
+
+    prefix: ClassVar[str] = "data"
+
+    corpus: str | None = field(None, "Name of a known corpus; None reads the files given by data.train and its like.")
+    train: tuple[str, ...] = field((), "Files to train on (globs, .gz and remote paths too); pairs: the source side.")
+    valid: tuple[str, ...] = field((), "Files to validate on; none cuts data.validation_fraction from data.train.")
+    test: tuple[str, ...] = field((), "Files to test on.")
+    train_target: tuple[str, ...] = field((), "Target side of data.train where data.format is parallel.")
+    valid_target: tuple[str, ...] = field((), "Target side of data.valid where data.format is parallel.")
+    test_target: tuple[str, ...] = field((), "Target side of data.test where data.format is parallel.")
+    format: str = field(
+        "text",
+        "text: documents. tsv: pairs, one tab-separated row each. parallel: pairs, line by line from two files.",
+        choices=("text", "tsv", "parallel"),
+    )
+    source_column: int = field(1, "Column of the source text in a TSV file, counted from 1.", at_least=1)
+    target_column: int = field(2, "Column of the target text in a TSV file, counted from 1.", at_least=1)
+    documents: str = field("blank_line", "What ends a document of a text file.", choices=("blank_line", "line", "file"))
+    batching: str = field(
+        "windows",
+        "windows: contiguous stretches of the whole stream. packed: whole documents side by side, apart for attention.",
+        choices=("windows", "packed"),
+    )
+    context: int = field(256, "Tokens of one row of text, as the model sees them.", at_least=1)
+    batch_size: int = field(32, "Rows of one batch of text.", at_least=1)
+    batch_tokens: int = field(4096, "Padded source and target tokens of one batch of pairs.", at_least=1)
+    num_buckets: int = field(8, "Number of padded lengths, thus of compiled shapes, of batches of pairs.", at_least=1)
+    max_source_tokens: int = field(256, "Longest source text in tokens, special ones not counted.", at_least=1)
+    max_target_tokens: int = field(256, "Longest target text in tokens, special ones not counted.", at_least=1)
+    over_long: str = field(
+        "drop", "What happens to pairs longer than that; both are counted and reported.", choices=("drop", "cut")
+    )
+    invalid_utf8: str = field(
+        "error", "Bytes that are not UTF-8: stop, or replace them by U+FFFD.", choices=("error", "replace")
+    )
+    validation_fraction: float = field(
+        0.05,
+        "Without data.valid: this last part of the training documents (in file order) validates; 0 is none.",
+        at_least=0.0,
+        below=1.0,
+    )
+    cache_dir: str | None = field(
+        None, "Local folder for tokenised files; None is tf_textgen under $XDG_CACHE_HOME or ~/.cache."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for split in SPLITS:
+            target = self.target_patterns(split)
+            if target and self.format != "parallel":
+                raise UserError(
+                    f"--data.{split}_target={target[0]}: given with --data.format={self.format}, expected "
+                    "--data.format=parallel; set it or leave the target files out"
+                )
+            if self.format == "parallel" and bool(target) != bool(self.patterns(split)):
+                have, lack = (f"{split}_target", split) if target else (split, f"{split}_target")
+                raise UserError(f"--data.{have} without --data.{lack}: expected both sides of the pairs; give both")
+
+    @property
+    def is_pairs(self) -> bool:
+        """Whether the files hold source and target texts."""
+        return self.format != "text"
+
+    def patterns(self, split: str) -> tuple[str, ...]:
+        """The globs of `split`: of its documents, or of the source side of its pairs."""
+        return getattr(self, split)
+
+    def target_patterns(self, split: str) -> tuple[str, ...]:
+        """The globs of the target side of `split`."""
+        return getattr(self, f"{split}_target")
+
+    def cache_folder(self) -> str:
+        """Where tokenised files are kept."""
+        if self.cache_dir is not None:
+            return os.path.expanduser(self.cache_dir)
+        root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        return os.path.join(root, "tf_textgen")

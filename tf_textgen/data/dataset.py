@@ -1,0 +1,97 @@
+"""From files to batches.
+
+    splits = open_corpus(config, tokenizer)
+    train = training_batches(splits["train"], config, seed=1)
+    model.fit(train, steps_per_epoch=steps_per_epoch(splits["train"], config))
+
+Every batch is a pure function of (split, config, seed, global step): a run taken up again at step n reads what it would
+have read, and making any step costs the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_textgen.data import batches, shards
+from tf_textgen.data.data_config import SPLITS, DataConfig
+from tf_textgen.data.split import TokenizedSplit
+from tf_textgen.data.windows import Windows
+from tf_textgen.errors import UserError
+
+LANGUAGE_MODEL, ENCODER_DECODER = "language_model", "encoder_decoder"
+
+
+def open_corpus(
+    config: DataConfig, tokenizer: Any, splits: Sequence[str] = ("train", "valid")
+) -> dict[str, TokenizedSplit]:
+    """Opens splits by name, tokenising files that were not seen before.
+
+    Without files for `valid`, the last `validation_fraction` of the training documents (in file order) is it, and
+    `train` ends before them; if that is 0, there is no `valid`.
+
+    Raises:
+      UserError: where a split has no files, or the files are not what `config` says.
+    """
+    return {name: split for name in splits if (split := _open_split(config, tokenizer, name)) is not None}
+
+
+def training_batches(
+    split: TokenizedSplit,
+    config: DataConfig,
+    *,
+    seed: int,
+    start_step: int = 0,
+    model_kind: str = LANGUAGE_MODEL,
+) -> tf.data.Dataset:
+    """The endless batches `(features, labels, weights)` of training from global step `start_step` on."""
+    plan = _plan(split, config, model_kind)
+    _ = plan.steps_per_epoch  # too little text is an error here, not inside the dataset
+    steps = tf.data.Dataset.counter(start_step)
+    return batches.make_dataset(steps, lambda step: plan.training_batch(step, seed), plan.fields)
+
+
+def steps_per_epoch(split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL) -> int:
+    """Training steps after which every row (or pair) has come at least once."""
+    return _plan(split, config, model_kind).steps_per_epoch
+
+
+def evaluation_batches(
+    split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL, stride: int | None = None
+) -> tf.data.Dataset:
+    """The batches of one pass in which each of `split.num_tokens` labels has weight 1 once.
+
+    Args:
+      stride: for windows, the distance of their beginnings (None: `config.context`). Smaller gives each label at least
+        `context - stride` tokens before it, at the price of as many more windows.
+    """
+    plan = _plan(split, config, model_kind, stride)
+    return batches.make_dataset(tf.data.Dataset.range(plan.evaluation_steps), plan.evaluation_batch, plan.fields)
+
+
+def _open_split(config: DataConfig, tokenizer: Any, name: str) -> TokenizedSplit | None:
+    if name not in SPLITS:
+        raise UserError(f"split {name!r}: expected one of {', '.join(SPLITS)}")
+    cut = not config.valid and config.validation_fraction > 0.0 and name != "test"
+    if not cut:
+        if name == "valid" and not config.valid:
+            return None
+        return TokenizedSplit(name, shards.open_shards(config, tokenizer, name), tokenizer)
+    whole = TokenizedSplit(name, shards.open_shards(config, tokenizer, "train"), tokenizer)
+    if whole.num_documents < 2:
+        raise UserError(
+            f"--data.validation_fraction={config.validation_fraction:g}: the training files are one document, expected "
+            "at least two to cut from; give --data.valid, or set --data.validation_fraction=0 or --data.documents"
+        )
+    held_out = min(max(1, round(whole.num_documents * config.validation_fraction)), whole.num_documents - 1)
+    border = whole.num_documents - held_out
+    first, last = (0, border) if name == "train" else (border, whole.num_documents)
+    return TokenizedSplit(name, whole.shards, tokenizer, first, last)
+
+
+def _plan(split: TokenizedSplit, config: DataConfig, model_kind: str, stride: int | None = None) -> batches.Plan:
+    if model_kind not in (LANGUAGE_MODEL, ENCODER_DECODER):
+        raise UserError(f"model kind {model_kind!r}: expected {LANGUAGE_MODEL} or {ENCODER_DECODER}")
+    return Windows(split, config.context, config.batch_size, stride)

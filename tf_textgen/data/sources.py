@@ -1,0 +1,156 @@
+"""Documents and pairs of texts out of files, as streams."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tf_textgen.data import files
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.errors import UserError
+
+CHUNK_BYTES = 1 << 18  # a longer document comes in chunks
+
+
+class Chunk(NamedTuple):
+    """A document, or a part of one longer than `CHUNK_BYTES`: the parts joined are the document."""
+
+    text: bytes
+    ends: bool  # whether the document ends here
+
+
+def split_files(config: DataConfig, split: str) -> tuple[list[str], list[str]]:
+    """The files of `split`, and those of its target side (none unless the format is parallel)."""
+    if not config.patterns(split):
+        raise UserError(f"no data for the split {split!r}: expected files; set --data.{split}")
+    sources = files.expand(config.patterns(split), f"data.{split}")
+    targets = files.expand(config.target_patterns(split), f"data.{split}_target")
+    if config.format == "parallel" and len(sources) != len(targets):
+        raise UserError(
+            f"--data.{split} names {len(sources)} files and --data.{split}_target {len(targets)}: "
+            "expected one target file for each source file"
+        )
+    return sources, targets
+
+
+def read_texts(config: DataConfig, split: str = "train") -> Iterator[bytes]:
+    """All texts of a split, as a vocabulary is built from: documents (long ones in chunks), or both sides of pairs."""
+    sources, targets = split_files(config, split)
+    if config.is_pairs:
+        yield from itertools.chain.from_iterable(Pairs(config, sources, targets))
+    else:
+        for chunk in Documents(config, sources):
+            yield chunk.text
+
+
+class Documents:
+    """The documents of text files.
+
+    `documents=line`: every line that is not blank. `blank_line`: the lines between blank ones, joined by newlines.
+    `file`: the whole file as it stands. A line with white space alone is blank.
+
+    Documents longer than `CHUNK_BYTES` come in several chunks, so that memory is bounded and they can be tokenised a
+    part at a time: they are cut at the end of a line, or where a line is longer than that, after a space, or between
+    characters. A tokenizer whose tokens could reach across such a place gives other tokens there than for the whole.
+
+    Attributes:
+      replaced: number of lines whose bytes were not UTF-8, so far.
+    """
+
+    def __init__(self, config: DataConfig, paths: Sequence[str]):
+        self.replaced = 0
+        self._config = config
+        self._paths = paths
+
+    def __iter__(self) -> Iterator[Chunk]:
+        for path in self._paths:
+            file = files.TextFile(path, self._config.invalid_utf8)
+            count = 0
+            for chunk in _chunks(file, self._config.documents):
+                yield chunk
+                count += 1
+            self.replaced += file.replaced
+            if not count:
+                raise UserError(f"{path} holds blank lines alone: expected text; check the file or leave it out")
+
+
+class Pairs:
+    """The pairs of source and target text of TSV or parallel files, in order; blank rows of a TSV file are skipped.
+
+    Attributes:
+      replaced: number of lines whose bytes were not UTF-8, so far.
+    """
+
+    def __init__(self, config: DataConfig, sources: Sequence[str], targets: Sequence[str] = ()):
+        self.replaced = 0
+        self._config = config
+        self._sources = sources
+        self._targets = targets
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        if self._config.format == "parallel":
+            for source, target in zip(self._sources, self._targets, strict=True):
+                yield from self._parallel(source, target)
+        else:
+            for source in self._sources:
+                yield from self._table(source)
+
+    def _table(self, path: str) -> Iterator[tuple[bytes, bytes]]:
+        columns = (self._config.source_column, self._config.target_column)
+        file = files.TextFile(path, self._config.invalid_utf8)
+        count = 0
+        for number, line in file.lines():
+            if not line.strip():
+                continue
+            row = line.split(b"\t")
+            if len(row) < max(columns):
+                name = "source_column" if columns[0] > len(row) else "target_column"
+                raise UserError(
+                    f"{path}:{number}: {len(row)} tab-separated column{'s' * (len(row) > 1)}, expected at least "
+                    f"{max(columns)} (--data.{name}={max(columns)}); correct the row or the column"
+                )
+            yield row[columns[0] - 1], row[columns[1] - 1]
+            count += 1
+        self.replaced += file.replaced
+        if not count:
+            raise UserError(f"{path} holds blank lines alone: expected pairs; check the file or leave it out")
+
+    def _parallel(self, source: str, target: str) -> Iterator[tuple[bytes, bytes]]:
+        two = [files.TextFile(path, self._config.invalid_utf8) for path in (source, target)]
+        streams = [file.lines() for file in two]
+        for count, rows in enumerate(itertools.zip_longest(*streams)):
+            if None in rows:
+                longer = 0 if rows[1] is None else 1
+                counts = [count, count]
+                counts[longer] += 1 + sum(1 for _ in streams[longer])
+                raise UserError(
+                    f"{source} has {counts[0]} lines and {target} {counts[1]}: expected as many; "
+                    f"the first line without a partner is {two[longer].path}:{count + 1}"
+                )
+            yield rows[0][1], rows[1][1]
+        self.replaced += sum(file.replaced for file in two)
+
+
+def _chunks(file: files.TextFile, documents: str) -> Iterator[Chunk]:
+    held: list[bytes] = []
+    size, inside = 0, False
+    for piece in file.pieces():
+        if documents != "file" and piece.begins and not piece.text.strip():
+            if inside:
+                yield Chunk(b"".join(held), True)
+                held, size, inside = [], 0, False
+            continue
+        text = piece.text
+        if documents == "file":
+            text += b"\n" * piece.ends
+        elif inside and piece.begins:
+            text = b"\n" + text
+        held.append(text)
+        size, inside = size + len(text), True
+        ends = documents == "line" and piece.ends
+        if ends or size >= CHUNK_BYTES:
+            yield Chunk(b"".join(held), ends)
+            held, size, inside = [], 0, not ends
+    if inside:
+        yield Chunk(b"".join(held), True)
