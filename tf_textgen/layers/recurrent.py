@@ -1,0 +1,298 @@
+"""Recurrent layers whose loop multiplies by the recurrent kernel alone.
+
+The products of the inputs with the input kernel stand in one matrix product of all steps before the loop; the loop is
+one `tf.while_loop` (`scan`) that carries the state and nothing else, over static or dynamic T, with and without XLA. A
+padded step leaves the state as it was, so right padding (sources) and left padding (prompts) never change a result,
+in either direction.
+
+Under mixed bfloat16 the operands of the products are bfloat16, while states, gates and sums over time stay float32:
+the layers switch Keras' casting of arguments off and cast what they multiply themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_textgen.errors import UserError
+
+RecurrentState = tuple[tf.Tensor, ...]
+
+
+class RecurrentWeights(NamedTuple):
+    """What a cell multiplies its state with.
+
+    Attributes:
+      kernel: `[D, G * D]`, the G gates side by side, in the dtype of the products.
+      bias: `[G * D]` in the dtype of the state, or None for a cell that adds none to its recurrent product.
+    """
+
+    kernel: tf.Tensor
+    bias: tf.Tensor | None
+
+
+class Cell(Protocol):
+    """The mathematics of one step; holds no weights. A new cell is one such class and one line in `CELLS`.
+
+    Attributes:
+      gates: names of the blocks `[D]` of the kernels and biases, in their order.
+      bounded: for each tensor of the state whether it lies in [-1, 1]; the first one is the hidden state, the output.
+      initial_bias: initial values other than 0 of the biases, by gate.
+      recurrent_bias: whether the recurrent product has a bias of its own, beside the one of the inputs.
+    """
+
+    gates: ClassVar[tuple[str, ...]]
+    bounded: ClassVar[tuple[bool, ...]]
+    initial_bias: ClassVar[dict[str, float]]
+    recurrent_bias: ClassVar[bool]
+
+    def step(self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights) -> RecurrentState:
+        """The next state from the projected inputs `[B, G * D]`, bias included, and the state, each `[B, D]`."""
+        ...
+
+
+class LSTMCell:
+    """Long short-term memory; gates in the order input, forget, cell, output, as in Keras.
+
+    The forget gate's bias begins at 1 so that a new cell remembers (Jozefowicz et al. 2015, section 5).
+
+    Reference: Hochreiter and Schmidhuber 1997; with forget gates Gers et al. 2000.
+    """
+
+    gates: ClassVar[tuple[str, ...]] = ("input", "forget", "cell", "output")
+    bounded: ClassVar[tuple[bool, ...]] = (True, False)
+    initial_bias: ClassVar[dict[str, float]] = {"forget": 1.0}
+    recurrent_bias: ClassVar[bool] = False
+
+    def step(self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights) -> RecurrentState:
+        hidden, carry = state
+        gates = tf.split(inputs + product(hidden, weights.kernel), 4, axis=-1)
+        carry = tf.sigmoid(gates[1]) * carry + tf.sigmoid(gates[0]) * tf.tanh(gates[2])
+        return tf.sigmoid(gates[3]) * tf.tanh(carry), carry
+
+
+CELLS: dict[str, Cell] = {"lstm": LSTMCell()}
+
+
+def find_cell(name: str) -> Cell:
+    """The cell of that name; `UserError` if there is none."""
+    if name not in CELLS:
+        raise UserError(f"recurrent cell {name!r}: expected one of {', '.join(CELLS)}")
+    return CELLS[name]
+
+
+def product(vectors: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """`vectors @ kernel` `[..., D] x [D, E]`: multiplied in the kernel's dtype, returned in that of the vectors."""
+    return tf.cast(tf.tensordot(tf.cast(vectors, kernel.dtype), kernel, 1), vectors.dtype)
+
+
+def zero_state(cell: Cell, batch: tf.Tensor | int, units: int, dtype: Any = tf.float32) -> RecurrentState:
+    """The state before the first token: zeros, one `[batch, units]` for each tensor of the cell's state."""
+    return tuple(tf.zeros([batch, units], dtype) for _ in cell.bounded)
+
+
+def scan(
+    step: Callable[[tf.Tensor, RecurrentState], RecurrentState],
+    state: RecurrentState,
+    inputs: tf.Tensor,
+    *,
+    valid: tf.Tensor | None = None,
+    reverse: bool = False,
+    record: Sequence[int] = (0,),
+) -> tuple[tuple[tf.Tensor, ...], RecurrentState]:
+    """Applies `step` along the first axis of `inputs`.
+
+    Args:
+      step: makes the next state from `inputs[t]` `[B, E]` and the state; weights are read before, outside the loop.
+      state: the first state, a tuple of `[B, ?]`.
+      inputs: `[T, B, E]`; T may be 0 and may be unknown when traced (XLA: then not 0).
+      valid: `[T, B]` bool, False where a padded step has to leave the state as it is; None if no step is padded.
+      reverse: begin at the last step. With right padding the state waits there, as if each row had been reversed
+        within its own length.
+      record: which tensors of the state are returned for all steps.
+
+    Returns:
+      for each index in `record` the states after every step `[T, B, ?]`, at a padded step the one carried over; and
+      the last state.
+    """
+    steps = tf.shape(inputs)[0] if inputs.shape[0] is None else inputs.shape[0]
+
+    def advance(row: tf.Tensor, keep: tf.Tensor | None, old: RecurrentState) -> RecurrentState:
+        new = step(row, old)
+        if keep is not None:
+            new = tuple(tf.where(keep, after, before) for after, before in zip(new, old, strict=True))
+        for after, before in zip(new, old, strict=True):
+            after.set_shape(before.shape)
+        return new
+
+    if isinstance(steps, int) and steps == 0:
+        return tuple(state[i][None][:0] for i in record), state
+    if isinstance(steps, int) and steps == 1:
+        state = advance(inputs[0], None if valid is None else valid[0][:, None], state)
+        return tuple(state[i][None] for i in record), state
+
+    rows = tf.TensorArray(inputs.dtype, size=steps).unstack(inputs)
+    keeps = None if valid is None else tf.TensorArray(tf.bool, size=steps).unstack(valid[:, :, None])
+
+    def body(t: tf.Tensor, state: RecurrentState, records: tuple) -> tuple:
+        at = steps - 1 - t if reverse else t
+        state = advance(rows.read(at), None if keeps is None else keeps.read(at), state)
+        return t + 1, state, tuple(array.write(at, state[i]) for array, i in zip(records, record, strict=True))
+
+    # One slot more than steps, holding the first state, tells `stack` the shape of an element when T proves to be 0.
+    records = tuple(tf.TensorArray(state[i].dtype, size=steps + 1).write(steps, state[i]) for i in record)
+    loop = (tf.constant(0), state, records)
+    _, state, records = tf.while_loop(lambda t, *_: t < steps, body, loop, maximum_iterations=steps)
+    return tuple(array.stack()[:-1] for array in records), state
+
+
+def child_seeds(seed: int | None, count: int) -> list[int | None]:
+    """Different seeds made of one, or None for each if there is none (Keras' global generator then gives them)."""
+    if seed is None:
+        return [None] * count
+    return [int(value) >> 1 for value in np.random.SeedSequence(seed).generate_state(count)]
+
+
+class PerGate:
+    """Initializer that draws the `[I, D]` block of each gate on its own, with the fans of that block alone."""
+
+    def __init__(self, initializer: Callable[..., Any], gates: int, seed: int | None) -> None:
+        self._blocks = [initializer(seed=child) for child in child_seeds(seed, gates)]
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
+        block = (*shape[:-1], shape[-1] // len(self._blocks))
+        return tf.concat([draw(block, dtype) for draw in self._blocks], axis=-1)
+
+
+class PerGateConstant:
+    """Initializer of a bias: one constant for each gate, 0 where none is given."""
+
+    def __init__(self, gates: Sequence[str], values: dict[str, float]) -> None:
+        self._values = [values.get(gate, 0.0) for gate in gates]
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
+        return tf.cast(tf.repeat(self._values, shape[-1] // len(self._values)), dtype)
+
+
+@keras.saving.register_keras_serializable("tf_textgen")
+class Recurrent(keras.layers.Layer):
+    """One recurrent layer in one direction.
+
+    Args:
+      units: width D of the hidden state.
+      cell: a name in `CELLS`.
+      reverse: read from the last step to the first.
+      seed: of the initial weights. Input kernels begin Glorot uniform, recurrent ones orthogonal so that the state
+        keeps its norm through time (Saxe et al. 2014), each gate on its own.
+      **kwargs: `name`, `dtype` of `keras.layers.Layer`.
+
+    The weights `kernel` `[I, G * D]`, `recurrent_kernel` `[D, G * D]` and `bias` `[G * D]` of an LSTM have the layout
+    of `keras.layers.LSTM`.
+    """
+
+    def __init__(
+        self, units: int, *, cell: str = "lstm", reverse: bool = False, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.units = units
+        self.cell = find_cell(cell)
+        self.reverse = reverse
+        self.seed = seed
+
+    def build(self, inputs_shape: Sequence[int | None]) -> None:
+        gates = len(self.cell.gates)
+        seeds = child_seeds(self.seed, 2)
+        width = gates * self.units
+        self.kernel = self.add_weight(
+            shape=(inputs_shape[-1], width),
+            initializer=PerGate(keras.initializers.GlorotUniform, gates, seeds[0]),
+            name="kernel",
+            autocast=False,
+        )
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.units, width),
+            initializer=PerGate(keras.initializers.Orthogonal, gates, seeds[1]),
+            name="recurrent_kernel",
+            autocast=False,
+        )
+        bias = PerGateConstant(self.cell.gates, self.cell.initial_bias)
+        self.bias = self.add_weight(shape=(width,), initializer=bias, name="bias", autocast=False)
+        self.recurrent_bias = None
+        if self.cell.recurrent_bias:
+            self.recurrent_bias = self.add_weight(
+                shape=(width,), initializer="zeros", name="recurrent_bias", autocast=False
+            )
+
+    def call(
+        self, inputs: tf.Tensor, initial_state: RecurrentState | None = None, valid: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, RecurrentState]:
+        """Runs the layer over the inputs.
+
+        Args:
+          inputs: `[B, T, I]`.
+          initial_state: tuple of `[B, D]`, float32 under mixed bfloat16; None begins with zeros.
+          valid: `[B, T]` bool, False at padding, which never changes the state; None if there is no padding.
+
+        Returns:
+          the hidden states `[B, T, D]` in the compute dtype, and the last state.
+        """
+        if initial_state is None:
+            initial_state = zero_state(self.cell, tf.shape(inputs)[0], self.units, self.variable_dtype)
+        weights = self.recurrent_weights()
+        (outputs,), state = scan(
+            lambda row, state: self.cell.step(row, state, weights),
+            initial_state,
+            self.project(inputs),
+            valid=None if valid is None else tf.transpose(valid),
+            reverse=self.reverse,
+        )
+        return tf.cast(tf.transpose(outputs, [1, 0, 2]), self.compute_dtype), state
+
+    def project(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The products of all steps with the input kernel, bias added: `[B, T, I]` -> `[T, B, G * D]`."""
+        kernel = tf.cast(self.kernel, self.compute_dtype)
+        steps_first = tf.transpose(tf.cast(inputs, self.compute_dtype), [1, 0, 2])
+        return tf.cast(tf.tensordot(steps_first, kernel, 1), self.variable_dtype) + self.bias
+
+    def recurrent_weights(self) -> RecurrentWeights:
+        """The weights a cell multiplies in the loop, read and cast once, before it."""
+        kernel = tf.cast(self.recurrent_kernel, self.compute_dtype)
+        bias = None if self.recurrent_bias is None else tf.convert_to_tensor(self.recurrent_bias)
+        return RecurrentWeights(kernel, bias)
+
+
+@keras.saving.register_keras_serializable("tf_textgen")
+class Bidirectional(keras.layers.Layer):
+    """A forward and a backward recurrent layer side by side, each of half the width.
+
+    Args:
+      units: even width D of the concatenated hidden states, forward first.
+      cell, seed, **kwargs: as for `Recurrent`.
+
+    Reference: Schuster and Paliwal 1997.
+    """
+
+    def __init__(self, units: int, *, cell: str = "lstm", seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if units % 2:
+            raise UserError(f"a bidirectional layer of width {units}: expected an even width, half for each direction")
+        seeds = child_seeds(seed, 2)
+        shared = {"cell": cell, "dtype": self.dtype_policy}
+        self.forward_layer = Recurrent(units // 2, seed=seeds[0], name="forward", **shared)
+        self.backward_layer = Recurrent(units // 2, reverse=True, seed=seeds[1], name="backward", **shared)
+
+    def call(self, inputs: tf.Tensor, valid: tf.Tensor | None = None) -> tuple[tf.Tensor, RecurrentState]:
+        """Runs both directions over `inputs` `[B, T, I]`; `valid` as for `Recurrent`.
+
+        Returns:
+          the hidden states `[B, T, D]`, and the state of the forward layer after the last step beside that of the
+          backward layer after the first, each `[B, D]`.
+        """
+        forward, forward_state = self.forward_layer(inputs, valid=valid)
+        backward, backward_state = self.backward_layer(inputs, valid=valid)
+        state = tuple(tf.concat(pair, axis=-1) for pair in zip(forward_state, backward_state, strict=True))
+        return tf.concat([forward, backward], axis=-1), state
