@@ -1,1 +1,36 @@
-"""The model families, all on one contract (`base`)."""
+"""The model families, all on one contract (`base`). Importing this imports no TensorFlow."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from tf_textgen.config import Config, did_you_mean
+from tf_textgen.errors import UserError
+from tf_textgen.models.transformer_lm_config import TransformerLMConfig
+
+if TYPE_CHECKING:
+    from tf_textgen.models.base import TextModel
+
+
+class Family(NamedTuple):
+    """A model's configuration, and where its class lives, as `module:class`: importing that takes TensorFlow."""
+
+    config_class: type[Config]
+    model_path: str
+
+    def model_class(self) -> type[TextModel]:
+        module, name = self.model_path.split(":")
+        return getattr(importlib.import_module(module), name)
+
+
+MODELS = {
+    "transformer_lm": Family(TransformerLMConfig, "tf_textgen.models.transformer_lm:TransformerLM"),
+}
+
+
+def family(name: str) -> Family:
+    """The family of this name; an unknown name raises `UserError`."""
+    if name not in MODELS:
+        raise UserError(f"--model={name}: expected one of {', '.join(MODELS)}{did_you_mean(name, MODELS)}")
+    return MODELS[name]

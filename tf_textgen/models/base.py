@@ -1,0 +1,256 @@
+"""The contract of all model families: teacher forcing, incremental decoding, one training step.
+
+A family subclasses `TextModel`, sets `config_class`, makes its layers in `__init__` and writes `call`, `start`, `step`
+and `example_features`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tf_textgen import objectives
+from tf_textgen.config import Config
+from tf_textgen.errors import UserError
+
+Features = Mapping[str, tf.Tensor]
+
+
+class State(NamedTuple):
+    """What a model remembers between two tokens; every tensor of both nests is `[B, ...]`.
+
+    Attributes:
+      per_step: caches and recurrent states, gathered again when the rows of a beam change places.
+      per_source: what follows from the source alone (the encoder's memory): never changes after `start`.
+    """
+
+    per_step: Any
+    per_source: Any
+
+
+class TokenSums(NamedTuple):
+    """Sums over the tokens of a batch, float32 scalars."""
+
+    nats: tf.Tensor  # unsmoothed
+    hits: tf.Tensor
+    tokens: tf.Tensor
+
+
+class TextModel(keras.Model):
+    """A model of the next token.
+
+    Args:
+      config: the family's configuration, kept as `self.config`.
+      seed: of the initial weights and of dropout; None draws one from Keras' global generator.
+      **kwargs: of `keras.Model`: `name`, `dtype` (a policy such as "mixed_bfloat16"), `trainable`.
+
+    Attributes:
+      config_class: the class of `config`, set by each family.
+    """
+
+    config_class: ClassVar[type[Config]]
+
+    def __init__(self, config: Config, *, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(config, self.config_class):
+            raise UserError(
+                f"{type(self).__name__} was given a {type(config).__name__}: expected a {self.config_class.__name__}"
+            )
+        self.config = config
+        self.seed = seed
+        self.label_smoothing = 0.0
+        self.clip_norm: float | None = None
+        self._compiled_forward_backward: Any = None
+        self._loss = objectives.TokenMean("loss")
+        self._perplexity = objectives.Perplexity("perplexity")
+        self._accuracy = objectives.TokenMean("accuracy")
+        self._tokens = objectives.TokenCount("tokens")
+        self._gradient_norm = objectives.TokenMean("gradient_norm")
+
+    # The contract.
+
+    def call(self, features: Features, training: bool = False) -> tf.Tensor:
+        """Teacher forcing: logits `[B, T, V]` float32 of the token after each of `target_tokens` `[B, T]`."""
+        raise NotImplementedError
+
+    def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
+        """Reads the prompts (and sources), left-padded, and makes the state.
+
+        Args:
+          features: `target_tokens` `[B, P]` int32 left-padded prompts, `target_lengths` `[B]` int32, at least 1;
+            encoder-decoders also `source_tokens` `[B, S]` right-padded and `source_lengths` `[B]`.
+          capacity: int32 scalar, P plus the largest number of tokens `step` will be given.
+
+        Returns:
+          logits `[B, V]` float32 of the first new token, and the state.
+        """
+        raise NotImplementedError
+
+    def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        """Appends one token `[B]` int32 to each row: logits `[B, V]` float32 of the next, and the new state."""
+        raise NotImplementedError
+
+    def example_features(self) -> dict[str, tf.Tensor]:
+        """The smallest features `call` accepts; `initialize` makes the variables with them."""
+        raise NotImplementedError
+
+    # Variables and serialization.
+
+    def initialize(self) -> TextModel:
+        """Makes all variables, as a first call does: needed before a checkpoint is read or a strategy trains.
+
+        Returns:
+          The model itself.
+        """
+        if not self.built:
+            self(self.example_features())
+        return self
+
+    def get_config(self) -> dict[str, Any]:
+        policy = keras.saving.serialize_keras_object(self.dtype_policy)
+        shared = {"name": self.name, "trainable": self.trainable, "dtype": policy}
+        return {"config": self.config.to_json(), "seed": self.seed, **shared}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> TextModel:
+        values = dict(config)
+        policy = keras.saving.deserialize_keras_object(values.pop("dtype"))
+        return cls(cls.config_class.from_json(values.pop("config")), dtype=policy, **values)
+
+    def get_build_config(self) -> dict[str, Any]:
+        return {"initialize": True}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        self.initialize()
+
+    # Training.
+
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        *,
+        label_smoothing: float = 0.0,
+        clip_norm: float | None = None,
+        jit_compile: bool | str = "auto",
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+    ) -> None:
+        """Prepares `fit` and `evaluate`; the loss is the model's own.
+
+        Args:
+          optimizer: a Keras optimizer; leave its `clipnorm` arguments alone, they clip before replicas are summed.
+          label_smoothing: share of the target spread over the vocabulary, in [0, 1); in the training loss alone.
+          clip_norm: largest global norm of the gradient of the mean loss of a token, or None.
+          jit_compile: compile with XLA. With several replicas only the forward and backward pass is compiled.
+          run_eagerly, steps_per_execution: as in `keras.Model.compile`.
+        """
+        if not 0.0 <= label_smoothing < 1.0:
+            raise UserError(f"label_smoothing={label_smoothing:g}: expected a value in [0, 1)")
+        if clip_norm is not None and not clip_norm > 0.0:
+            raise UserError(f"clip_norm={clip_norm:g}: expected a value above 0, or None for no clipping")
+        self.label_smoothing, self.clip_norm = label_smoothing, clip_norm
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        self._compiled_forward_backward = None
+        if replicas > 1:
+            if jit_compile is True:
+                self._compiled_forward_backward = tf.function(self._forward_backward, jit_compile=True)
+            jit_compile = False
+        super().compile(
+            optimizer, jit_compile=jit_compile, run_eagerly=run_eagerly, steps_per_execution=steps_per_execution
+        )
+
+    def get_compile_config(self) -> dict[str, Any]:
+        if not self.compiled:
+            return {}
+        optimizer = keras.saving.serialize_keras_object(self.optimizer)
+        smoothing = {"label_smoothing": self.label_smoothing, "clip_norm": self.clip_norm}
+        return {"optimizer": optimizer, **smoothing, "jit_compile": self.jit_compile}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
+        self.compile(**{**config, "optimizer": optimizer})
+        self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [self._loss, self._perplexity, self._accuracy, self._tokens, self._gradient_norm]
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One update from `(features, labels, weights)`.
+
+        Gradients are sums over tokens until they are summed over the replicas and divided by the global number of
+        tokens; then they are clipped, so that the update does not depend on how a batch is split.
+        """
+        features, labels, weights = _unpack(data)
+        forward_backward = self._compiled_forward_backward or self._forward_backward
+        gradients, sums = forward_backward(features, labels, weights)
+        gradients, sums = _sum_over_replicas(gradients), _sum_over_replicas(sums)
+        scale = tf.math.divide_no_nan(1.0, sums.tokens)
+        gradients = [gradient * scale for gradient in gradients]
+        norm = tf.linalg.global_norm(gradients)
+        if self.clip_norm is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
+        self._apply(gradients)
+        self._gradient_norm.update_state(norm, 1.0)
+        return {**self._update_token_metrics(sums), "gradient_norm": self._gradient_norm.result()}
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Adds one batch of `(features, labels, weights)` to the metrics."""
+        features, labels, weights = _unpack(data)
+        sums = _token_sums(self(features, training=False), labels, weights)
+        return self._update_token_metrics(_sum_over_replicas(sums))
+
+    def _forward_backward(
+        self, features: Features, labels: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[list[tf.Tensor], TokenSums]:
+        """The gradients of the loss summed over the tokens, dense, in the order of `trainable_variables`."""
+        with tf.GradientTape() as tape:
+            logits = self(features, training=True)
+            losses = objectives.token_cross_entropy(logits, labels, self.label_smoothing)
+            loss = tf.reduce_sum(losses * weights)
+        variables = [variable.value for variable in self.trainable_variables]
+        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        # Sparse gradients of an embedding hold one row for each use: their norm is not the norm of the gradient.
+        return [tf.convert_to_tensor(gradient) for gradient in gradients], _token_sums(logits, labels, weights)
+
+    def _apply(self, gradients: list[tf.Tensor]) -> None:
+        """Updates the weights; Keras sums what it is given over the replicas once more, hence the division."""
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            gradients = [gradient / replicas for gradient in gradients]
+        self.optimizer.apply(gradients, self.trainable_variables)
+
+    def _update_token_metrics(self, sums: TokenSums) -> dict[str, tf.Tensor]:
+        """Adds global sums. Every replica adds its share, since Keras sums metric variables over the replicas."""
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        nats, hits, tokens = (tf.cast(value, tf.float64) / replicas for value in sums)
+        self._loss.update_state(nats, tokens)
+        self._perplexity.update_state(nats, tokens)
+        self._accuracy.update_state(hits, tokens)
+        self._tokens.update_state(tokens, tokens)
+        results = {m.name: m.result() for m in (self._loss, self._perplexity, self._accuracy)}
+        return {**results, "tokens": self._tokens.result() * replicas}
+
+
+def _unpack(data: Any) -> tuple[Features, tf.Tensor, tf.Tensor]:
+    features, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if labels is None:
+        raise UserError("a batch without labels: expected (features, labels, weights) from the dataset")
+    if weights is None:
+        weights = tf.ones_like(labels, tf.float32)
+    return features, labels, tf.cast(weights, tf.float32)
+
+
+def _token_sums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> TokenSums:
+    nats = tf.reduce_sum(objectives.token_cross_entropy(logits, labels) * weights)
+    hits = tf.reduce_sum(objectives.token_hits(logits, labels) * weights)
+    return TokenSums(nats, hits, tf.reduce_sum(weights))
+
+
+def _sum_over_replicas(values: Any) -> Any:
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return values
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
