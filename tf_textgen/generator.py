@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.loop import decode
-from tf_textgen.decoding.parameters import STOP_SEPARATOR, Parameters, sanitize
+from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, sanitize
 from tf_textgen.errors import UserError
 from tf_textgen.models.base import TextModel
 from tf_textgen.objectives.cross_entropy import token_log_probabilities
 from tf_textgen.text.rows import keep_first, keep_last, pad_left, repeat_id
-from tf_textgen.text.tokenizer import Tokenizer
+from tf_textgen.text.tokenizer import Tokenizer, repair_utf8
 
 PromptFormat = Literal["continuation", "document", "pair", "source"]
 
@@ -101,9 +101,9 @@ class TextGenerator(tf.Module):
         target_room = getattr(model.config, "max_positions", None)
         self.max_new_tokens = min(max_new_tokens, target_room - 1) if target_room else max_new_tokens
         self.max_prompt_tokens = min(max_prompt_tokens, self.context - 1) if self.context else max_prompt_tokens
-        vector = {name: tf.TensorSpec([None], dtype, name) for name, dtype in PARAMETER_DTYPES.items()}
+        rows = Parameters(*(tf.TensorSpec([None], dtype, name) for name, dtype in DTYPES._asdict().items()))
         text = tf.TensorSpec([None], tf.string)
-        self.generate_graph = tf.function(self._generate, input_signature=[text, Parameters(**vector)])
+        self.generate_graph = tf.function(self._generate, input_signature=[text, rows])
         self.score_graph = tf.function(self._score, input_signature=[text, text])
 
     @property
@@ -134,9 +134,8 @@ class TextGenerator(tf.Module):
         for start in range(0, len(rows), batch_size):
             some = rows[start : start + batch_size]
             seeds = [decoding.seed + sample for _, sample in some]
-            output = self.generate_graph(
-                tf.constant([prompt for prompt, _ in some], tf.string), parameter_rows(decoding, seeds)
-            )
+            parameters = from_config(decoding, len(some))._replace(seed=tf.constant(seeds, tf.int64))
+            output = self.generate_graph(tf.constant([prompt for prompt, _ in some], tf.string), parameters)
             results += _to_continuations(some, output)
         return results
 
@@ -175,7 +174,7 @@ class TextGenerator(tf.Module):
         )
         good = tf.equal(problem, "")
         return Generation(
-            text=tf.where(good, valid_utf8(decoded.texts), ""),
+            text=tf.where(good, repair_utf8(decoded.texts), ""),
             score=tf.where(good, decoded.score, 0.0),
             token_count=tf.where(good, decoded.token_count, 0),
             finish_reason=tf.where(good, decoded.finish_reason, problem),
@@ -255,7 +254,7 @@ class TextGenerator(tf.Module):
         total = tf.reduce_sum(values, axis=1)
         mean = total / tf.cast(tf.maximum(counts, 1), tf.float32)
         pieces = tf.gather(tokenizer.pieces, labels.to_tensor(tokenizer.pad_id))
-        return TextScore(total, counts, tf.exp(-mean), values, tf.where(present, valid_utf8(pieces), ""), truncated)
+        return TextScore(total, counts, tf.exp(-mean), values, tf.where(present, repair_utf8(pieces), ""), truncated)
 
     def _score_context(self, sources: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.RaggedTensor]:
         """Features of the source, and what stands before the first label in the target's input."""
@@ -267,32 +266,6 @@ class TextGenerator(tf.Module):
             kept = keep_last(self.source_tokenizer.tokenize(sources), one * (self.max_prompt_tokens - 2))
             return {}, tf.concat([repeat_id(tokenizer.bos_id, one), kept, repeat_id(tokenizer.sep_id, one)], axis=1)
         return {}, repeat_id(tokenizer.bos_id, one)
-
-
-PARAMETER_DTYPES: dict[str, Any] = {
-    "temperature": tf.float32,
-    "top_k": tf.int32,
-    "top_p": tf.float32,
-    "min_p": tf.float32,
-    "repetition_penalty": tf.float32,
-    "min_new_tokens": tf.int32,
-    "max_new_tokens": tf.int32,
-    "seed": tf.int64,
-    "stop": tf.string,
-}
-
-
-def parameter_rows(decoding: DecodingConfig, seeds: Any) -> Parameters:
-    """The same parameters for each row, with the given `seeds` (`[B]`, a sequence or a tensor)."""
-    seeds = tf.convert_to_tensor(seeds, tf.int64)
-    values = {name: getattr(decoding, name) for name in PARAMETER_DTYPES if name not in ("seed", "stop")}
-    rows = {name: tf.fill(tf.shape(seeds), tf.constant(v, PARAMETER_DTYPES[name])) for name, v in values.items()}
-    return Parameters(**rows, seed=seeds, stop=tf.fill(tf.shape(seeds), STOP_SEPARATOR.join(decoding.stop)))
-
-
-def valid_utf8(texts: tf.Tensor) -> tf.Tensor:
-    """Text that every JSON parser takes: U+FFFD in place of what is no UTF-8."""
-    return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
 
 
 def _to_continuations(rows: Sequence[tuple[str, int]], output: Generation) -> list[Continuation]:

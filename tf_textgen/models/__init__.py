@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 class Family(NamedTuple):
-    """A model's configuration, and where its class lives, as `module:class`: importing that takes TensorFlow."""
+    """A model's configuration, and where its class lives, as `module:class`: importing that takes TensorFlow.
+
+    `kind` is "language_model" (continues a text) or "encoder_decoder" (reads a source, writes a target).
+    """
 
     config_class: type[Config]
     model_path: str
+    kind: str = "language_model"
 
     def model_class(self) -> type[TextModel]:
         module, name = self.model_path.split(":")

@@ -1,0 +1,21 @@
+"""What an export is made of. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from tf_textgen.config import Config, field
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """Where a SavedModel goes and what it allows."""
+
+    prefix: ClassVar[str] = "export"
+    dir: str = field("", "Folder of the served model, saved_models/NAME; its versions are numbered folders inside.")
+    version: int | None = field(None, "Version number; none takes the next free one.", at_least=1)
+    max_new_tokens: int = field(
+        256, "Upper bound of the new tokens a request may ask for; it bounds a request's time and memory.", at_least=1
+    )
+    max_prompt_tokens: int = field(1024, "Longer prompts lose their beginning.", at_least=2)

@@ -1,0 +1,160 @@
+"""Writes a `TextGenerator` as a SavedModel version that TF Serving takes as it is.
+
+Signatures (`B` rows; every input has the batch first, since TF Serving merges requests along it):
+  serving_default  text `[B]` string -> text `[B]` string, with the decoding parameters of the export
+  generate         prompt (or source) `[B]` string and every decoding parameter as `[B]` ->
+                   text, score, token_count, finish_reason, prompt_truncated
+  score            text (and source) `[B]` string -> log_probability, token_count, perplexity,
+                   token_log_probabilities `[B, T]`, token_texts `[B, T]`, truncated
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_textgen.decoding.decoding_config import STOP_SEPARATOR, DecodingConfig
+from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config
+from tf_textgen.errors import UserError
+from tf_textgen.generator import TextGenerator
+
+# Empty, one word, and longer than most contexts: each prompt shape must work in the one trace.
+CHECK_PROMPTS = ("", "The", "Once upon a time", "从前有一个", "word " * 400)
+
+
+def export(
+    generator: TextGenerator,
+    directory: str | os.PathLike[str],
+    *,
+    decoding: DecodingConfig | None = None,
+    version: int | None = None,
+    prompts: Sequence[str] = CHECK_PROMPTS,
+) -> pathlib.Path:
+    """Writes `directory/VERSION`, after a fresh process has given the generator's own answers from it.
+
+    Args:
+      generator: what is served.
+      directory: the served model's folder.
+      decoding: the parameters of `serving_default`.
+      version: version number; None takes the next free one.
+      prompts: texts on which the export must equal the generator.
+
+    Returns:
+      The version's folder. It is written beside and renamed, so a server never sees half of it.
+
+    Raises:
+      UserError: where the version exists, or the export answers otherwise than the generator.
+    """
+    decoding = decoding or DecodingConfig(max_new_tokens=min(64, generator.max_new_tokens))
+    root = pathlib.Path(directory)
+    version = version or next_version(root)
+    target, beside = root / str(version), root / f".{version}.writing-{os.getpid()}"
+    if target.exists():
+        raise UserError(f"--export.version={version}: {target} exists already; choose another version or leave it out")
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        tf.saved_model.save(generator, str(beside), signatures=_signatures(generator, decoding))
+        _check(generator, beside, decoding, prompts)
+        os.rename(beside, target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return target
+
+
+def next_version(root: pathlib.Path) -> int:
+    """One more than the highest version in `root`."""
+    found = [int(entry.name) for entry in root.glob("*") if entry.name.isdigit()] if root.is_dir() else []
+    return max(found, default=0) + 1
+
+
+def answer_in_fresh_process(path: str | os.PathLike[str], requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answers `requests` from the SavedModel at `path` where only tensorflow and tensorflow_text are imported.
+
+    Args:
+      path: a version's folder.
+      requests: `{"signature": name, "inputs": {name: list}}` each.
+
+    Returns:
+      One dict of lists a request, and `{"python_ops": [...]}` as the last element.
+    """
+    script = pathlib.Path(__file__).with_name("self_check.py")
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, str(script), str(path)],
+        input=json.dumps(list(requests)),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"the export in {path} does not run in a fresh process: {last}")
+    return json.loads(done.stdout)
+
+
+def generate_request(generator: TextGenerator, prompts: Sequence[str], decoding: DecodingConfig) -> dict[str, Any]:
+    """The request to the signature `generate` that equals `generator.generate(prompts, decoding)` with one sample."""
+    parameters = {name: [getattr(decoding, name)] * len(prompts) for name in Parameters._fields if name != "stop"}
+    parameters["stop"] = [STOP_SEPARATOR.join(decoding.stop)] * len(prompts)
+    return {"signature": "generate", "inputs": {_text_name(generator): list(prompts), **parameters}}
+
+
+def _signatures(generator: TextGenerator, decoding: DecodingConfig) -> dict[str, Callable[..., Any]]:
+    """The signatures' functions, traced once for any number and length of texts."""
+    text_name = _text_name(generator)
+
+    def serving_default(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"text": generator.generate_graph(text, from_config(decoding, tf.shape(text)[0])).text}
+
+    def generate(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        text = inputs.pop(text_name)
+        return generator.generate_graph(text, Parameters(**inputs))._asdict()
+
+    def score(text: tf.Tensor, source: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        sources = tf.fill(tf.shape(text), "") if source is None else source
+        return generator.score_graph(sources, text)._asdict()
+
+    def spec(name: str, dtype: tf.DType = tf.string) -> tf.TensorSpec:
+        return tf.TensorSpec([None], dtype, name)
+
+    parameters = {name: spec(name, dtype) for name, dtype in DTYPES._asdict().items()}
+    score_inputs = {"text": spec("text"), **({"source": spec("source")} if generator.is_pair else {})}
+    return {
+        "serving_default": tf.function(serving_default).get_concrete_function(spec("text")),
+        "generate": tf.function(generate).get_concrete_function(**{text_name: spec(text_name)}, **parameters),
+        "score": tf.function(score).get_concrete_function(**score_inputs),
+    }
+
+
+def _text_name(generator: TextGenerator) -> str:
+    return "source" if generator.is_pair else "prompt"
+
+
+def _check(generator: TextGenerator, path: pathlib.Path, decoding: DecodingConfig, prompts: Sequence[str]) -> None:
+    """Compares a fresh process' answers with the generator's; raises `UserError` at the first difference."""
+    one = DecodingConfig.from_json({**decoding.to_json(), "num_samples": 1})
+    expected = generator.generate(prompts, one, batch_size=len(prompts))
+    requests = [
+        generate_request(generator, prompts, one),
+        {"signature": "serving_default", "inputs": {"text": list(prompts)}},
+    ]
+    by_generate, by_default, graph = answer_in_fresh_process(path, requests)
+    if graph["python_ops"]:
+        raise UserError(f"the export calls Python ({', '.join(graph['python_ops'])}), which TF Serving cannot run")
+    for row, continuation in enumerate(expected):
+        for got in (by_generate["text"][row], by_default["text"][row]):
+            if got != continuation.text:
+                raise UserError(
+                    f"the export continues {continuation.prompt[:40]!r} with {got[:80]!r}, "
+                    f"the run with {continuation.text[:80]!r}: nothing was published"
+                )

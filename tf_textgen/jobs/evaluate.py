@@ -1,0 +1,101 @@
+"""Judges a run on text: nats and bits over every token of a split or of given files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from tf_textgen import config
+from tf_textgen.data.data_config import SPLITS, DataConfig
+from tf_textgen.errors import UserError
+from tf_textgen.jobs import loading
+
+if TYPE_CHECKING:
+    from tf_textgen.training.run_folder import LoadedRun
+
+HELP = "Judge a run: nats a token, perplexity, bits a byte."
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    loading.define_run_flags(flag_values)
+    config.define_flags(DataConfig, flag_values)
+    flags.DEFINE_enum("split", "valid", SPLITS, "Split of the run's data to judge on.", flag_values=flag_values)
+    files_help = "Files to judge on in place of a split (globs, .gz), in the run's data format. May be repeated."
+    flags.DEFINE_multi_string("file", [], files_help, flag_values=flag_values)
+    stride_help = (
+        "Distance of the windows' beginnings, in tokens; none is the context. Smaller gives each token at least "
+        "context - stride tokens before it and takes as many times longer."
+    )
+    flags.DEFINE_integer("stride", None, stride_help, lower_bound=1, flag_values=flag_values)
+    flags.DEFINE_boolean("json", False, "Write one JSON object.", flag_values=flag_values)
+
+
+def run(flag_values: flags.FlagValues) -> None:
+    loaded = loading.load(flag_values)
+    metrics = evaluate(
+        loaded,
+        config.override(DataConfig.from_json(loaded.config["data"]), flag_values),
+        split=flag_values["split"].value,
+        files=tuple(flag_values["file"].value),
+        stride=flag_values["stride"].value,
+    )
+    if flag_values["json"].value:
+        print(json.dumps(metrics))
+        return
+    for name, value in metrics.items():
+        print(f"{name:<16} {value:,}" if isinstance(value, int) else f"{name:<16} {value:.4f}")
+
+
+def evaluate(
+    loaded: LoadedRun,
+    data: DataConfig,
+    *,
+    split: str = "valid",
+    files: tuple[str, ...] = (),
+    stride: int | None = None,
+) -> dict[str, float]:
+    """Judges every token of a split once.
+
+    Args:
+      loaded: the run.
+      data: how the split's files are read.
+      split: its name.
+      files: judged in its place.
+      stride: distance of the windows' beginnings; None is the context.
+
+    Returns:
+      nats_per_token, perplexity, bits_per_byte, accuracy, tokens and bytes.
+
+    Raises:
+      UserError: where the run has no such split, or the stride is longer than the context.
+    """
+    from tf_textgen.data.dataset import evaluation_batches, open_corpus
+    from tf_textgen.models import family
+
+    if files:
+        if data.format == "parallel":
+            raise UserError(
+                "--file with --data.format=parallel: expected both sides; give --data.test and --data.test_target"
+            )
+        data, split = dataclasses.replace(data, test=files, test_target=()), "test"
+    if stride and stride > data.context:
+        raise UserError(f"--stride={stride}: expected at most the context of {data.context} tokens")
+    opened = open_corpus(data, loaded.tokenizer, splits=(split,))
+    if split not in opened:
+        raise UserError(f"--split={split}: the run has no such data; give --file or --data.{split}")
+    batches = evaluation_batches(opened[split], data, model_kind=family(loaded.config["model"]).kind, stride=stride)
+    loaded.model.compile()
+    values = loaded.model.evaluate(batches, verbose=0, return_dict=True)
+    nats, tokens, text_bytes = float(values["loss"]), int(values["tokens"]), int(opened[split].num_bytes)
+    return {
+        "nats_per_token": nats,
+        "perplexity": math.exp(min(nats, 700.0)),
+        "bits_per_byte": nats * tokens / math.log(2) / max(text_bytes, 1),
+        "accuracy": float(values["accuracy"]),
+        "tokens": tokens,
+        "bytes": text_bytes,
+    }

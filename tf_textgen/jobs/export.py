@@ -1,0 +1,43 @@
+"""Writes a run as a SavedModel version for TF Serving."""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+
+from tf_textgen import config
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.export.export_config import ExportConfig
+from tf_textgen.jobs import loading
+
+HELP = "Write a run as a SavedModel that takes raw text and returns raw text."
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    loading.define_run_flags(flag_values)
+    config.define_flags(ExportConfig, flag_values)
+    config.define_flags(DecodingConfig, flag_values)
+
+
+def run(flag_values: flags.FlagValues) -> None:
+    wanted = config.from_flags(ExportConfig, flag_values)
+    loaded = loading.load(flag_values)
+    decoding = loading.decoding_of(loaded, flag_values)
+    from tf_textgen.export.saved_model import export
+
+    directory = wanted.dir or str(pathlib.Path("saved_models") / pathlib.Path(flag_values["run.dir"].value).name)
+    bounds = {"max_new_tokens": wanted.max_new_tokens, "max_prompt_tokens": wanted.max_prompt_tokens}
+    generator = loading.generator_of(loaded, **bounds)
+    if decoding.max_new_tokens > generator.max_new_tokens:
+        decoding = DecodingConfig.from_json({**decoding.to_json(), "max_new_tokens": generator.max_new_tokens})
+    path = export(generator, directory, decoding=decoding, version=wanted.version)
+    name = path.parent.name
+    print(f"exported {path}")
+    print("  checked: a fresh process with tensorflow and tensorflow_text alone gives the run's own continuations")
+    print(f"  at most {generator.max_prompt_tokens} prompt tokens and {generator.max_new_tokens} new tokens a request")
+    print("serve it with TF Serving:")
+    print(
+        f"  tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path={path.parent.resolve()}"
+    )
+    print(f"""  curl -d '{{"instances": ["Once upon a time"]}}' localhost:8501/v1/models/{name}:predict""")

@@ -1,0 +1,80 @@
+"""Continues prompts, or maps sources to targets, with a trained run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from tf_textgen import config
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.errors import UserError
+from tf_textgen.jobs import loading
+from tf_textgen.jobs.prompts import lines_of
+
+if TYPE_CHECKING:
+    from tf_textgen.generator import Continuation, TextGenerator
+
+HELP = "Continue prompts, or translate sources, with a trained run."
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    loading.define_run_flags(flag_values)
+    config.define_flags(DecodingConfig, flag_values)
+    prompt_help = (
+        "A text to continue, or a source to map. May be repeated. Without it: standard input, a line a prompt."
+    )
+    flags.DEFINE_multi_string("prompt", [], prompt_help, flag_values=flag_values)
+    flags.DEFINE_string("prompt_file", None, "A file with one prompt a line.", flag_values=flag_values)
+    flags.DEFINE_boolean("json", False, "Write JSON lines with score and finish reason.", flag_values=flag_values)
+    flags.DEFINE_integer("batch_size", 16, "Prompts decoded at once.", lower_bound=1, flag_values=flag_values)
+
+
+def run(flag_values: flags.FlagValues) -> None:
+    if flag_values["prompt"].value and flag_values["prompt_file"].value:
+        raise UserError("--prompt and --prompt_file are both given: expected one of them")
+    config.from_flags(DecodingConfig, flag_values)  # Bad values are told before anything is loaded.
+    loaded = loading.load(flag_values)
+    decoding = loading.decoding_of(loaded, flag_values)
+    generator = loading.generator_of(loaded, max_new_tokens=max(256, decoding.max_new_tokens))
+    decoding = _within_context(decoding, generator, flag_values["decoding.max_new_tokens"].present)
+    write = _write_json if flag_values["json"].value else _write_text
+    batch_size = flag_values["batch_size"].value
+    prompts = iter(flag_values["prompt"].value or lines_of(flag_values["prompt_file"].value, "--prompt_file"))
+    interactive = not flag_values["prompt"].value and not flag_values["prompt_file"].value and sys.stdin.isatty()
+    while some := list(islice(prompts, 1 if interactive else batch_size)):
+        for continuation in generator.generate(some, decoding, batch_size=batch_size):
+            if continuation.prompt_truncated:
+                print(
+                    f"note: the prompt {continuation.prompt[:40]!r}... is longer than the room of the context; "
+                    "its beginning was cut",
+                    file=sys.stderr,
+                )
+            write(continuation, is_pair=generator.is_pair)
+
+
+def _within_context(decoding: DecodingConfig, generator: TextGenerator, asked: bool) -> DecodingConfig:
+    """A default that the context has no room for is lowered; a wish that it has no room for is an error."""
+    if decoding.max_new_tokens <= generator.max_new_tokens:
+        return decoding
+    if asked:
+        raise UserError(
+            f"--decoding.max_new_tokens={decoding.max_new_tokens}: expected at most {generator.max_new_tokens}, "
+            "one less than the context of this model"
+        )
+    return dataclasses.replace(decoding, max_new_tokens=generator.max_new_tokens)
+
+
+def _write_json(continuation: Continuation, *, is_pair: bool) -> None:
+    values = dataclasses.asdict(continuation)
+    if is_pair:
+        values = {"source": values.pop("prompt"), **values}
+    print(json.dumps(values, ensure_ascii=False), flush=True)
+
+
+def _write_text(continuation: Continuation, *, is_pair: bool) -> None:
+    print(continuation.text if is_pair else continuation.prompt + continuation.text, flush=True)

@@ -1,0 +1,62 @@
+"""The flags by which jobs name a trained run, and the run as a `TextGenerator`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from tf_textgen.config import override
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.errors import UserError
+
+if TYPE_CHECKING:
+    from tf_textgen.generator import TextGenerator
+    from tf_textgen.training.run_folder import LoadedRun
+
+
+def define_run_flags(flag_values: flags.FlagValues) -> None:
+    """`--run.dir` and `--run.checkpoint`."""
+    flags.DEFINE_string("run.dir", None, "Run folder that `train` wrote.", flag_values=flag_values)
+    text = "Which checkpoint: best (lowest validation loss), last, or a step."
+    flags.DEFINE_string("run.checkpoint", "best", text, flag_values=flag_values)
+
+
+def load(flag_values: flags.FlagValues) -> LoadedRun:
+    """The run that the flags name.
+
+    Raises:
+      UserError: where `--run.dir` is missing or is no run folder.
+    """
+    from tf_textgen.training.run_folder import load_run
+
+    if not flag_values["run.dir"].value:
+        raise UserError("--run.dir is missing: expected the folder of a run, as `train --run.dir=...` wrote it")
+    return load_run(flag_values["run.dir"].value, checkpoint=flag_values["run.checkpoint"].value)
+
+
+def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig:
+    """The run's decoding parameters with those on the command line in their place."""
+    from tf_textgen.decoding.decoding_config import check_against_vocabulary
+
+    decoding = override(DecodingConfig.from_json(run.config.get("decoding", {})), flag_values)
+    check_against_vocabulary(decoding, run.tokenizer.vocabulary_size)
+    return decoding
+
+
+def generator_of(run: LoadedRun, **bounds: int) -> TextGenerator:
+    """The run's model and tokenizer, prompted as its training rows began."""
+    from tf_textgen.generator import TextGenerator
+
+    return TextGenerator(run.model, run.tokenizer, prompt_format=prompt_format(run.config), **bounds)
+
+
+def prompt_format(config: dict) -> str:
+    """How the rows of the data of `config` (a run's config.json) begin; see `TextGenerator`."""
+    from tf_textgen.models import family
+
+    if family(config["model"]).kind == "encoder_decoder":
+        return "source"
+    if config["data"]["format"] != "text":
+        return "pair"
+    return "document" if config["data"]["batching"] == "packed" else "continuation"
