@@ -36,7 +36,8 @@ class Plan(Protocol):
       evaluation_steps: batches of an evaluation.
     """
 
-    fields: tuple[Field, ...]
+    @property
+    def fields(self) -> tuple[Field, ...]: ...
 
     @property
     def steps_per_epoch(self) -> int: ...

@@ -62,6 +62,11 @@ class DataConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.batching == "packed" and self.is_pairs:
+            raise UserError(
+                f"--data.batching=packed with --data.format={self.format}: expected text; pairs are put into buckets, "
+                "leave data.batching out"
+            )
         for split in SPLITS:
             target = self.target_patterns(split)
             if target and self.format != "parallel":

@@ -17,6 +17,8 @@ import tensorflow as tf
 
 from tf_textgen.data import batches, shards
 from tf_textgen.data.data_config import SPLITS, DataConfig
+from tf_textgen.data.packing import PackedDocuments
+from tf_textgen.data.pairs import DecoderOnlyPairs, EncoderDecoderPairs
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.data.windows import Windows
 from tf_textgen.errors import UserError
@@ -94,4 +96,21 @@ def _open_split(config: DataConfig, tokenizer: Any, name: str) -> TokenizedSplit
 def _plan(split: TokenizedSplit, config: DataConfig, model_kind: str, stride: int | None = None) -> batches.Plan:
     if model_kind not in (LANGUAGE_MODEL, ENCODER_DECODER):
         raise UserError(f"model kind {model_kind!r}: expected {LANGUAGE_MODEL} or {ENCODER_DECODER}")
+    if split.is_pairs:
+        form = EncoderDecoderPairs if model_kind == ENCODER_DECODER else DecoderOnlyPairs
+        _refuse_stride(stride, f"--data.format={config.format}")
+        return form(split, config.batch_tokens, config.num_buckets)
+    if model_kind == ENCODER_DECODER:
+        raise UserError(
+            "an encoder-decoder model on --data.format=text: expected pairs; set --data.format to tsv or parallel, or "
+            "choose a language model"
+        )
+    if config.batching == "packed":
+        _refuse_stride(stride, "--data.batching=packed")
+        return PackedDocuments(split, config.context, config.batch_size)
     return Windows(split, config.context, config.batch_size, stride)
+
+
+def _refuse_stride(stride: int | None, option: str) -> None:
+    if stride is not None:
+        raise UserError(f"stride {stride} with {option}: expected --data.batching=windows; leave the stride out")

@@ -23,7 +23,7 @@ class Chunk(NamedTuple):
 def split_files(config: DataConfig, split: str) -> tuple[list[str], list[str]]:
     """The files of `split`, and those of its target side (none unless the format is parallel)."""
     if not config.patterns(split):
-        raise UserError(f"no data for the split {split!r}: expected files; set --data.{split}")
+        raise UserError(f"no data for the split {split!r}: expected files; set --data.{split} or --data.corpus")
     sources = files.expand(config.patterns(split), f"data.{split}")
     targets = files.expand(config.target_patterns(split), f"data.{split}_target")
     if config.format == "parallel" and len(sources) != len(targets):
@@ -34,9 +34,9 @@ def split_files(config: DataConfig, split: str) -> tuple[list[str], list[str]]:
     return sources, targets
 
 
-def read_texts(config: DataConfig, split: str = "train") -> Iterator[bytes]:
-    """All texts of a split, as a vocabulary is built from: documents (long ones in chunks), or both sides of pairs."""
-    sources, targets = split_files(config, split)
+def training_texts(config: DataConfig) -> Iterator[bytes]:
+    """What a vocabulary is built from: the training documents (long ones in chunks), or both sides of the pairs."""
+    sources, targets = split_files(config, "train")
     if config.is_pairs:
         yield from itertools.chain.from_iterable(Pairs(config, sources, targets))
     else:

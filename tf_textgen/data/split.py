@@ -47,6 +47,11 @@ class TokenizedSplit:
         base = int(self._offset(self.first))
         return self.shards.streams["text"].read(base + start, base + stop)
 
+    def document_places(self) -> np.ndarray:
+        """Where each document begins in the stream, and its end: `[num_documents + 1]` int64."""
+        places = np.array(self.shards.streams["text"].offsets[self.first : self.last + 1])
+        return places - places[0]
+
     def lengths(self, stream: str) -> np.ndarray:
         """Stored tokens of each document of a stream: `[num_documents]` int64."""
         return np.diff(self.shards.streams[stream].offsets[self.first : self.last + 1])

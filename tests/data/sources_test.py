@@ -1,0 +1,130 @@
+import pytest
+
+from tests.support.data_files import write
+from tf_textgen.data import sources
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.errors import UserError
+
+TEXT = b" one\ntwo\n\n  \r\nthree\n\nfour\nfive"
+
+
+def documents(config, *paths):
+    whole, held = [], b""
+    for chunk in sources.Documents(config, paths):
+        held += chunk.text
+        if chunk.ends:
+            whole.append(held)
+            held = b""
+    assert not held
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("line", [b" one", b"two", b"three", b"four", b"five"]),
+        ("blank_line", [b" one\ntwo", b"three", b"four\nfive"]),
+        ("file", [b" one\ntwo\n\n  \nthree\n\nfour\nfive"]),
+    ],
+)
+def test_what_ends_a_document(tmp_path, mode, expected):
+    config = DataConfig(documents=mode)
+    assert documents(config, write(tmp_path / "a", TEXT)) == expected
+    other = write(tmp_path / "b", "\n\nother\n\n")
+    last = [b"\n\nother\n\n"] if mode == "file" else [b"other"]
+    assert documents(config, write(tmp_path / "a", TEXT), other) == expected + last
+
+
+@pytest.mark.parametrize("mode", ["line", "blank_line", "file"])
+@pytest.mark.parametrize("line", [b"word " * 10 + b"end", b"w" * (1 << 18) + b"x", "中".encode() * (1 << 17)])
+def test_long_documents_come_in_chunks(tmp_path, mode, line):
+    lines = [line] * (2 * sources.CHUNK_BYTES // len(line) + 2)
+    path = write(tmp_path / "a", b"\n".join(lines) + b"\n\nshort\n")
+    joined = b"\n".join(lines)
+    expected = {
+        "line": [*lines, b"short"],
+        "blank_line": [joined, b"short"],
+        "file": [joined + b"\n\nshort\n"],
+    }[mode]
+    config = DataConfig(documents=mode)
+    assert documents(config, path) == expected
+    for chunk in sources.Documents(config, [path]):
+        assert len(chunk.text) <= 2 * sources.CHUNK_BYTES + 1
+        chunk.text.decode()
+
+
+def test_document_that_ends_with_a_chunk(tmp_path):
+    line = b"a" * (sources.CHUNK_BYTES - 1)
+    path = write(tmp_path / "a", line + b"\n")
+    chunks = list(sources.Documents(DataConfig(documents="file"), [path]))
+    assert b"".join(chunk.text for chunk in chunks) == line + b"\n"
+    assert [chunk.ends for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+
+
+def test_blank_file_is_an_error(tmp_path):
+    path = write(tmp_path / "a", "\n \n")
+    with pytest.raises(UserError, match="blank lines alone: expected text"):
+        list(sources.Documents(DataConfig(), [path]))
+    with pytest.raises(UserError, match="blank lines alone: expected pairs"):
+        list(sources.Pairs(DataConfig(format="tsv"), [path]))
+
+
+def test_tsv_columns_count_from_one(tmp_path):
+    path = write(tmp_path / "a.tsv", "1\tone\tun\r\n\n2\ttwo\tdeux\textra\n3\t\ttrois\n")
+    assert list(sources.Pairs(DataConfig(format="tsv"), [path])) == [(b"1", b"one"), (b"2", b"two"), (b"3", b"")]
+    config = DataConfig(format="tsv", source_column=3, target_column=2)
+    assert list(sources.Pairs(config, [path])) == [(b"un", b"one"), (b"deux", b"two"), (b"trois", b"")]
+
+
+def test_tsv_row_without_a_column(tmp_path):
+    path = write(tmp_path / "a.tsv", "one\tun\ntwo\n")
+    with pytest.raises(UserError, match=r"a.tsv:2: 1 tab-separated column, expected at least 2 .*target_column=2"):
+        list(sources.Pairs(DataConfig(format="tsv"), [path]))
+    config = DataConfig(format="tsv", source_column=3, target_column=1)
+    with pytest.raises(UserError, match=r"a.tsv:1: 2 tab-separated columns, expected at least 3 .*source_column=3"):
+        list(sources.Pairs(config, [path]))
+
+
+def test_parallel_files(tmp_path):
+    config = DataConfig(format="parallel")
+    source, target = write(tmp_path / "a", "one\n\nthree"), write(tmp_path / "b", "un\ndeux\ntrois\n")
+    assert list(sources.Pairs(config, [source], [target])) == [(b"one", b"un"), (b"", b"deux"), (b"three", b"trois")]
+
+
+@pytest.mark.parametrize(("few", "many"), [("source", "target"), ("target", "source")])
+def test_parallel_files_of_unequal_length(tmp_path, few, many):
+    paths = {few: write(tmp_path / few, "1\n2\n"), many: write(tmp_path / many, "1\n2\n3\n4\n5")}
+    counts = {few: 2, many: 5}
+    message = (
+        f"source has {counts['source']} lines and .*target {counts['target']}: expected as many; "
+        f"the first line without a partner is .*{many}:3$"
+    )
+    with pytest.raises(UserError, match=message):
+        list(sources.Pairs(DataConfig(format="parallel"), [paths["source"]], [paths["target"]]))
+
+
+def test_split_files(tmp_path):
+    for name in ("a.en", "b.en", "a.fr"):
+        write(tmp_path / name, "x\n")
+    config = DataConfig(format="parallel", train=(f"{tmp_path}/a.en",), train_target=(f"{tmp_path}/a.fr",))
+    assert sources.split_files(config, "train") == ([f"{tmp_path}/a.en"], [f"{tmp_path}/a.fr"])
+    with pytest.raises(UserError, match=r"no data for the split 'test': expected files; set --data.test"):
+        sources.split_files(config, "test")
+    uneven = DataConfig(format="parallel", train=(f"{tmp_path}/*.en",), train_target=(f"{tmp_path}/a.fr",))
+    with pytest.raises(UserError, match=r"data.train names 2 files and --data.train_target 1: expected one"):
+        sources.split_files(uneven, "train")
+
+
+def test_replaced_lines_are_counted_over_files(tmp_path):
+    bad, good = write(tmp_path / "bad", b"\xff\tx\n\xfe\ty\n"), write(tmp_path / "good", "a\tb\n")
+    text = sources.Documents(DataConfig(invalid_utf8="replace"), [bad, good, bad])
+    pairs = sources.Pairs(DataConfig(format="tsv", invalid_utf8="replace"), [bad, good])
+    assert len(list(text)) == 3 and text.replaced == 4
+    assert len(list(pairs)) == 3 and pairs.replaced == 2
+
+
+def test_training_texts(tmp_path):
+    path = write(tmp_path / "a", "one\ttwo\nthree\tfour\n\nfive\tsix\n")
+    assert list(sources.training_texts(DataConfig(train=(path,)))) == [b"one\ttwo\nthree\tfour", b"five\tsix"]
+    config = DataConfig(train=(path,), format="tsv")
+    assert list(sources.training_texts(config)) == [b"one", b"two", b"three", b"four", b"five", b"six"]

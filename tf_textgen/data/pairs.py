@@ -1,0 +1,147 @@
+"""Pairs of texts in batches of similar length, of at most `num_buckets` shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tf_textgen.data import order, token_streams
+from tf_textgen.data.batches import Batch, Field, pad_rows
+from tf_textgen.data.split import TokenizedSplit
+
+_SEED_BOUND = 1 << 62
+
+
+class PairBuckets:
+    """Batches of pairs; a form says how a pair becomes rows.
+
+    The bounds of the buckets are quantiles of the lengths, for each side apart, and a pair goes where both of its sides
+    fit. A bucket's width is its longest member's, its rows follow from the budget of padded tokens, and its last batch
+    is filled with rows that have no weight. An epoch is every batch of every bucket once, in an order of its own,
+    the pairs within a bucket anew permuted.
+    """
+
+    sides: tuple[str, ...]
+
+    def __init__(self, split: TokenizedSplit, batch_tokens: int, num_buckets: int):
+        self._split = split
+        lengths = self._side_lengths(split.lengths("source"), split.lengths("target"))  # sides x [N]
+        bucket = assign_buckets(lengths, num_buckets)
+        members = np.argsort(bucket, kind="stable")
+        self._members = np.split(members, np.cumsum(np.bincount(bucket))[:-1])
+        self._members = [group for group in self._members if group.size]
+        self._widths = [[int(side[group].max()) for side in lengths] for group in self._members]
+        self._num_rows = [
+            min(max(1, batch_tokens // sum(widths)), len(group))
+            for widths, group in zip(self._widths, self._members, strict=True)
+        ]
+        batches = [-(-len(group) // rows) for group, rows in zip(self._members, self._num_rows, strict=True)]
+        self._first_batch = token_streams.ragged_places(batches)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return int(self._first_batch[-1])
+
+    @property
+    def evaluation_steps(self) -> int:
+        return self.steps_per_epoch
+
+    def training_batch(self, step: int, seed: int) -> Batch:
+        """The batch of a global step."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        (batch,) = order.permute(np.array([index]), self.steps_per_epoch, seed, epoch)
+        bucket, places = self._places(int(batch))
+        bucket_seed = order.random_integer(_SEED_BOUND, seed, bucket)
+        return self._batch(bucket, order.permute(places, len(self._members[bucket]), bucket_seed, epoch))
+
+    def evaluation_batch(self, step: int) -> Batch:
+        """The batches bucket by bucket."""
+        return self._batch(*self._places(step))
+
+    def _places(self, batch: int) -> tuple[int, np.ndarray]:
+        """The bucket of a batch, and which of its members stand in it."""
+        bucket = int(np.searchsorted(self._first_batch, batch, side="right")) - 1
+        start = (batch - int(self._first_batch[bucket])) * self._num_rows[bucket]
+        return bucket, np.arange(start, min(start + self._num_rows[bucket], len(self._members[bucket])))
+
+    def _batch(self, bucket: int, places: np.ndarray) -> Batch:
+        pairs = [
+            (self._split.document("source", pair), self._split.document("target", pair))
+            for pair in self._members[bucket][places].tolist()
+        ]
+        return self._rows(pairs, self._num_rows[bucket], self._widths[bucket])
+
+    def _side_lengths(self, source: np.ndarray, target: np.ndarray) -> list[np.ndarray]:
+        raise NotImplementedError
+
+    def _rows(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], num_rows: int, widths: Sequence[int]) -> Batch:
+        raise NotImplementedError
+
+
+class EncoderDecoderPairs(PairBuckets):
+    """Source `ids </s>`, target inputs `<s> ids`, labels `ids </s>`.
+
+    Rows that fill a batch have the source `</s>` and the target `<s>`, so that nothing attends to nothing.
+    """
+
+    fields = (
+        Field("source_tokens", np.int32, (None, None)),
+        Field("source_lengths", np.int32, (None,)),
+        Field("target_tokens", np.int32, (None, None)),
+    )
+
+    def _side_lengths(self, source: np.ndarray, target: np.ndarray) -> list[np.ndarray]:
+        return [source + 1, target + 1]
+
+    def _rows(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], num_rows: int, widths: Sequence[int]) -> Batch:
+        split = self._split
+        source = pad_rows([np.append(source, split.eos_id) for source, _ in pairs], num_rows, widths[0], split.pad_id)
+        source[len(pairs) :, 0] = split.eos_id
+        lengths = np.ones(num_rows, np.int32)
+        lengths[: len(pairs)] = [len(source) + 1 for source, _ in pairs]
+        target = pad_rows([target for _, target in pairs], num_rows, widths[1] - 1, split.pad_id)
+        target = np.concatenate([np.full((num_rows, 1), split.bos_id, np.int32), target], axis=1)
+        labels = pad_rows([np.append(target, split.eos_id) for _, target in pairs], num_rows, widths[1], split.pad_id)
+        counted = np.zeros(labels.shape, bool)
+        for row, (_, ids) in enumerate(pairs):
+            counted[row, : len(ids) + 1] = True
+        features = {"source_tokens": source, "source_lengths": lengths, "target_tokens": target}
+        return Batch(features, labels, counted)
+
+
+class DecoderOnlyPairs(PairBuckets):
+    """One row `<s> source <sep> target </s>`, of which the target and its `</s>` count."""
+
+    fields = (Field("target_tokens", np.int32, (None, None)),)
+
+    def _side_lengths(self, source: np.ndarray, target: np.ndarray) -> list[np.ndarray]:
+        return [source + target + 2]
+
+    def _rows(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], num_rows: int, widths: Sequence[int]) -> Batch:
+        split = self._split
+        whole = [
+            np.concatenate([[split.bos_id], source, [split.sep_id], target, [split.eos_id]]) for source, target in pairs
+        ]
+        tokens = pad_rows([row[:-1] for row in whole], num_rows, widths[0], split.pad_id)
+        tokens[len(pairs) :, 0] = split.bos_id
+        labels = pad_rows([row[1:] for row in whole], num_rows, widths[0], split.pad_id)
+        counted = np.zeros(labels.shape, bool)
+        for row, (source, target) in enumerate(pairs):
+            counted[row, len(source) + 1 : len(source) + len(target) + 2] = True
+        return Batch({"target_tokens": tokens}, labels, counted)
+
+
+def assign_buckets(lengths: Sequence[np.ndarray], num_buckets: int) -> np.ndarray:
+    """The bucket of each pair: the largest that one of its sides needs by the quantiles of that side.
+
+    Args:
+      lengths: of each side `[N]`.
+      num_buckets: K.
+
+    Returns:
+      `[N]` integers in `[0, K)`.
+    """
+    shares = np.arange(1, num_buckets + 1) / num_buckets
+    needed = [np.searchsorted(np.quantile(side, shares, method="higher"), side) for side in lengths]
+    return np.max(needed, axis=0)
