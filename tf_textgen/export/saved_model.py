@@ -16,14 +16,15 @@ import pathlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import STOP_SEPARATOR, DecodingConfig
+from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config
 from tf_textgen.errors import UserError
+from tf_textgen.export.exported import CONFIG_FILE, generate_inputs, version_numbers
 from tf_textgen.generator import TextGenerator
 
 # Empty, one word, and longer than most contexts: each prompt shape must work in the one trace.
@@ -36,6 +37,7 @@ def export(
     *,
     decoding: DecodingConfig | None = None,
     version: int | None = None,
+    config: Mapping[str, Any] | None = None,
     prompts: Sequence[str] = CHECK_PROMPTS,
 ) -> pathlib.Path:
     """Writes `directory/VERSION`, after a fresh process has given the generator's own answers from it.
@@ -45,6 +47,7 @@ def export(
       directory: the served model's folder.
       decoding: the parameters of `serving_default`.
       version: version number; None takes the next free one.
+      config: what the model is, written to assets.extra/config.json with the decoding parameters.
       prompts: texts on which the export must equal the generator.
 
     Returns:
@@ -55,24 +58,21 @@ def export(
     """
     decoding = decoding or DecodingConfig(max_new_tokens=min(64, generator.max_new_tokens))
     root = pathlib.Path(directory)
-    version = version or next_version(root)
+    version = version or max(version_numbers(root), default=0) + 1
     target, beside = root / str(version), root / f".{version}.writing-{os.getpid()}"
     if target.exists():
         raise UserError(f"--export.version={version}: {target} exists already; choose another version or leave it out")
     root.mkdir(parents=True, exist_ok=True)
     try:
         tf.saved_model.save(generator, str(beside), signatures=_signatures(generator, decoding))
+        (beside / CONFIG_FILE).parent.mkdir()
+        resolved = {**(config or {}), "decoding": decoding.to_json()}
+        (beside / CONFIG_FILE).write_text(json.dumps(resolved, indent=2, ensure_ascii=False) + "\n", "utf-8")
         _check(generator, beside, decoding, prompts)
         os.rename(beside, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return target
-
-
-def next_version(root: pathlib.Path) -> int:
-    """One more than the highest version in `root`."""
-    found = [int(entry.name) for entry in root.glob("*") if entry.name.isdigit()] if root.is_dir() else []
-    return max(found, default=0) + 1
 
 
 def answer_in_fresh_process(path: str | os.PathLike[str], requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -100,13 +100,6 @@ def answer_in_fresh_process(path: str | os.PathLike[str], requests: Sequence[dic
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"the export in {path} does not run in a fresh process: {last}")
     return json.loads(done.stdout)
-
-
-def generate_request(generator: TextGenerator, prompts: Sequence[str], decoding: DecodingConfig) -> dict[str, Any]:
-    """The request to the signature `generate` that equals `generator.generate(prompts, decoding)` with one sample."""
-    parameters = {name: [getattr(decoding, name)] * len(prompts) for name in Parameters._fields if name != "stop"}
-    parameters["stop"] = [STOP_SEPARATOR.join(decoding.stop)] * len(prompts)
-    return {"signature": "generate", "inputs": {_text_name(generator): list(prompts), **parameters}}
 
 
 def _signatures(generator: TextGenerator, decoding: DecodingConfig) -> dict[str, Callable[..., Any]]:
@@ -145,7 +138,7 @@ def _check(generator: TextGenerator, path: pathlib.Path, decoding: DecodingConfi
     one = DecodingConfig.from_json({**decoding.to_json(), "num_samples": 1})
     expected = generator.generate(prompts, one, batch_size=len(prompts))
     requests = [
-        generate_request(generator, prompts, one),
+        {"signature": "generate", "inputs": generate_inputs(_text_name(generator), prompts, one)},
         {"signature": "serving_default", "inputs": {"text": list(prompts)}},
     ]
     by_generate, by_default, graph = answer_in_fresh_process(path, requests)

@@ -1,4 +1,6 @@
-"""Answers requests from a SavedModel with TensorFlow and tensorflow-text alone; run by its path in a fresh process.
+"""Answers requests from a SavedModel with TensorFlow and tensorflow-text alone.
+
+Run by its path in a fresh process it shows what a server will answer:
 
     python self_check.py EXPORTED_VERSION < requests.json > answers.json
 
@@ -14,33 +16,38 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  # registers the tokenizers' ops, as TF Serving does
 
 
-def answer(path, requests):
-    loaded = tf.saved_model.load(path)
-    answers = []
-    for request in requests:
-        signature = loaded.signatures[request["signature"]]
-        specs = signature.structured_input_signature[1]
-        inputs = {name: tf.constant(value, specs[name].dtype) for name, value in request["inputs"].items()}
-        answers.append({name: _plain(value) for name, value in signature(**inputs).items()})
-    return [*answers, {"python_ops": sorted(python_ops(loaded))}]
+def ask(loaded, signature_name, inputs):
+    """One request to a loaded SavedModel: dict of lists in, dict of lists out."""
+    signature = loaded.signatures[signature_name]
+    specs = signature.structured_input_signature[1]
+    tensors = {name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
+    return {name: _plain(value) for name, value in signature(**tensors).items()}
+
+
+def input_names(loaded, signature_name):
+    """The names of a signature's inputs."""
+    return sorted(loaded.signatures[signature_name].structured_input_signature[1])
 
 
 def python_ops(loaded):
+    """The ops of all signatures that call back into Python."""
     names = set()
     for signature in loaded.signatures.values():
         graph = signature.graph.as_graph_def()
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         names.update(node.op for node in nodes if "PyFunc" in node.op)
-    return names
+    return sorted(names)
 
 
 def _plain(tensor):
     values = tensor.numpy()
     if values.dtype == object:
-        return np.vectorize(lambda text: text.decode("utf-8"), otypes=[object])(values).tolist() if values.size else []
+        flat = [text.decode("utf-8") for text in values.ravel()]
+        return np.array(flat, dtype=object).reshape(values.shape).tolist()
     return values.tolist()
 
 
 if __name__ == "__main__":
-    # Surrogates cannot occur: a text that is not valid UTF-8 fails in decode above.
-    json.dump(answer(sys.argv[1], json.load(sys.stdin)), sys.stdout)
+    exported = tf.saved_model.load(sys.argv[1])
+    answers = [ask(exported, request["signature"], request["inputs"]) for request in json.load(sys.stdin)]
+    json.dump([*answers, {"python_ops": python_ops(exported)}], sys.stdout)

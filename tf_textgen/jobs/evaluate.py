@@ -74,7 +74,7 @@ def evaluate(
       UserError: where the run has no such split, or the stride is longer than the context.
     """
     from tf_textgen.data.dataset import evaluation_batches, open_corpus
-    from tf_textgen.models import family
+    from tf_textgen.models import model_kind
 
     if files:
         if data.format == "parallel":
@@ -87,7 +87,7 @@ def evaluate(
     opened = open_corpus(data, loaded.tokenizer, splits=(split,))
     if split not in opened:
         raise UserError(f"--split={split}: the run has no such data; give --file or --data.{split}")
-    batches = evaluation_batches(opened[split], data, model_kind=family(loaded.config["model"]).kind, stride=stride)
+    batches = evaluation_batches(opened[split], data, model_kind=model_kind(loaded.config["model"]), stride=stride)
     loaded.model.compile()
     values = loaded.model.evaluate(batches, verbose=0, return_dict=True)
     nats, tokens, text_bytes = float(values["loss"]), int(values["tokens"]), int(opened[split].num_bytes)

@@ -31,7 +31,7 @@ def run(flag_values: flags.FlagValues) -> None:
     generator = loading.generator_of(loaded, **bounds)
     if decoding.max_new_tokens > generator.max_new_tokens:
         decoding = DecodingConfig.from_json({**decoding.to_json(), "max_new_tokens": generator.max_new_tokens})
-    path = export(generator, directory, decoding=decoding, version=wanted.version)
+    path = export(generator, directory, decoding=decoding, version=wanted.version, config=loaded.config)
     name = path.parent.name
     print(f"exported {path}")
     print("  checked: a fresh process with tensorflow and tensorflow_text alone gives the run's own continuations")

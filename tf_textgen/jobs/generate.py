@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from absl import flags
 
@@ -19,12 +20,16 @@ from tf_textgen.jobs.prompts import lines_of
 if TYPE_CHECKING:
     from tf_textgen.generator import Continuation, TextGenerator
 
+Continue: TypeAlias = "Callable[[Sequence[str]], list[Continuation]]"
+
 HELP = "Continue prompts, or translate sources, with a trained run."
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     loading.define_run_flags(flag_values)
     config.define_flags(DecodingConfig, flag_values)
+    saved_help = "Ask this export (NAME or NAME/VERSION) in place of a run."
+    flags.DEFINE_string("saved_model", None, saved_help, flag_values=flag_values)
     prompt_help = (
         "A text to continue, or a source to map. May be repeated. Without it: standard input, a line a prompt."
     )
@@ -38,23 +43,42 @@ def run(flag_values: flags.FlagValues) -> None:
     if flag_values["prompt"].value and flag_values["prompt_file"].value:
         raise UserError("--prompt and --prompt_file are both given: expected one of them")
     config.from_flags(DecodingConfig, flag_values)  # Bad values are told before anything is loaded.
-    loaded = loading.load(flag_values)
-    decoding = loading.decoding_of(loaded, flag_values)
-    generator = loading.generator_of(loaded, max_new_tokens=max(256, decoding.max_new_tokens))
-    decoding = _within_context(decoding, generator, flag_values["decoding.max_new_tokens"].present)
+    saved_model = flag_values["saved_model"].value
+    continue_all, is_pair = _export(saved_model, flag_values) if saved_model else _run_folder(flag_values)
     write = _write_json if flag_values["json"].value else _write_text
     batch_size = flag_values["batch_size"].value
     prompts = iter(flag_values["prompt"].value or lines_of(flag_values["prompt_file"].value, "--prompt_file"))
     interactive = not flag_values["prompt"].value and not flag_values["prompt_file"].value and sys.stdin.isatty()
     while some := list(islice(prompts, 1 if interactive else batch_size)):
-        for continuation in generator.generate(some, decoding, batch_size=batch_size):
+        for continuation in continue_all(some):
             if continuation.prompt_truncated:
                 print(
                     f"note: the prompt {continuation.prompt[:40]!r}... is longer than the room of the context; "
                     "its beginning was cut",
                     file=sys.stderr,
                 )
-            write(continuation, is_pair=generator.is_pair)
+            write(continuation, is_pair=is_pair)
+
+
+def _run_folder(flag_values: flags.FlagValues) -> tuple[Continue, bool]:
+    """Continues texts with a run; and whether they are sources."""
+    loaded = loading.load(flag_values)
+    decoding = loading.decoding_of(loaded, flag_values)
+    generator = loading.generator_of(loaded, max_new_tokens=max(256, decoding.max_new_tokens))
+    decoding = _within_context(decoding, generator, flag_values["decoding.max_new_tokens"].present)
+    batch_size = flag_values["batch_size"].value
+    return (lambda texts: generator.generate(texts, decoding, batch_size=batch_size)), generator.is_pair
+
+
+def _export(path: str, flag_values: flags.FlagValues) -> tuple[Continue, bool]:
+    """Continues texts with a SavedModel, in which the run's code takes no part; and whether they are sources."""
+    if flag_values["run.dir"].value:
+        raise UserError("--run.dir and --saved_model are both given: expected one of them")
+    from tf_textgen.export.exported import Exported
+
+    exported = Exported(path)
+    decoding = config.override(exported.decoding, flag_values)
+    return (lambda texts: exported.generate(texts, decoding)), exported.is_pair
 
 
 def _within_context(decoding: DecodingConfig, generator: TextGenerator, asked: bool) -> DecodingConfig:

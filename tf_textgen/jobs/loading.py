@@ -53,9 +53,9 @@ def generator_of(run: LoadedRun, **bounds: int) -> TextGenerator:
 
 def prompt_format(config: dict) -> str:
     """How the rows of the data of `config` (a run's config.json) begin; see `TextGenerator`."""
-    from tf_textgen.models import family
+    from tf_textgen.models import model_kind
 
-    if family(config["model"]).kind == "encoder_decoder":
+    if model_kind(config["model"]) == "encoder_decoder":
         return "source"
     if config["data"]["format"] != "text":
         return "pair"

@@ -38,3 +38,8 @@ def family(name: str) -> Family:
     if name not in MODELS:
         raise UserError(f"--model={name}: expected one of {', '.join(MODELS)}{did_you_mean(name, MODELS)}")
     return MODELS[name]
+
+
+def model_kind(name: str) -> str:
+    """Says "language_model" (continues a text) or "encoder_decoder" (reads a source, writes a target)."""
+    return family(name).kind

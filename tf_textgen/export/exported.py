@@ -1,0 +1,84 @@
+"""Asks an export as a server would: through its signatures, without the code that trained it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from tf_textgen.decoding.decoding_config import STOP_SEPARATOR, DecodingConfig
+from tf_textgen.errors import UserError
+from tf_textgen.generator import FINISH_REASONS, Continuation
+
+CONFIG_FILE = os.path.join("assets.extra", "config.json")
+PARAMETER_NAMES = [
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "min_new_tokens",
+    "max_new_tokens",
+    "seed",
+    "stop",
+]
+
+
+class Exported:
+    """A SavedModel version loaded for `generate`.
+
+    Args:
+      path: `NAME/VERSION`, or `NAME` for its highest version.
+
+    Raises:
+      UserError: where there is no export of this kind.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        from tf_textgen.export import self_check
+
+        self.path = version_folder(path)
+        self._ask = self_check.ask
+        self._loaded = self_check.tf.saved_model.load(str(self.path))
+        names = self_check.input_names(self._loaded, "generate")
+        self.is_pair = "source" in names
+        config = json.loads((self.path / CONFIG_FILE).read_text("utf-8"))
+        self.decoding = DecodingConfig.from_json(config["decoding"])
+
+    def generate(self, texts: Sequence[str], decoding: DecodingConfig | None = None) -> list[Continuation]:
+        """Like `TextGenerator.generate`, answered by the signature `generate` in one request."""
+        decoding = decoding or self.decoding
+        rows = [(text, sample) for text in texts for sample in range(decoding.num_samples)]
+        inputs = generate_inputs("source" if self.is_pair else "prompt", [text for text, _ in rows], decoding)
+        inputs["seed"] = [decoding.seed + sample for _, sample in rows]
+        answer = self._ask(self._loaded, "generate", inputs)
+        for reason in answer["finish_reason"]:
+            if reason not in FINISH_REASONS:
+                raise UserError(reason)
+        columns = {name: answer[name] for name in ("text", "score", "token_count", "finish_reason", "prompt_truncated")}
+        values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return [Continuation(prompt=rows[i][0], sample=rows[i][1], **value) for i, value in enumerate(values)]
+
+
+def generate_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConfig) -> dict[str, list[Any]]:
+    """Inputs of the signature `generate`: `decoding` for each of `texts`."""
+    values = {name: getattr(decoding, name) for name in PARAMETER_NAMES}
+    values["stop"] = STOP_SEPARATOR.join(decoding.stop)
+    return {text_name: list(texts), **{name: [value] * len(texts) for name, value in values.items()}}
+
+
+def version_numbers(root: pathlib.Path) -> list[int]:
+    """The versions in a served model's folder, ascending."""
+    return sorted(int(entry.name) for entry in root.glob("*") if entry.name.isdigit()) if root.is_dir() else []
+
+
+def version_folder(path: str | os.PathLike[str]) -> pathlib.Path:
+    """The version's folder that `path` (`NAME` or `NAME/VERSION`) names."""
+    folder = pathlib.Path(path)
+    versions = version_numbers(folder)
+    folder = folder / str(versions[-1]) if versions else folder
+    if not (folder / "saved_model.pb").is_file() or not (folder / CONFIG_FILE).is_file():
+        raise UserError(f"--saved_model={path}: no export there; expected NAME or NAME/VERSION as `export` wrote it")
+    return folder
