@@ -17,6 +17,8 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
     """The optimizer of `config`, built on `variables`, so that a checkpoint can be restored into it at once.
 
+    Its attribute `schedule` is the `WarmUpThenDecay`, whose `total_steps` may be set later.
+
     Clipping is not the optimizer's: under `tf.distribute` Keras clips before the gradients of the replicas are
     summed. `TextModel.compile(clip_norm=...)` clips after.
 
@@ -47,6 +49,7 @@ def make_optimizer(
         )
     optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not is_decayed(v)])
     optimizer.build(list(variables))
+    optimizer.schedule = rate
     return optimizer
 
 

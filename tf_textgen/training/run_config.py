@@ -6,6 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from tf_textgen.config import Config, field
+from tf_textgen.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,3 +50,10 @@ class RunConfig(Config):
         "for which XLA has no matrix product.",
         choices=("auto", "on", "off"),
     )
+
+    def check_complete(self) -> None:
+        """Raises `UserError` where a folder or a budget is missing."""
+        if not self.dir:
+            raise UserError("--run.dir is missing: expected the folder to train in, new or of a run to go on with")
+        if not (self.steps or self.epochs or self.minutes):
+            raise UserError("no budget: expected one of --run.steps, --run.epochs and --run.minutes; give one")

@@ -18,6 +18,7 @@ class RunState:
       tokens: target tokens trained on.
       best_step, best_loss: step and nats/token of the best validation.
       validations_since_best: for early stopping.
+      early_stopped: whether that ended the run.
       minutes: the budget in minutes that `steps_for_minutes` was computed from.
       steps_for_minutes: that budget in steps.
       seconds_per_step: as timed for it.
@@ -30,13 +31,14 @@ class RunState:
     best_step: int | None = None
     best_loss: float | None = None
     validations_since_best: int = 0
+    early_stopped: bool = False
     minutes: float | None = None
     steps_for_minutes: int | None = None
     seconds_per_step: float | None = None
 
     @property
     def finished(self) -> bool:
-        return self.total_steps is not None and self.step >= self.total_steps
+        return self.early_stopped or (self.total_steps is not None and self.step >= self.total_steps)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -1,0 +1,231 @@
+"""Whole fits of a tiny model: callbacks by global step, and exact resumption."""
+
+import io
+import json
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.compat.proto.event_pb2 import Event
+
+from tests.training.tiny import batches, make_tiny, token_loss
+from tf_textgen.errors import UserError
+from tf_textgen.training.checkpoints import Checkpoints, by_path
+from tf_textgen.training.fitting import TrainingData, fit, restore_newest
+from tf_textgen.training.run_config import RunConfig
+from tf_textgen.training.run_folder import RunFolder
+from tf_textgen.training.run_state import RunState
+from tf_textgen.training.stopping import plan_steps
+
+VALIDATION = 3
+
+
+def options(**changes):
+    common = {"validate_every": 3, "checkpoint_every": 2, "log_every": 2, "keep_checkpoints": 9}
+    return RunConfig(**{**common, **changes})
+
+
+def train(path, config, model=None, sampler=None, validation=True, batches_from=batches):
+    """Goes on with the run in `path` as `jobs/train.py` does."""
+    model = model or make_tiny()
+    checkpoints = Checkpoints(path / "checkpoints", config.keep_checkpoints)
+    with RunFolder(path) as folder:
+        folder.write_recipe([])
+        state = restore_newest(checkpoints, model)
+        data = TrainingData(
+            batches_from(state.step),
+            5,
+            2.0,
+            batches(100, VALIDATION) if validation else None,
+            2.0 if validation else None,
+        )
+        output = io.StringIO()
+        result = fit(model, data, config, folder, checkpoints, state, sampler=sampler, output=output)
+    return model, state, result, output.getvalue()
+
+
+def weights(model):
+    return {p: v.numpy() for owner in (model, model.optimizer) for p, v in by_path(owner.variables).items()}
+
+
+def assert_bitwise_equal(one, other):
+    one, other = weights(one), weights(other)
+    assert one.keys() == other.keys()
+    for path, value in one.items():
+        np.testing.assert_array_equal(value, other[path], err_msg=path)
+
+
+def scalars(path):
+    """tag -> step -> value of everything in a folder of TensorBoard files."""
+    found = {}
+    for file in sorted(path.glob("events*")):
+        for record in tf.data.TFRecordDataset(str(file)):
+            event = Event.FromString(record.numpy())
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = tf.make_ndarray(value.tensor)
+    return found
+
+
+def test_steps_validations_and_checkpoints_come_by_global_step(tmp_path):
+    model, state, result, output = train(tmp_path, options(steps=7))
+    assert (state.step, state.total_steps, int(model.optimizer.iterations)) == (7, 7, 7)
+    assert result.signal is None and result.last.step == 7
+    logged = scalars(tmp_path / "logs")
+    assert sorted(logged["train/loss"]) == [2, 3, 4, 6, 7]
+    assert sorted(logged["validation/nats_per_token"]) == [3, 6, 7]
+    steps = Checkpoints(tmp_path / "checkpoints").steps()
+    assert {2, 4, 6, 7} <= set(steps) and Checkpoints(tmp_path / "checkpoints").best_step() == state.best_step
+    assert "step 7/7" in output and "step 3: validation" in output
+
+
+def test_validation_is_the_mean_over_tokens(tmp_path):
+    model, state, _, _ = train(tmp_path, options(steps=3))
+    expected, count = token_loss(model, range(100, 100 + VALIDATION))
+    logged = {tag: values[3] for tag, values in scalars(tmp_path / "logs").items() if 3 in values}
+    assert logged["validation/nats_per_token"] == pytest.approx(expected, rel=1e-5) == state.best_loss
+    assert logged["validation/perplexity"] == pytest.approx(math.exp(expected), rel=1e-5)
+    assert logged["validation/bits_per_byte"] == pytest.approx(expected / math.log(2) / 2.0, rel=1e-5)
+    assert count > 0
+
+
+def test_training_loss_is_of_the_last_interval_weighted_by_tokens(tmp_path):
+    """With a learning rate of next to nothing and no dropout, the loss is that of the initial weights."""
+    model = make_tiny(learning_rate=1e-12, dropout=0.0)
+    expected = {step: token_loss(model, range(step - 2, step)) for step in (2, 4)}
+    _, state, _, _ = train(tmp_path, options(steps=4, validate_every=100), model=model, validation=False)
+    logged = scalars(tmp_path / "logs")
+    for step, (loss, _) in expected.items():
+        assert logged["train/loss"][step] == pytest.approx(loss, rel=1e-5)
+        assert logged["train/perplexity"][step] == pytest.approx(math.exp(loss), rel=1e-5)
+        assert logged["train/bits_per_byte"][step] == pytest.approx(loss / math.log(2) / 2.0, rel=1e-5)
+    assert state.tokens == sum(count for _, count in expected.values())
+
+
+def test_learning_rate_shown_is_the_one_used(tmp_path):
+    _, _, _, _ = train(tmp_path, options(steps=4, log_every=1), validation=False)
+    shown = scalars(tmp_path / "logs")["learning_rate"]
+    np.testing.assert_allclose(
+        [shown[s] for s in (1, 2, 3, 4)], [0.025, 0.05, 0.05 * (1 - 0.9 / 2), 0.05 * 0.1], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_interrupted_and_resumed_equals_uninterrupted_bitwise(tmp_path, number):
+    whole, whole_state, _, _ = train(tmp_path / "whole", options(steps=9))
+    sampler = lambda step: os.kill(os.getpid(), number) if step == 3 else None  # noqa: E731
+    _, state, result, output = train(tmp_path / "parts", options(steps=9), sampler=sampler)
+    assert (state.step, result.signal) == (3, number) and "the same command again goes on" in output
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed, state, _, _ = train(tmp_path / "parts", options(steps=9))
+    assert_bitwise_equal(resumed, whole)
+    assert (state.step, state.best_step, state.best_loss, state.tokens) == (
+        whole_state.step, whole_state.best_step, whole_state.best_loss, whole_state.tokens,
+    )  # fmt: skip
+
+
+def test_crash_between_checkpoints_and_damage_cost_steps_only(tmp_path):
+    whole, _, _, _ = train(tmp_path / "whole", options(steps=8))
+
+    def crash(step):
+        if step == 6:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(tmp_path / "parts", options(steps=8, checkpoint_every=2), sampler=crash)
+    newest = Checkpoints(tmp_path / "parts" / "checkpoints").folder(6)
+    (newest / "state.json").write_text("")
+    resumed, _, _, _ = train(tmp_path / "parts", options(steps=8))
+    assert_bitwise_equal(resumed, whole)
+
+
+def test_a_finished_run_has_nothing_to_do(tmp_path):
+    model, _, _, _ = train(tmp_path, options(steps=3))
+    again, state, result, _ = train(tmp_path, options(steps=3))
+    assert result.last is None and state.step == 3
+    assert_bitwise_equal(again, model)
+    longer, state, _, _ = train(tmp_path, options(steps=5))
+    assert state.step == 5 == int(longer.optimizer.iterations)
+
+
+def test_epochs_are_steps(tmp_path):
+    _, state, _, _ = train(tmp_path, options(epochs=1.4))
+    assert state.step == 7
+
+
+def test_early_stopping_counts_validations(tmp_path):
+    model = make_tiny(learning_rate=1e-12, dropout=0.0)
+    config = options(steps=50, early_stopping_validations=2)
+    _, state, _, output = train(tmp_path, config, model=model)
+    assert state.early_stopped and state.validations_since_best == 2
+    assert "no improvement in 2 validations" in output
+    stopped_at = state.step
+    _, state, result, _ = train(tmp_path, config, model=model)
+    assert result.last is None and state.step == stopped_at
+    _, state, _, _ = train(tmp_path, options(steps=stopped_at + 1, early_stopping_validations=9), model=model)
+    assert state.step == stopped_at + 1
+
+
+def test_a_loss_that_is_no_number_names_step_and_last_good_checkpoint(tmp_path):
+    def spoiled(start_step):
+        good = batches(start_step).enumerate(start_step)
+        bad = lambda step, data: (data[0], data[1], tf.where(step == 4, data[2] * float("inf"), data[2]))  # noqa: E731
+        return good.map(bad)
+
+    with pytest.raises(UserError) as caught:
+        train(tmp_path, options(steps=20, log_every=10, checkpoint_every=2, validate_every=100), batches_from=spoiled)
+    message = str(caught.value)
+    assert "at step 5, expected a number; the last good checkpoint is of step 4" in message and "\n" not in message
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [2, 4]
+
+
+def test_minutes_become_steps_once(tmp_path):
+    _, state, _, output = train(tmp_path, options(minutes=0.03, checkpoint_every=1000, validate_every=1000))
+    assert state.finished and state.total_steps == state.steps_for_minutes == state.step > 3
+    assert state.seconds < 20 and "the budget of 0.03 minutes ends at step" in output
+    saved = json.loads((Checkpoints(tmp_path / "checkpoints").folder(state.step) / "state.json").read_text())
+    assert saved["steps_for_minutes"] == state.step and saved["seconds_per_step"] > 0
+    _, again, result, _ = train(tmp_path, options(minutes=0.03))
+    assert result.last is None and again.step == state.step
+
+
+def test_the_first_of_two_budgets_ends(tmp_path):
+    assert train(tmp_path, options(minutes=5.0, steps=4))[1].step == 4
+
+
+def test_minutes_timed_before_are_not_timed_again(tmp_path):
+    model = make_tiny()
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    state = RunState(step=2, minutes=1.0, steps_for_minutes=6, seconds_per_step=10.0, seconds=20.0)
+    checkpoints.save(state, model, model.optimizer)
+    (tmp_path / "recipe.flags").write_text("")
+    assert train(tmp_path, options(minutes=1.0))[1].step == 6
+    before = RunState(step=6, seconds=20.0, seconds_per_step=10.0, minutes=1.0, steps_for_minutes=6)
+    assert plan_steps(options(minutes=2.0), 5, before) == 6 + 10
+
+
+def test_samples_are_written_at_every_validation(tmp_path):
+    train(tmp_path, options(steps=7), sampler=lambda step: f"once upon step {step}\n中文")
+    text = (tmp_path / "samples.txt").read_text(encoding="utf-8")
+    assert [f"=== step {s} ===\nonce upon step {s}\n中文\n" in text for s in (3, 6, 7)] == [True] * 3
+    assert sorted(scalars(tmp_path / "logs")["samples"]) == [3, 6, 7]
+
+
+def test_metrics_are_not_read_between_measurements(tmp_path, monkeypatch):
+    """A conversion to a Python number waits for the device."""
+    from tf_textgen.training import meter as meter_module
+
+    reads, state = [], {}
+    original = meter_module.Meter.on_train_batch_end
+
+    def watched(self, batch, logs=None):
+        state["logs"] = logs
+        assert all(isinstance(value, tf.Tensor) for value in logs.values())
+        original(self, batch, logs)
+        reads.append(self.last.step if self.last else 0)
+
+    monkeypatch.setattr(meter_module.Meter, "on_train_batch_end", watched)
+    train(tmp_path, options(steps=7, log_every=3, checkpoint_every=100, validate_every=100), validation=False)
+    assert reads == [0, 0, 3, 3, 3, 6, 6]

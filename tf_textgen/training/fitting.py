@@ -1,0 +1,118 @@
+"""One `model.fit` by global step: the callbacks of a run, put together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TextIO
+
+import tensorflow as tf
+
+from tf_textgen.models.base import TextModel
+from tf_textgen.training.callbacks import Measurement, RunCallback, RunCallbacks
+from tf_textgen.training.checkpoints import Checkpoints
+from tf_textgen.training.meter import Meter
+from tf_textgen.training.progress import Progress
+from tf_textgen.training.run_config import RunConfig
+from tf_textgen.training.run_folder import RunFolder
+from tf_textgen.training.run_state import RunState
+from tf_textgen.training.stopping import MinutesBudget, StopOnSignal, plan_steps
+from tf_textgen.training.tensorboard import TensorBoard
+from tf_textgen.training.validation import SampleFile, Sampler, SaveCheckpoints, Validate
+
+
+class TrainingData(NamedTuple):
+    """What is trained and validated on.
+
+    Attributes:
+      batches: endless `(features, labels, weights)`, beginning with the step after the run's last.
+      steps_per_epoch: of `batches`.
+      bytes_per_token: of the training text, if known.
+      validation: batches of one pass; None validates never.
+      validation_bytes_per_token: of that text, if known.
+    """
+
+    batches: tf.data.Dataset
+    steps_per_epoch: int
+    bytes_per_token: float | None = None
+    validation: tf.data.Dataset | None = None
+    validation_bytes_per_token: float | None = None
+
+
+class FitResult(NamedTuple):
+    """How `fit` ended.
+
+    Attributes:
+      last: the last measurement; None if no step was left to do.
+      tokens_per_second: over all measured steps of this call; 0 if there were none.
+      signal: number of the signal that ended it, or None.
+    """
+
+    last: Measurement | None
+    tokens_per_second: float
+    signal: int | None
+
+
+def restore_newest(checkpoints: Checkpoints, model: TextModel) -> RunState:
+    """Sets model and optimizer to the newest whole checkpoint; a new state where there is none."""
+    step = checkpoints.newest_whole()
+    return RunState() if step is None else checkpoints.restore(step, model, model.optimizer)
+
+
+def fit(
+    model: TextModel,
+    data: TrainingData,
+    config: RunConfig,
+    folder: RunFolder,
+    checkpoints: Checkpoints,
+    state: RunState,
+    *,
+    sampler: Sampler | None = None,
+    output: TextIO | None = None,
+) -> FitResult:
+    """Trains from `state.step` to the end of the budget.
+
+    Args:
+      model: compiled with an optimizer of `make_optimizer`, both as `state` says.
+      data: its batches begin after `state.step`.
+      config: budget, and how often to look.
+      folder: receives logs and samples.
+      checkpoints: of that folder.
+      state: where the run stands; moved on.
+      sampler: step -> texts for people.
+      output: for progress; standard output if None.
+
+    Raises:
+      UserError: loss that is no number, disk full.
+    """
+    patience = config.early_stopping_validations
+    state.early_stopped = 0 < patience <= state.validations_since_best
+    state.total_steps = plan_steps(config, data.steps_per_epoch, state)
+    schedule = model.optimizer.schedule
+    schedule.total_steps = state.total_steps or 0
+    if state.finished:
+        return FitResult(None, 0.0, None)
+    progress = Progress(state, output)
+    listeners: list[RunCallback] = [
+        progress,
+        TensorBoard(folder.logs, data.bytes_per_token),
+        SampleFile(folder.samples),
+    ]
+    meter = Meter(state, listeners, config.log_every, checkpoints)
+    saver = SaveCheckpoints(state, checkpoints, meter, config.checkpoint_every)
+    callbacks: list[RunCallback] = [meter]
+    if state.total_steps is None:
+        batches = data.validation.cardinality().numpy() if data.validation is not None else 0
+        options = {"steps_per_epoch": data.steps_per_epoch, "validation_batches": max(int(batches), 0)}
+        callbacks.append(MinutesBudget(state, config, schedule, listeners, **options))
+    if data.validation is not None:
+        every, size = config.validate_every, data.validation_bytes_per_token
+        options = {"every": every, "patience": patience, "bytes_per_token": size, "sampler": sampler}
+        callbacks.append(Validate(state, checkpoints, saver, data.validation, listeners, **options))
+    steps = state.total_steps - state.step if state.total_steps else None
+    with StopOnSignal(saver, listeners) as stop:
+        callbacks += [saver, stop, *listeners]
+        try:
+            together = RunCallbacks(callbacks, add_history=True, model=model, epochs=1, steps=steps)
+            model.fit(data.batches, epochs=1, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=together)
+        finally:
+            progress.on_train_end()
+    return FitResult(meter.last, meter.tokens_per_second, stop.number)

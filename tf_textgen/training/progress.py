@@ -1,0 +1,99 @@
+"""Progress for people: a bar on a terminal, plain lines in a file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from tf_textgen.training.callbacks import Measurement, RunCallback
+from tf_textgen.training.run_state import RunState
+
+_BAR_CHARACTERS = 20
+_LINE_SECONDS = 10.0
+
+
+class Progress(RunCallback):
+    """Shows step, loss of the last interval, tokens/s and time left.
+
+    Args:
+      state: the run's.
+      output: standard output if None; where it is no terminal, a line is written at most every 10 seconds, and at
+        validations.
+    """
+
+    def __init__(self, state: RunState, output: TextIO | None = None) -> None:
+        super().__init__()
+        self.state = state
+        self.output = output or sys.stdout
+        self.is_terminal = self.output.isatty()
+        self._last_line_at = float("-inf")
+        self._bar_length = 0
+        self._started_at, self._first_step = time.monotonic(), state.step
+
+    def on_measurement(self, measurement: Measurement) -> None:
+        if self.is_terminal:
+            self._draw(f"{self._bar()} {self._describe(measurement)}")
+        elif time.monotonic() - self._last_line_at >= _LINE_SECONDS or self.state.finished:
+            self._last_line_at = time.monotonic()
+            self._write(self._describe(measurement))
+
+    def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        best = " (best so far)" if self.state.best_step == step else ""
+        self._write(f"step {step}: {describe_metrics(metrics)}{best}")
+
+    def on_message(self, text: str) -> None:
+        self._write(text)
+
+    def on_train_end(self, logs: object = None) -> None:
+        self._draw("")
+
+    def _describe(self, measurement: Measurement) -> str:
+        total = f"/{self.state.total_steps}" if self.state.total_steps else ""
+        words = [f"step {measurement.step}{total}", f"loss {measurement.loss:.4f}"]
+        if measurement.tokens_per_second:
+            words.append(f"{measurement.tokens_per_second:,.0f} tokens/s")
+        if (left := self._seconds_left()) is not None:
+            words.append(f"{format_duration(left)} left")
+        return "  ".join(words)
+
+    def _seconds_left(self) -> float | None:
+        """From the wall time of the steps so far, so validations and checkpoints count."""
+        done = self.state.step - self._first_step
+        if self.state.total_steps is None or not done:
+            return None
+        return (time.monotonic() - self._started_at) / done * max(self.state.total_steps - self.state.step, 0)
+
+    def _bar(self) -> str:
+        if not self.state.total_steps:
+            return "[" + " " * _BAR_CHARACTERS + "]"
+        filled = min(_BAR_CHARACTERS * self.state.step // self.state.total_steps, _BAR_CHARACTERS)
+        return "[" + "=" * filled + " " * (_BAR_CHARACTERS - filled) + "]"
+
+    def _draw(self, text: str) -> None:
+        """Replaces the bar."""
+        if self.is_terminal:
+            self.output.write("\r" + text.ljust(self._bar_length) + ("" if text else "\r"))
+            self.output.flush()
+            self._bar_length = len(text)
+
+    def _write(self, line: str) -> None:
+        self._draw("")
+        self.output.write(line + "\n")
+        self.output.flush()
+
+
+def describe_metrics(metrics: Mapping[str, float]) -> str:
+    """Of a validation, in words."""
+    words = [f"validation {metrics['nats_per_token']:.4f} nats/token", f"perplexity {metrics['perplexity']:.2f}"]
+    if "bits_per_byte" in metrics:
+        words.append(f"{metrics['bits_per_byte']:.3f} bits/byte")
+    return ", ".join(words)
+
+
+def format_duration(seconds: float) -> str:
+    """`1:05`, `2:03:04`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,104 @@
+"""All configurations of a training, read from flags. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from absl import flags
+
+from tf_textgen import config
+from tf_textgen.config import Config
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.errors import UserError
+from tf_textgen.models import MODELS, family
+from tf_textgen.text.tokenizer_config import TokenizerConfig
+from tf_textgen.training.optimizer_config import OptimizerConfig
+from tf_textgen.training.run_config import RunConfig
+
+_PARTS = {
+    "tokenizer": TokenizerConfig,
+    "data": DataConfig,
+    "optimizer": OptimizerConfig,
+    "run": RunConfig,
+    "decoding": DecodingConfig,
+}
+_FROM_TOKENIZER = ("vocabulary_size", "source_vocabulary_size", "pad_id")
+_ANY_VOCABULARY = 2**30  # the model's other fields are checked before there is a tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What `train` was asked to do.
+
+    Attributes:
+      model: name of the family.
+      model_config: its configuration; the fields of the vocabulary mean nothing before `model_for`.
+      tokenizer_dir: folder of a tokenizer to use; None makes one as `tokenizer` says.
+      data_dir: folder of public corpora.
+    """
+
+    model: str
+    model_config: Config
+    tokenizer: TokenizerConfig
+    data: DataConfig
+    optimizer: OptimizerConfig
+    run: RunConfig
+    decoding: DecodingConfig
+    tokenizer_dir: str | None = None
+    data_dir: str | None = None
+
+    @classmethod
+    def from_flags(cls, flag_values: flags.FlagValues) -> Recipe:
+        """Reads and checks what `define_flags` defined; raises `UserError`."""
+        model = flag_values["model"].value
+        model_config = config.from_flags(family(model).config_class, flag_values, vocabulary_size=_ANY_VOCABULARY)
+        parts: dict[str, Any] = {name: config.from_flags(part, flag_values) for name, part in _PARTS.items()}
+        folders = {"tokenizer_dir": flag_values["tokenizer.dir"].value, "data_dir": flag_values["data_dir"].value}
+        recipe = cls(model=model, model_config=model_config, **parts, **folders)
+        recipe.run.check_complete()
+        recipe.check_fits()
+        return recipe
+
+    def check_fits(self) -> None:
+        """Raises `UserError` where a row of the data is longer than the model's positions."""
+        positions = getattr(self.model_config, "max_positions", None)
+        if positions is None:
+            return
+        needed, flag = self.data.context, f"--data.context={self.data.context}"
+        if self.data.is_pairs:  # `<s> source <sep> target`
+            needed = self.data.max_source_tokens + self.data.max_target_tokens + 2
+            flag = f"--data.max_source_tokens and --data.max_target_tokens, {needed} with the special tokens"
+        if needed > positions:
+            name = config.flag_name(type(self.model_config), "max_positions")
+            raise UserError(f"--{name}={positions}: expected at least {flag}; raise it or shorten the rows")
+
+    def model_for(self, vocabulary_size: int, pad_id: int) -> Config:
+        """The model's configuration for a tokenizer."""
+        return dataclasses.replace(self.model_config, vocabulary_size=vocabulary_size, pad_id=pad_id)  # type: ignore[call-arg]
+
+    def flag_lines(self) -> list[str]:
+        """The flagfile that gives this recipe again."""
+        folders = {"tokenizer.dir": self.tokenizer_dir, "data_dir": self.data_dir}
+        lines = [f"--model={self.model}", *(f"--{name}={value}" for name, value in folders.items() if value)]
+        for part in (self.model_config, *(getattr(self, name) for name in _PARTS)):
+            lines += config.to_flags(part)
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `config.json` as far as it is known from flags."""
+        model_config = {k: v for k, v in self.model_config.to_json().items() if k not in _FROM_TOKENIZER}
+        parts = {name: getattr(self, name).to_json() for name in _PARTS}
+        return {"model": self.model, "model_config": model_config, **parts}
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines the flags of all model families and of everything else in a recipe."""
+    flags.DEFINE_string("model", "transformer_lm", f"One of {', '.join(MODELS)}.", flag_values=flag_values)
+    text = "Folder that holds the public corpora, or receives them."
+    flags.DEFINE_string("data_dir", None, text, flag_values=flag_values)
+    text = "Tokenizer to use, as build_vocab wrote it; without it one is made from the training files."
+    flags.DEFINE_string("tokenizer.dir", None, text, flag_values=flag_values)
+    for config_class in (*(entry.config_class for entry in MODELS.values()), *_PARTS.values()):
+        config.define_flags(config_class, flag_values)

@@ -1,0 +1,220 @@
+"""The folder of a run: who may write it, what it says of the run, and the model in it.
+
+    RUN/  lock            held by flock while a process trains here
+          recipe.flags    every flag that differs from its default; a valid recipe, written before anything else
+          config.json     all configurations, and checksums of the data files
+          tokenizer/      checkpoints/      logs/ (TensorBoard)      samples.txt
+          run.json        the record, written at the end
+
+Importing this imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from tf_textgen.errors import UserError
+from tf_textgen.models import family
+from tf_textgen.training import durable
+
+if TYPE_CHECKING:
+    from tf_textgen.models.base import TextModel
+    from tf_textgen.text.tokenizer import Tokenizer
+
+# What may differ when a run is taken up again: budget, logging, and where things lie (the files' checksums may not).
+_FREE = {
+    "run": {
+        *("dir", "steps", "epochs", "minutes", "validate_every", "checkpoint_every", "keep_checkpoints"),
+        *("early_stopping_validations", "log_every", "samples", "sample_prompt", "sample_tokens", "xla"),
+    },
+    "data": {
+        *("corpus", "train", "valid", "test", "train_target", "valid_target", "test_target"),
+        *("cache_dir", "data_dir"),
+    },
+}
+_FREE_PARTS = ("decoding",)
+_NAMED_DIFFERENCES = 4
+
+
+class RunFolder:
+    """A run folder locked for writing; a context manager.
+
+    Args:
+      directory: made if missing.
+
+    Raises (on entering):
+      UserError: where another process writes it, or it is another program's folder.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.path = Path(directory)
+        self._lock: IO[str] | None = None
+
+    tokenizer = property(lambda self: self.path / "tokenizer")
+    checkpoints = property(lambda self: self.path / "checkpoints")
+    logs = property(lambda self: self.path / "logs")
+    samples = property(lambda self: self.path / "samples.txt")
+
+    def __enter__(self) -> RunFolder:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / "lock", "a+", encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"--run.dir={self.path}: {error.strerror}; expected a folder that can be made and written"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
+            raise UserError(
+                f"run folder in use: {holder} trains in {self.path}; wait for its end or choose another --run.dir"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+        lock.flush()
+        self._lock = lock
+        if not (self.path / "recipe.flags").exists():
+            for name in ("checkpoints", "tokenizer", "config.json", "run.json"):
+                if (self.path / name).exists():
+                    self.__exit__()
+                    raise UserError(
+                        f"--run.dir={self.path} has {name} but no recipe.flags: expected a new folder or one that "
+                        "train made; choose another"
+                    )
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def recorded(self) -> dict[str, Any] | None:
+        """`config.json`, or None before a run got as far as writing it."""
+        return read_config(self.path) if (self.path / "config.json").exists() else None
+
+    def write_recipe(self, lines: Sequence[str]) -> None:
+        """Writes the flags, one a line, under a comment that says how to use them."""
+        heading = f"# python -m tf_textgen train --flagfile={self.path / 'recipe.flags'}"
+        durable.write_text(self.path / "recipe.flags", "\n".join([heading, *lines]) + "\n")
+
+    def check_same_run(self, config: Mapping[str, Any]) -> None:
+        """Compares `config` (all or some of its parts) with `config.json`, if there is one.
+
+        Raises:
+          UserError: one line that names what differs, where it may not.
+        """
+        recorded = self.recorded()
+        found = [] if recorded is None else list(differences(recorded, config))
+        if found:
+            more = f" and {len(found) - _NAMED_DIFFERENCES} more" if len(found) > _NAMED_DIFFERENCES else ""
+            raise UserError(
+                f"{self.path} holds another run: {'; '.join(found[:_NAMED_DIFFERENCES])}{more}; only budget and "
+                "logging may change; give its flags again (recipe.flags) or choose another --run.dir"
+            )
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        durable.write_json(self.path / "config.json", config)
+
+    def record(self) -> dict[str, Any] | None:
+        """`run.json`, or None before a run has ended."""
+        path = self.path / "run.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        durable.write_json(self.path / "run.json", record)
+
+
+def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    """`part.field is A there, B here` for each field of `config` that may not differ from `recorded` but does."""
+    for part, values in config.items():
+        if part in _FREE_PARTS:
+            continue
+        before = recorded.get(part)
+        if not isinstance(values, Mapping) or not isinstance(before, Mapping):
+            if values != before:
+                yield f"{part} is {_brief(before)} there, {_brief(values)} here"
+            if part == "model" and values != before:
+                return  # the fields of two families have nothing in common
+            continue
+        for name, value in values.items():
+            if name not in _FREE.get(part, ()) and value != before.get(name):
+                yield f"{part}.{name} is {_brief(before.get(name))} there, {_brief(value)} here"
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def read_config(directory: str | Path) -> dict[str, Any]:
+    """`config.json` of a run folder.
+
+    Raises:
+      UserError: where there is none, or it cannot be read.
+    """
+    path = Path(directory) / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{directory} is no run folder ({path.name}: {error.strerror}): expected the --run.dir of a training"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): expected JSON as train wrote it") from error
+
+
+class LoadedRun(NamedTuple):
+    """A trained run.
+
+    Attributes:
+      model: built, with the weights of the checkpoint; not compiled.
+      tokenizer: the run's.
+      config: `config.json`.
+      step: of the checkpoint.
+    """
+
+    model: TextModel
+    tokenizer: Tokenizer
+    config: dict[str, Any]
+    step: int
+
+
+def load_run(directory: str | Path, checkpoint: str | int = "best") -> LoadedRun:
+    """Reads a run for evaluation, generation or export.
+
+    Args:
+      directory: the run folder.
+      checkpoint: "best" (lowest validation loss; the newest if there was no validation), "last", or a step.
+
+    Raises:
+      UserError: where the folder or the checkpoint is missing or damaged.
+    """
+    from tf_textgen.text import load_tokenizer
+    from tf_textgen.training.checkpoints import Checkpoints
+
+    config = read_config(directory)
+    checkpoints = Checkpoints(Path(directory) / "checkpoints")
+    step = checkpoints.find(checkpoint)
+    model = make_model(config)
+    checkpoints.restore(step, model)
+    return LoadedRun(model, load_tokenizer(Path(directory) / "tokenizer"), config, step)
+
+
+def make_model(config: Mapping[str, Any]) -> TextModel:
+    """A built model of `config["model"]`, `["model_config"]`, and `["run"]`'s seed and precision.
+
+    Its name is the family's, so that its variables have the same paths in every process.
+    """
+    name, run = config["model"], config["run"]
+    chosen = family(name)
+    model_config = chosen.config_class.from_json(config["model_config"])
+    model = chosen.model_class()(model_config, seed=run["seed"], name=name, dtype=run["precision"])
+    return model.initialize()

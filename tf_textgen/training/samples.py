@@ -1,0 +1,52 @@
+"""Texts that show a person how far a training is."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tf_textgen.data.split import TokenizedSplit
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.generator import TextGenerator
+from tf_textgen.training.validation import Sampler
+
+_PROMPT_TOKENS = 12
+
+
+def make_sampler(
+    generator: TextGenerator, prompts: list[str], decoding: DecodingConfig, new_tokens: int
+) -> Sampler | None:
+    """step -> what `generator` makes of `prompts`, always with the same seed; None without prompts.
+
+    Args:
+      generator: of the model in training.
+      prompts: texts to continue, or sources to map.
+      decoding: how; one sample each.
+      new_tokens: at most so many.
+    """
+    if not prompts:
+        return None
+    limit = min(new_tokens, generator.max_new_tokens)
+    fields = {"max_new_tokens": limit, "min_new_tokens": min(decoding.min_new_tokens, limit), "num_samples": 1}
+    decoding = dataclasses.replace(decoding, **fields)  # type: ignore[arg-type]
+
+    def sample(step: int) -> str:
+        texts = generator.generate(prompts, decoding)
+        return "\n".join(f"--- {text.prompt}\n{text.text}" for text in texts)
+
+    return sample
+
+
+def prompts_from(split: TokenizedSplit, generator: TextGenerator, count: int) -> list[str]:
+    """Sources of pairs, or beginnings of text, from `count` places evenly over a split."""
+    if not count:
+        return []
+    if split.is_pairs:
+        places = [i * split.num_documents // count for i in range(min(count, split.num_documents))]
+        rows = [split.document("source", place) for place in places]
+        tokenizer = generator.source_tokenizer
+    else:
+        places = [i * split.stream_tokens // count for i in range(count)]
+        rows = [split.read(place, min(place + _PROMPT_TOKENS, split.stream_tokens)) for place in places]
+        tokenizer = generator.tokenizer
+    texts = [tokenizer.detokenize(row[None, :]).numpy()[0] for row in rows if len(row)]
+    return [text.decode(errors="replace") for text in texts]

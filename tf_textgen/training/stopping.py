@@ -1,0 +1,147 @@
+"""When to stop: a budget in minutes, and signals."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from tf_textgen.training.callbacks import RunCallback, announce
+from tf_textgen.training.run_config import RunConfig
+from tf_textgen.training.run_state import RunState
+from tf_textgen.training.schedules import WarmUpThenDecay
+from tf_textgen.training.validation import SaveCheckpoints
+
+_WARM_UP_STEPS, _TIMED_STEPS = 3, 20
+
+
+def step_limit(config: RunConfig, steps_per_epoch: int) -> int | None:
+    """Number of the last step by the budgets in steps and epochs; None if neither is given."""
+    limits = [config.steps] if config.steps else []
+    if config.epochs:
+        limits.append(max(round(config.epochs * steps_per_epoch), 1))
+    return min(limits) if limits else None
+
+
+def plan_steps(config: RunConfig, steps_per_epoch: int, state: RunState) -> int | None:
+    """Number of the last step by all budgets, the one that ends first; None before minutes can be turned into steps.
+
+    Minutes that were turned into steps before stay these steps; where a run is taken up again with other minutes, its
+    recorded speed is used. Both are noted in `state`: a run's schedule must not depend on chance twice.
+    """
+    limit = step_limit(config, steps_per_epoch)
+    if not config.minutes:
+        return limit
+    if state.seconds_per_step is None:
+        return None
+    if state.minutes != config.minutes or state.steps_for_minutes is None:
+        seconds_left = max(config.minutes * 60 - state.seconds, 0.0)
+        state.minutes = config.minutes
+        state.steps_for_minutes = max(state.step + int(seconds_left / state.seconds_per_step), 1)
+    return min(limit or state.steps_for_minutes, state.steps_for_minutes)
+
+
+class MinutesBudget(RunCallback):
+    """Times the first steps, then sets `state.total_steps` and the schedule's, once; stops at the last step.
+
+    The first 3 steps (tracing, compiling) are not timed; the next 20 are, or as many as fit into a tenth of the
+    budget. Nothing else of a run depends on the clock, so a run taken up again is exact from there on.
+
+    Args:
+      state, config: the run's.
+      schedule: told the number of the last step.
+      listeners: told of the decision.
+      steps_per_epoch: of the training data, for a budget in epochs that may end first.
+      validation_batches: of one validation; a batch without gradients is taken to cost a third of a step.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        config: RunConfig,
+        schedule: WarmUpThenDecay,
+        listeners: Sequence[RunCallback],
+        *,
+        steps_per_epoch: int,
+        validation_batches: int = 0,
+    ) -> None:
+        super().__init__()
+        self.state, self.config, self.schedule, self.listeners = state, config, schedule, listeners
+        self.steps_per_epoch = steps_per_epoch
+        self.overhead = 1.0 + validation_batches / (3.0 * config.validate_every)
+        self._steps, self._timed_from = 0, 0.0
+        self._started_at = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.state.total_steps is None:
+            self._time(logs)
+        if self.state.finished:
+            self.model.stop_training = True
+
+    def _time(self, logs: Any) -> None:
+        self._steps += 1
+        timed = self._steps - _WARM_UP_STEPS
+        limit = step_limit(self.config, self.steps_per_epoch)
+        if limit is not None and self.state.step >= limit:
+            self.state.total_steps = limit
+        elif timed == 0:
+            float(logs["loss"])  # waits for the device
+            self._timed_from = time.perf_counter()
+        elif timed > 0 and (timed >= _TIMED_STEPS or self._seconds() > (self.config.minutes or 0.0) * 6.0):
+            float(logs["loss"])
+            self._decide((time.perf_counter() - self._timed_from) / timed)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started_at
+
+    def _decide(self, seconds_per_step: float) -> None:
+        self.state.seconds_per_step = seconds_per_step * self.overhead
+        self.state.total_steps = plan_steps(self.config, self.steps_per_epoch, self.state)
+        self.schedule.total_steps = self.state.total_steps or 0
+        message = (
+            f"a step takes {seconds_per_step * 1000:.0f} ms: the budget of {self.config.minutes:g} minutes "
+            f"ends at step {self.state.steps_for_minutes}"
+        )
+        announce(self.listeners, "on_message", message)
+
+
+class StopOnSignal(RunCallback):
+    """Finishes the step, saves and stops on SIGINT or SIGTERM; a second signal ends the process at once.
+
+    A context manager: the signals are the process's own again after it. `number` is the signal that came, or None; a
+    shell's exit code for it is 128 + `number`: 130 for SIGINT, 143 for SIGTERM.
+    """
+
+    def __init__(self, saver: SaveCheckpoints, listeners: Sequence[RunCallback]) -> None:
+        super().__init__()
+        self.saver, self.listeners = saver, listeners
+        self.number: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopOnSignal:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.number is None:
+            return
+        self.saver.save()
+        self.model.stop_training = True
+        name = signal.Signals(self.number).name
+        step = self.saver.state.step
+        announce(self.listeners, "on_message", f"{name}: saved step {step}; the same command again goes on from there")
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        for known in self._before:
+            signal.signal(known, signal.SIG_DFL if known == signal.SIGTERM else signal.default_int_handler)

@@ -1,0 +1,128 @@
+"""Checkpoints and validations, by global step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_textgen.training.callbacks import RunCallback, announce, bits_per_byte, perplexity
+from tf_textgen.training.checkpoints import Checkpoints
+from tf_textgen.training.meter import Meter
+from tf_textgen.training.run_state import RunState
+
+Sampler = Callable[[int], str]
+
+
+def evaluate(model: keras.Model, batches: tf.data.Dataset, bytes_per_token: float | None = None) -> dict[str, Any]:
+    """Token-level metrics of `model` over all of `batches`; its running metrics are reset.
+
+    Returns:
+      `nats_per_token`, `perplexity`, `accuracy`, `tokens`, and `bits_per_byte` if `bytes_per_token` is known.
+    """
+    values = model.evaluate(batches, verbose=0, return_dict=True)
+    model.reset_metrics()
+    loss = float(values["loss"])
+    metrics: dict[str, Any] = {"nats_per_token": loss, "perplexity": perplexity(loss)}
+    if bytes_per_token:
+        metrics["bits_per_byte"] = bits_per_byte(loss, bytes_per_token)
+    return {**metrics, "accuracy": float(values["accuracy"]), "tokens": round(float(values["tokens"]))}
+
+
+class SaveCheckpoints(RunCallback):
+    """Saves every `every` steps and after the last; never weights whose loss was not a number.
+
+    Args:
+      state, checkpoints: the run's.
+      meter: reads the metrics first, which raises where they are not finite.
+      every: steps.
+    """
+
+    def __init__(self, state: RunState, checkpoints: Checkpoints, meter: Meter, every: int) -> None:
+        super().__init__()
+        self.state, self.checkpoints, self.meter, self.every = state, checkpoints, meter, every
+        self._saved_step: int | None = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.state.step % self.every == 0 or self.state.finished:
+            self.save()
+
+    def save(self) -> None:
+        """Saves, unless this step was saved already."""
+        if self._saved_step == self.state.step:
+            return
+        self.meter.measure()
+        self.checkpoints.save(self.state, self.model, self.model.optimizer)
+        self._saved_step = self.state.step
+
+
+class Validate(RunCallback):
+    """Validates every `every` steps and after the last, keeps the best checkpoint, stops early, samples texts.
+
+    Must stand before `SaveCheckpoints`, so that a checkpoint knows of its step's validation.
+
+    Args:
+      state, checkpoints: the run's.
+      saver: saves a step that is the best so far.
+      batches: of one pass over the validation data.
+      listeners: told of validations and sample texts.
+      every: steps.
+      patience: stop after so many validations without improvement; 0 never does.
+      bytes_per_token: of the validation text, if known.
+      sampler: step -> texts for people, called after each validation.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        checkpoints: Checkpoints,
+        saver: SaveCheckpoints,
+        batches: tf.data.Dataset,
+        listeners: Sequence[RunCallback],
+        *,
+        every: int,
+        patience: int = 0,
+        bytes_per_token: float | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        super().__init__()
+        self.state, self.checkpoints, self.saver = state, checkpoints, saver
+        self.batches, self.listeners, self.every, self.patience = batches, listeners, every, patience
+        self.bytes_per_token, self.sampler = bytes_per_token, sampler
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.state.step % self.every == 0 or self.state.finished:
+            self.validate()
+
+    def validate(self) -> None:
+        self.saver.meter.measure()
+        metrics = evaluate(self.model, self.batches, self.bytes_per_token)
+        loss, state = metrics["nats_per_token"], self.state
+        if state.best_loss is None or loss < state.best_loss:
+            state.best_step, state.best_loss, state.validations_since_best = state.step, loss, 0
+            self.saver.save()
+            self.checkpoints.mark_best(state.step, loss)
+        else:
+            state.validations_since_best += 1
+        announce(self.listeners, "on_validation", state.step, metrics)
+        if self.sampler is not None and (text := self.sampler(state.step)):
+            announce(self.listeners, "on_sample", state.step, text)
+        if self.patience and state.validations_since_best >= self.patience and not state.finished:
+            state.early_stopped = self.model.stop_training = True
+            message = f"no improvement in {self.patience} validations since step {state.best_step}: stopping early"
+            announce(self.listeners, "on_message", message)
+
+
+class SampleFile(RunCallback):
+    """Appends sample texts to `samples.txt`."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self.path = Path(path)
+
+    def on_sample(self, step: int, text: str) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(f"=== step {step} ===\n{text}\n\n")
