@@ -1,0 +1,65 @@
+import dataclasses
+import math
+from typing import ClassVar
+
+import pytest
+from absl import flags
+
+from tf_textgen.config import Config, define_flags, field, from_flags, override, required, to_flags
+from tf_textgen.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sample(Config):
+    prefix: ClassVar[str] = "sample"
+    count: int = field(3, "How many.", at_least=1, at_most=9)
+    rate: float | None = field(None, "How fast.", above=0.0)
+    kind: str = field("slow", "Which.", choices=("slow", "fast"))
+    names: tuple[str, ...] = field((), "Which ones.")
+    loud: bool = field(True, "Whether to shout.")
+    size: int = field(required, "Follows from the data.", flag=False)
+
+
+def parse(*arguments):
+    values = flags.FlagValues()
+    define_flags(Sample, values)
+    values(["program", *arguments])
+    return values
+
+
+def test_flags_make_the_configuration():
+    values = parse("--sample.count=4", "--sample.names=a", "--sample.names=b", "--nosample.loud", "--sample.rate=0.5")
+    assert from_flags(Sample, values, size=7) == Sample(count=4, names=("a", "b"), loud=False, rate=0.5, size=7)
+
+
+def test_flagfile_lines_give_the_configuration_again():
+    config = Sample(count=4, names=("a", "b c"), loud=False, kind="fast", rate=1e-7, size=7)
+    assert from_flags(Sample, parse(*to_flags(config)), size=7) == config
+    assert to_flags(Sample(size=7)) == []
+
+
+def test_json_round_trip_and_unknown_field():
+    config = Sample(names=("a",), size=1)
+    assert Sample.from_json(config.to_json()) == config
+    with pytest.raises(UserError, match=r"unknown field 'sample\.cuont'.*did you mean 'count'"):
+        Sample.from_json({"cuont": 3, "size": 1})
+
+
+def test_override_takes_only_what_was_given():
+    assert override(Sample(count=5, kind="fast", size=2), parse("--sample.count=3")) == Sample(
+        count=3, kind="fast", size=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": 0}, r"--sample.count=0: expected a value at least 1 and at most 9"),
+        ({"rate": 0.0}, r"--sample.rate=0: expected a value above 0"),
+        ({"rate": math.nan}, r"--sample.rate=nan: expected a value above 0"),
+        ({"kind": "fats"}, r"--sample.kind=fats: expected one of slow, fast; did you mean 'fast'\?"),
+    ],
+)
+def test_bad_values_are_told_in_one_line(values, message):
+    with pytest.raises(UserError, match=message):
+        Sample(size=1, **values)

@@ -1,0 +1,107 @@
+"""An export alone gives what the run gives, for models of both kinds."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.support import tiny_models
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.errors import UserError
+from tf_textgen.export.exported import Exported
+from tf_textgen.export.saved_model import answer_in_fresh_process, export
+
+KINDS = ("transformer_lm", "rnn_seq2seq")
+TEXTS = ["", "a", "从前有一个", "the cat sat on the mat " * 20, "naïve 🙂"]
+SAMPLED = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def exported(request, tmp_path_factory):
+    generator = tiny_models.generator(request.param)
+    root = tmp_path_factory.mktemp(request.param)
+    return generator, export(generator, root / "model", decoding=SAMPLED), root / "model"
+
+
+def test_fresh_process_gives_the_generators_texts(exported):
+    generator, path, _ = exported
+    inputs = {("source" if generator.is_pair else "prompt"): TEXTS}
+    for name in (
+        "temperature",
+        "top_k",
+        "top_p",
+        "min_p",
+        "repetition_penalty",
+        "min_new_tokens",
+        "max_new_tokens",
+        "seed",
+    ):
+        inputs[name] = [getattr(SAMPLED, name)] * len(TEXTS)
+    inputs["stop"] = [""] * len(TEXTS)
+    by_generate, by_default, graph = answer_in_fresh_process(
+        path,
+        [{"signature": "generate", "inputs": inputs}, {"signature": "serving_default", "inputs": {"text": TEXTS}}],
+    )
+    expected = generator.generate(TEXTS, SAMPLED)
+    assert by_generate["text"] == [continuation.text for continuation in expected]
+    assert by_default["text"] == by_generate["text"]
+    assert by_generate["finish_reason"] == [continuation.finish_reason for continuation in expected]
+    np.testing.assert_allclose(by_generate["score"], [continuation.score for continuation in expected], atol=1e-4)
+    assert graph["python_ops"] == []
+
+
+def test_exported_equals_generator(exported):
+    generator, path, root = exported
+    loaded = Exported(root)
+    assert loaded.path == path and loaded.decoding == SAMPLED
+    expected = [(c.prompt, c.text, c.sample) for c in generator.generate(TEXTS[1:3], SAMPLED)]
+    assert [(c.prompt, c.text, c.sample) for c in loaded.generate(TEXTS[1:3])] == expected
+
+
+def test_score_signature_equals_generator(exported):
+    generator, path, _ = exported
+    pairs = generator.is_pair
+    inputs = {"text": ["the cat", "", "mat"], **({"source": ["a", "b", ""]} if pairs else {})}
+    (answer, _) = answer_in_fresh_process(path, [{"signature": "score", "inputs": inputs}])
+    expected = generator.score(inputs["text"], inputs.get("source"))
+    np.testing.assert_allclose(answer["log_probability"], expected.log_probability, rtol=1e-5)
+    assert answer["token_count"] == expected.token_count.numpy().tolist()
+
+
+def test_versions_are_numbered_and_never_overwritten(exported):
+    generator, path, root = exported
+    assert path.name == "1"
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    with pytest.raises(UserError, match=r"--export.version=1: .* exists already"):
+        export(generator, root, version=1)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    assert sorted(entry.name for entry in root.iterdir()) == ["1"]
+
+
+def test_failed_check_publishes_nothing(tmp_path, monkeypatch):
+    generator = tiny_models.generator("transformer_lm")
+    answers = [{"text": ["other"] * 9}, {"text": ["other"] * 9}, {"python_ops": []}]
+    monkeypatch.setattr("tf_textgen.export.saved_model.answer_in_fresh_process", lambda *_: answers)
+    with pytest.raises(UserError, match="nothing was published"):
+        export(generator, tmp_path / "model")
+    assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_missing_export_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no export there; expected NAME or NAME/VERSION"):
+        Exported(tmp_path)
+
+
+def test_config_is_written(exported):
+    _, path, _ = exported
+    assert json.loads((path / "assets.extra" / "config.json").read_text())["decoding"] == SAMPLED.to_json()
+
+
+def test_one_signature_trace_takes_any_batch(exported):
+    _, path, _ = exported
+    loaded = tf.saved_model.load(str(path))
+    for name, signature in loaded.signatures.items():
+        for spec in signature.structured_input_signature[1].values():
+            assert spec.shape.as_list() == [None], name
+    assert loaded.signatures["serving_default"](text=tf.constant([], tf.string))["text"].shape == (0,)

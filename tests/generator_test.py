@@ -1,0 +1,142 @@
+"""Prompts in, continuations out: layout, truncation, independence of rows, scores."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.support import tiny_models
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.parameters import from_config
+from tf_textgen.errors import UserError
+from tf_textgen.objectives.cross_entropy import token_log_probabilities
+
+GREEDY = DecodingConfig(temperature=0.0, max_new_tokens=8)
+SAMPLED = DecodingConfig(temperature=1.0, top_k=30, max_new_tokens=8, seed=11)
+PROMPTS = [f"{word} {number}" * (number % 5) for number in range(4) for word in ("a", "the 猫", "", "Zwölf")]
+
+
+@pytest.fixture(scope="module", params=["transformer_lm", "rnn_seq2seq"])
+def generator(request):
+    return tiny_models.generator(request.param)
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_a_prompt_in_a_batch_gives_what_it_gives_alone(generator, decoding):
+    together = generator.generate(PROMPTS, decoding, batch_size=16)
+    alone = generator.generate(PROMPTS, decoding, batch_size=1)
+    assert [c.text for c in together] == [c.text for c in alone]
+    np.testing.assert_allclose([c.score for c in together], [c.score for c in alone], atol=1e-4)
+
+
+def test_one_trace_for_any_number_and_length_of_prompts(generator):
+    for prompts in ([], ["a"], ["long " * 20, "b"], [""] * 5):
+        assert len(generator.generate(prompts, GREEDY)) == len(prompts)
+    assert generator.generate_graph.experimental_get_tracing_count() == 1
+
+
+def test_samples_differ_and_do_not_depend_on_their_place(generator):
+    decoding = DecodingConfig(temperature=1.5, max_new_tokens=12, num_samples=3, seed=2)
+    found = generator.generate(["one", "two"], decoding)
+    assert [(c.prompt, c.sample) for c in found] == [(p, s) for p in ("one", "two") for s in range(3)]
+    assert len({c.text for c in found[:3]}) == 3
+    assert [c.text for c in generator.generate(["two"], decoding)] == [c.text for c in found[3:]]
+
+
+def test_greedy_equals_full_forward_passes(generator):
+    """Oracle: argmax of teacher forcing over the whole sequence, one token at a time, without any cache."""
+    (continuation,) = generator.generate(["abc"], GREEDY)
+    tokenizer, model = generator.tokenizer, generator._holder.model
+    prompt = tokenizer.tokenize(tf.constant(["abc"])).to_list()[0]
+    features = {}
+    if generator.is_pair:
+        source = [*prompt, tokenizer.eos_id]
+        features = {"source_tokens": tf.constant([source]), "source_lengths": tf.constant([len(source)])}
+        prompt = [tokenizer.bos_id]
+    tokens, total = list(prompt), 0.0
+    while len(tokens) - len(prompt) < GREEDY.max_new_tokens:
+        logits = model({**features, "target_tokens": tf.constant([tokens])})[0, -1].numpy().astype(np.float64)
+        log_probabilities = logits - np.log(np.sum(np.exp(logits - logits.max()))) - logits.max()
+        allowed = log_probabilities.copy()
+        allowed[[tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id]] = -np.inf
+        tokens.append(int(np.argmax(allowed)))
+        total += log_probabilities[tokens[-1]]
+        if tokens[-1] == tokenizer.eos_id:
+            break
+    new = bytes(token - 5 for token in tokens[len(prompt) :] if token >= 5)
+    assert continuation.text == tf.strings.unicode_transcode([new], "UTF-8", "UTF-8")[0].numpy().decode()
+    assert continuation.token_count == len(tokens) - len(prompt)
+    assert continuation.score == pytest.approx(total, abs=1e-3)
+
+
+def test_score_equals_teacher_forcing(generator):
+    texts, sources = ["ab", "猫", ""], ["x", "yy", "zzz"]
+    found = generator.score(texts, sources if generator.is_pair else None)
+    tokenizer = generator.tokenizer
+    for row, text in enumerate(texts):
+        labels = tokenizer.tokenize(tf.constant([text])).to_list()[0] + [tokenizer.eos_id] * generator.is_pair
+        features = {"target_tokens": tf.constant([[tokenizer.bos_id, *labels][:-1] or [tokenizer.bos_id]])}
+        if generator.is_pair:
+            source = [*tokenizer.tokenize(tf.constant([sources[row]])).to_list()[0], tokenizer.eos_id]
+            features |= {"source_tokens": tf.constant([source]), "source_lengths": tf.constant([len(source)])}
+        logits = generator._holder.model(features)[:, : len(labels)]
+        expected = (
+            token_log_probabilities(logits, tf.constant([labels], tf.int32)).numpy()[0] if labels else np.zeros(0)
+        )
+        np.testing.assert_allclose(found.token_log_probabilities[row, : len(labels)], expected, atol=1e-5)
+        np.testing.assert_allclose(found.log_probability[row], expected.sum(), atol=1e-4)
+        assert int(found.token_count[row]) == len(labels)
+        np.testing.assert_array_equal(found.token_log_probabilities[row, len(labels) :], 0)
+
+
+def test_pair_format_frames_the_source():
+    generator = tiny_models.generator("transformer_lm", prompt_format="pair")
+    features, truncated = generator._prompt_features(tf.constant(["ab", ""]), tf.constant([4, 4]))
+    tokenizer = generator.tokenizer
+    a, b = tokenizer.tokenize(tf.constant(["ab"])).to_list()[0]
+    np.testing.assert_array_equal(
+        features["target_tokens"],
+        [
+            [tokenizer.bos_id, a, b, tokenizer.sep_id],
+            [tokenizer.pad_id, tokenizer.pad_id, tokenizer.bos_id, tokenizer.sep_id],
+        ],
+    )
+    np.testing.assert_array_equal(features["target_lengths"], [4, 2])
+    assert not any(truncated.numpy())
+
+
+def test_scores_of_pairs_on_a_language_model_count_the_target_alone():
+    generator = tiny_models.generator("transformer_lm", prompt_format="pair")
+    tokenizer = generator.tokenizer
+    source, target = (tokenizer.tokenize(tf.constant([text])).to_list()[0] for text in ("abc", "de"))
+    row = [tokenizer.bos_id, *source, tokenizer.sep_id, *target, tokenizer.eos_id]
+    logits = generator._holder.model({"target_tokens": tf.constant([row[:-1]])})
+    expected = token_log_probabilities(logits, tf.constant([row[1:]])).numpy()[0, len(source) + 1 :]
+    found = generator.score(["q", "de"], ["a much longer source", "abc"])
+    np.testing.assert_allclose(found.token_log_probabilities[1], expected, atol=1e-5)
+
+
+def test_long_prompt_is_cut_from_the_left_and_said_so():
+    generator = tiny_models.generator("transformer_lm")
+    long = "".join(chr(97 + i % 26) for i in range(200))
+    (cut,) = generator.generate([long], GREEDY)
+    room = generator.context - GREEDY.max_new_tokens
+    (same,) = generator.generate([long[-room:]], GREEDY)
+    assert cut.prompt_truncated and not same.prompt_truncated
+    assert cut.text == same.text
+
+
+def test_bad_row_fails_alone_and_by_name(generator):
+    parameters = from_config(GREEDY, 3)._replace(temperature=tf.constant([0.0, float("nan"), 0.0]))
+    output = generator.generate_graph(tf.constant(["a", "b", "a"]), parameters)
+    assert output.text[0] == output.text[2] and output.text[1] == b""
+    assert b"temperature" in output.finish_reason[1].numpy() and output.finish_reason[0] in (b"eos", b"length")
+
+
+def test_more_tokens_than_the_bound_are_refused(generator):
+    with pytest.raises(UserError, match="max_new_tokens"):
+        generator.generate(["a"], DecodingConfig(temperature=0.0, max_new_tokens=generator.max_new_tokens + 1))
+
+
+def test_score_wants_sources_for_pairs_alone(generator):
+    with pytest.raises(UserError, match="expected"):
+        generator.score(["a"], None if generator.is_pair else ["b"])

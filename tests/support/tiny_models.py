@@ -1,0 +1,35 @@
+"""Small models with random weights, large enough to have every part."""
+
+from __future__ import annotations
+
+import keras
+
+from tf_textgen.generator import TextGenerator
+from tf_textgen.models import family
+from tf_textgen.text.bytes import ByteTokenizer
+
+CONFIGS = {
+    "transformer_lm": {"num_layers": 2, "num_heads": 2, "width": 16, "max_positions": 64},
+    "rnn_seq2seq": {"width": 16, "embedding_width": 8, "bidirectional": True, "attention": "luong_general"},
+}
+
+
+def model(name: str, vocabulary_size: int, **overrides):
+    """A built model of the family `name`, its weights larger than at the start of a training."""
+    chosen = family(name)
+    config = chosen.config_class(vocabulary_size=vocabulary_size, **{**CONFIGS[name], **overrides})
+    built = chosen.model_class()(config, seed=3, name=name).initialize()
+    generator = keras.random.SeedGenerator(7)
+    for weight in built.trainable_weights:
+        if weight.shape.rank > 1:
+            weight.assign(keras.random.normal(weight.shape, stddev=0.3, seed=generator))
+    return built
+
+
+def generator(name: str, prompt_format: str | None = None, **overrides) -> TextGenerator:
+    """A `TextGenerator` over bytes."""
+    tokenizer = ByteTokenizer()
+    prompt_format = prompt_format or ("source" if family(name).kind == "encoder_decoder" else "continuation")
+    return TextGenerator(
+        model(name, tokenizer.vocabulary_size, **overrides), tokenizer, prompt_format=prompt_format, max_new_tokens=24
+    )
