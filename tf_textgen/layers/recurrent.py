@@ -86,8 +86,8 @@ def find_cell(name: str) -> Cell:
 
 
 def product(vectors: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """`vectors @ kernel` `[..., D] x [D, E]`: multiplied in the kernel's dtype, returned in that of the vectors."""
-    return tf.cast(tf.tensordot(tf.cast(vectors, kernel.dtype), kernel, 1), vectors.dtype)
+    """`vectors @ kernel`, `[B, D] x [D, E]`: multiplied in the kernel's dtype, returned in that of the vectors."""
+    return tf.cast(tf.matmul(tf.cast(vectors, kernel.dtype), kernel), vectors.dtype)
 
 
 def zero_state(cell: Cell, batch: tf.Tensor | int, units: int, dtype: Any = tf.float32) -> RecurrentState:
