@@ -20,6 +20,7 @@ from tf_textgen.text.tokenizer_config import TokenizerConfig
 
 MODEL_FILE = "sentencepiece.model"
 _SPACE = "\u2581"  # SentencePiece's own sign of a space
+_UNKNOWN = "\u2585"  # and of an unknown character: it skips lines which contain it
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -72,7 +73,7 @@ def train_sentencepiece(config: TokenizerConfig, texts: Sequence[str]) -> Senten
             model_type=config.algorithm,
             vocab_size=config.vocabulary_size,
             character_coverage=config.character_coverage,
-            max_sentence_length=max((4 * len(text) for text in texts), default=0) + 1,  # skip none
+            max_sentence_length=1 << 20,  # longer lines would be skipped; those of a sample never are
             # What makes the round trip exact.
             byte_fallback=True,
             normalization_rule_name="identity",
@@ -96,7 +97,7 @@ def train_sentencepiece(config: TokenizerConfig, texts: Sequence[str]) -> Senten
 
 
 def _lines(texts: Sequence[str]) -> Iterator[str]:
-    return (line for text in texts for line in text.split("\n") if line)
+    return (line for text in texts for line in text.replace(_UNKNOWN, "").split("\n") if line)
 
 
 def _training_error(config: TokenizerConfig, message: str) -> UserError:
@@ -111,7 +112,9 @@ def _training_error(config: TokenizerConfig, message: str) -> UserError:
             f"{came}: the text's characters and the 256 bytes need at least {found[1]}; "
             f"raise it, or lower --tokenizer.character_coverage={config.character_coverage}"
         )
-    return UserError(f"SentencePiece cannot learn {config.vocabulary_size} pieces from this text: {message.strip()}")
+    if "!sentences_.empty()" in message:
+        return UserError("there is no text to learn pieces from; expected lines that are not empty")
+    return UserError(f"{came}: SentencePiece cannot learn from this text: {' '.join(message.split())}")
 
 
 def _read_pieces(model: bytes) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
 import os
@@ -75,12 +76,21 @@ class Tokenizer(tf.Module):
         """Puts ids together to texts.
 
         Args:
-          tokens: `[B, T]` int32 or int64, ragged or padded. Special ids and ids outside the vocabulary are dropped, so
-            that one bad id cannot spoil its batch.
+          tokens: `[B, T]` of any integer type, ragged or padded. Special ids and ids outside the vocabulary are dropped,
+            so that one bad id cannot spoil its batch.
 
         Returns:
           `[B]` string. A tokenizer of bytes gives the raw bytes back; see `repair_utf8`.
+
+        Raises:
+          UserError: if `tokens` is not a matrix of integers.
         """
+        if not isinstance(tokens, tf.RaggedTensor):
+            tokens = tf.convert_to_tensor(tokens)
+        if not tokens.dtype.is_integer or tokens.shape.rank not in (None, 2):
+            raise UserError(
+                f"detokenize got {tokens.dtype.name} tokens of shape {tokens.shape}; expected integers [B, T]"
+            )
         return self._join(self._ordinary(tokens))
 
     def files(self) -> dict[str, bytes]:
@@ -120,9 +130,10 @@ class Tokenizer(tf.Module):
             values, row_count = tokens.values, tokens.nrows(tf.int64)
             rows = tf.cast(tokens.value_rowids(), tf.int64)
         else:
-            tokens = tf.convert_to_tensor(tokens)
-            row_count, width = tf.unstack(tf.shape(tokens, tf.int64))
-            values, rows = tf.reshape(tokens, [-1]), tf.repeat(tf.range(row_count), width)
+            shape = tf.shape(tokens, tf.int64)
+            values, row_count = tf.reshape(tokens, [-1]), shape[0]
+            rows = tf.repeat(tf.range(row_count), shape[1])
+        values = tf.cast(values, tf.int64)  # before int32, which would fold large ids into the vocabulary
         keep = (values >= 0) & (values < self.vocabulary_size)
         for special_id in {self.pad_id, self.unk_id, self.bos_id, self.eos_id, self.sep_id}:
             keep &= values != special_id
@@ -144,7 +155,11 @@ class ListTokenizer(Tokenizer):
 
     @classmethod
     def from_files(cls: type[TokenizerT], files: Mapping[str, bytes]) -> TokenizerT:
-        return cls(json.loads(files[VOCABULARY_FILE]))  # type: ignore[arg-type]
+        try:
+            entries = json.loads(files[VOCABULARY_FILE])
+        except ValueError as error:
+            raise UserError(f"{VOCABULARY_FILE} is not JSON ({error}); build the vocabulary again") from error
+        return cls(entries)  # type: ignore[arg-type]
 
     def _check(self, entries: Any) -> None:
         """Raises `UserError` unless `entries` are different strings that each can be a token."""
@@ -155,7 +170,7 @@ class ListTokenizer(Tokenizer):
             if not isinstance(entry, str) or not self._is_token(entry):
                 raise UserError(f"a vocabulary of {self.kind} contains {entry!r}; {expected}")
         if len(set(entries)) != len(entries):
-            twice = next(entry for index, entry in enumerate(entries) if entry in entries[:index])
+            ((twice, _),) = collections.Counter(entries).most_common(1)
             raise UserError(f"a vocabulary of {self.kind} contains {twice!r} twice; {expected}")
 
     def _is_token(self, entry: str) -> bool:
@@ -180,18 +195,20 @@ def read_files(directory: str | os.PathLike[str]) -> tuple[str, dict[str, bytes]
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
         version, kind, fingerprint = (description[name] for name in ("format_version", "kind", "fingerprint"))
+        if not isinstance(kind, str):
+            raise ValueError(f"kind {kind!r}")
         if version != FORMAT_VERSION:
             raise UserError(
                 f"the tokenizer in {folder} has format {version}; this tf_textgen reads {FORMAT_VERSION}: update it"
             )
         files = {name: (folder / name).read_bytes() for name in description["files"]}
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(
             f"no tokenizer in {folder}: {error.strerror}: {error.filename}; build_vocab makes one"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{folder / DESCRIPTION_FILE} does not describe a tokenizer; build it again") from error
     if fingerprint != _fingerprint(kind, files):
         raise UserError(f"the tokenizer in {folder} was changed or half written (fingerprint differs); build it again")

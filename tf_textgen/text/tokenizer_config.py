@@ -42,7 +42,7 @@ class TokenizerConfig(Config):
     sample_bytes: int = field(
         50_000_000,
         "Bytes of text, drawn evenly from all that is given, from which the vocabulary is made; "
-        "training sentencepiece takes about 30 times as much memory.",
+        "training sentencepiece takes up to about 30 times as much memory.",
         at_least=1_000,
     )
     seed: int = field(0, "Seed of that draw; the same text and seed give the same vocabulary.")

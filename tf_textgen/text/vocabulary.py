@@ -69,7 +69,10 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
     if kind not in KINDS:
         raise UserError(f"the tokenizer in {directory} is of unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
     module, name = KINDS[kind]
-    return getattr(importlib.import_module(module), name).from_files(files)
+    try:
+        return getattr(importlib.import_module(module), name).from_files(files)
+    except KeyError as error:
+        raise UserError(f"the tokenizer in {directory} names no file {error}; build it again") from error
 
 
 def sample_text(documents: Iterable[bytes | str], sample_bytes: int, seed: int) -> list[str]:
