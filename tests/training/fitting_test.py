@@ -1,9 +1,11 @@
 """Whole fits of a tiny model: callbacks by global step, and exact resumption."""
 
+import functools
 import io
 import json
 import math
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -28,9 +30,25 @@ def options(**changes):
     return RunConfig(**{**common, **changes})
 
 
+@functools.cache
+def traced_model():
+    """One model for all runs, since tracing takes a second; and its initial variables."""
+    model = make_tiny()
+    return model, weights(model)
+
+
+def new_model():
+    model, initial = traced_model()
+    for owner in (model, model.optimizer):
+        for name, variable in by_path(owner.variables).items():
+            variable.assign(initial[name])
+    model.optimizer.schedule.total_steps = 77
+    return model
+
+
 def train(path, config, model=None, sampler=None, validation=True, batches_from=batches):
     """Goes on with the run in `path` as `jobs/train.py` does."""
-    model = model or make_tiny()
+    model = model or new_model()
     checkpoints = Checkpoints(path / "checkpoints", config.keep_checkpoints)
     with RunFolder(path) as folder:
         folder.write_recipe([])
@@ -52,7 +70,6 @@ def weights(model):
 
 
 def assert_bitwise_equal(one, other):
-    one, other = weights(one), weights(other)
     assert one.keys() == other.keys()
     for path, value in one.items():
         np.testing.assert_array_equal(value, other[path], err_msg=path)
@@ -69,32 +86,43 @@ def scalars(path):
     return found
 
 
-def test_steps_validations_and_checkpoints_come_by_global_step(tmp_path):
-    model, state, result, output = train(tmp_path, options(steps=7))
-    assert (state.step, state.total_steps, int(model.optimizer.iterations)) == (7, 7, 7)
-    assert result.signal is None and result.last.step == 7
-    logged = scalars(tmp_path / "logs")
-    assert sorted(logged["train/loss"]) == [2, 3, 4, 6, 7]
-    assert sorted(logged["validation/nats_per_token"]) == [3, 6, 7]
-    steps = Checkpoints(tmp_path / "checkpoints").steps()
-    assert {2, 4, 6, 7} <= set(steps) and Checkpoints(tmp_path / "checkpoints").best_step() == state.best_step
-    assert "step 7/7" in output and "step 3: validation" in output
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of 8 steps without interruption: its folder, last weights, state and output."""
+    path = tmp_path_factory.mktemp("whole")
+    model, state, result, output = train(path, options(steps=8), sampler=lambda step: f"at {step}\n中文")
+    assert result.signal is None and result.last.step == 8
+    return path, weights(model), state, output
 
 
-def test_validation_is_the_mean_over_tokens(tmp_path):
-    model, state, _, _ = train(tmp_path, options(steps=3))
-    expected, count = token_loss(model, range(100, 100 + VALIDATION))
-    logged = {tag: values[3] for tag, values in scalars(tmp_path / "logs").items() if 3 in values}
-    assert logged["validation/nats_per_token"] == pytest.approx(expected, rel=1e-5) == state.best_loss
+def test_steps_validations_and_checkpoints_come_by_global_step(whole):
+    path, last, state, output = whole
+    assert (state.step, state.total_steps, last["optimizer/iteration"]) == (8, 8, 8)
+    logged, checkpoints = scalars(path / "logs"), Checkpoints(path / "checkpoints")
+    assert sorted(logged["train/loss"]) == [2, 3, 4, 6, 8]
+    assert sorted(logged["validation/nats_per_token"]) == sorted(logged["samples"]) == [3, 6, 8]
+    assert {2, 4, 6, 8} <= set(checkpoints.steps()) and checkpoints.best_step() == state.best_step
+    assert "step 8/8" in output and "step 3: validation" in output
+
+
+def test_samples_are_written_at_every_validation(whole):
+    text = (whole[0] / "samples.txt").read_text(encoding="utf-8")
+    assert text == "".join(f"=== step {step} ===\nat {step}\n中文\n\n" for step in (3, 6, 8))
+
+
+def test_validation_is_the_mean_over_tokens(whole):
+    path, last, _, _ = whole
+    expected, _ = token_loss(last, range(100, 100 + VALIDATION))
+    logged = {tag: values[8] for tag, values in scalars(path / "logs").items() if 8 in values}
+    assert logged["validation/nats_per_token"] == pytest.approx(expected, rel=1e-5)
     assert logged["validation/perplexity"] == pytest.approx(math.exp(expected), rel=1e-5)
     assert logged["validation/bits_per_byte"] == pytest.approx(expected / math.log(2) / 2.0, rel=1e-5)
-    assert count > 0
 
 
 def test_training_loss_is_of_the_last_interval_weighted_by_tokens(tmp_path):
     """With a learning rate of next to nothing and no dropout, the loss is that of the initial weights."""
     model = make_tiny(learning_rate=1e-12, dropout=0.0)
-    expected = {step: token_loss(model, range(step - 2, step)) for step in (2, 4)}
+    expected = {step: token_loss(weights(model), range(step - 2, step)) for step in (2, 4)}
     _, state, _, _ = train(tmp_path, options(steps=4, validate_every=100), model=model, validation=False)
     logged = scalars(tmp_path / "logs")
     for step, (loss, _) in expected.items():
@@ -113,46 +141,36 @@ def test_learning_rate_shown_is_the_one_used(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_interrupted_and_resumed_equals_uninterrupted_bitwise(tmp_path, number):
-    whole, whole_state, _, _ = train(tmp_path / "whole", options(steps=9))
+def test_interrupted_and_resumed_equals_uninterrupted_bitwise(tmp_path, whole, number):
     sampler = lambda step: os.kill(os.getpid(), number) if step == 3 else None  # noqa: E731
-    _, state, result, output = train(tmp_path / "parts", options(steps=9), sampler=sampler)
+    _, state, result, output = train(tmp_path, options(steps=8), sampler=sampler)
     assert (state.step, result.signal) == (3, number) and "the same command again goes on" in output
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    resumed, state, _, _ = train(tmp_path / "parts", options(steps=9))
-    assert_bitwise_equal(resumed, whole)
-    assert (state.step, state.best_step, state.best_loss, state.tokens) == (
-        whole_state.step, whole_state.best_step, whole_state.best_loss, whole_state.tokens,
-    )  # fmt: skip
+    resumed, state, _, _ = train(tmp_path, options(steps=8))
+    assert_bitwise_equal(weights(resumed), whole[1])
+    counted = ("step", "tokens", "best_step", "best_loss", "validations_since_best")
+    assert [getattr(state, name) for name in counted] == [getattr(whole[2], name) for name in counted]
 
 
-def test_crash_between_checkpoints_and_damage_cost_steps_only(tmp_path):
-    whole, _, _, _ = train(tmp_path / "whole", options(steps=8))
-
+def test_crash_between_checkpoints_and_damage_cost_steps_only(tmp_path, whole):
     def crash(step):
         if step == 6:
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        train(tmp_path / "parts", options(steps=8, checkpoint_every=2), sampler=crash)
-    newest = Checkpoints(tmp_path / "parts" / "checkpoints").folder(6)
-    (newest / "state.json").write_text("")
-    resumed, _, _, _ = train(tmp_path / "parts", options(steps=8))
-    assert_bitwise_equal(resumed, whole)
+        train(tmp_path, options(steps=8), sampler=crash)
+    (Checkpoints(tmp_path / "checkpoints").folder(6) / "state.json").write_text("")
+    resumed, _, _, _ = train(tmp_path, options(steps=8))
+    assert_bitwise_equal(weights(resumed), whole[1])
 
 
-def test_a_finished_run_has_nothing_to_do(tmp_path):
-    model, _, _, _ = train(tmp_path, options(steps=3))
-    again, state, result, _ = train(tmp_path, options(steps=3))
-    assert result.last is None and state.step == 3
-    assert_bitwise_equal(again, model)
-    longer, state, _, _ = train(tmp_path, options(steps=5))
-    assert state.step == 5 == int(longer.optimizer.iterations)
-
-
-def test_epochs_are_steps(tmp_path):
-    _, state, _, _ = train(tmp_path, options(epochs=1.4))
-    assert state.step == 7
+def test_a_finished_run_has_nothing_to_do_unless_its_budget_grows(tmp_path, whole):
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    model, state, result, _ = train(tmp_path, options(steps=8))
+    assert result.last is None and state.step == 8
+    assert_bitwise_equal(weights(model), whole[1])
+    _, state, _, _ = train(tmp_path, options(epochs=1.8), model=model)
+    assert state.step == 9 == int(model.optimizer.iterations)
 
 
 def test_early_stopping_counts_validations(tmp_path):
@@ -196,7 +214,7 @@ def test_the_first_of_two_budgets_ends(tmp_path):
 
 
 def test_minutes_timed_before_are_not_timed_again(tmp_path):
-    model = make_tiny()
+    model = new_model()
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     state = RunState(step=2, minutes=1.0, steps_for_minutes=6, seconds_per_step=10.0, seconds=20.0)
     checkpoints.save(state, model, model.optimizer)
@@ -204,13 +222,6 @@ def test_minutes_timed_before_are_not_timed_again(tmp_path):
     assert train(tmp_path, options(minutes=1.0))[1].step == 6
     before = RunState(step=6, seconds=20.0, seconds_per_step=10.0, minutes=1.0, steps_for_minutes=6)
     assert plan_steps(options(minutes=2.0), 5, before) == 6 + 10
-
-
-def test_samples_are_written_at_every_validation(tmp_path):
-    train(tmp_path, options(steps=7), sampler=lambda step: f"once upon step {step}\n中文")
-    text = (tmp_path / "samples.txt").read_text(encoding="utf-8")
-    assert [f"=== step {s} ===\nonce upon step {s}\n中文\n" in text for s in (3, 6, 7)] == [True] * 3
-    assert sorted(scalars(tmp_path / "logs")["samples"]) == [3, 6, 7]
 
 
 def test_metrics_are_not_read_between_measurements(tmp_path, monkeypatch):

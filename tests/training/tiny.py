@@ -71,10 +71,9 @@ def batches(start_step=0, count=None):
     return dataset if count is None else dataset.apply(tf.data.experimental.assert_cardinality(count))
 
 
-def token_loss(model, steps):
+def token_loss(weights, steps):
     """Mean nats of all weighted labels of `steps` by NumPy, without dropout; and their number."""
-    table = model.embedding.get_weights()[0]
-    kernel, bias = model.head.get_weights()
+    table, kernel, bias = (weights[f"tiny/{name}"] for name in ("embedding/embeddings", "head/kernel", "head/bias"))
     total, count = 0.0, 0.0
     for step in steps:
         features, labels, weights = batch(step)

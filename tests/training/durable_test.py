@@ -1,0 +1,44 @@
+"""Files and folders are whole or as before."""
+
+import pytest
+
+from tf_textgen.training import durable
+
+
+def listing(path):
+    return {str(p.relative_to(path)): p.read_text() for p in path.rglob("*") if p.is_file()}
+
+
+def test_text_is_replaced(tmp_path):
+    for text in ("old", "new 中"):
+        durable.write_text(tmp_path / "file", text)
+    assert listing(tmp_path) == {"file": "new 中"}
+
+
+def test_a_failed_write_leaves_the_old_text(tmp_path):
+    durable.write_text(tmp_path / "file", "old")
+    with pytest.raises(UnicodeEncodeError):
+        durable.write_text(tmp_path / "file", "\ud800")
+    assert listing(tmp_path) == {"file": "old"}
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    for text in ("old", "new"):
+        with durable.new_folder(tmp_path / "folder") as folder:
+            (folder / text).write_text(text)
+            assert "new" not in {p.name for p in (tmp_path / "folder").glob("*")}
+    assert listing(tmp_path) == {"folder/new": "new"}
+
+
+def test_an_error_while_filling_leaves_the_old_folder(tmp_path):
+    with durable.new_folder(tmp_path / "folder") as folder:
+        (folder / "old").write_text("old")
+    with pytest.raises(KeyboardInterrupt), durable.new_folder(tmp_path / "folder") as folder:
+        (folder / "half").write_text("")
+        raise KeyboardInterrupt
+    assert listing(tmp_path) == {"folder/old": "old"} and len(list(tmp_path.iterdir())) == 1
+
+
+def test_sha256_is_that_of_the_standard(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert durable.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,56 @@
+"""What people see on a terminal and in a file."""
+
+import io
+
+import pytest
+
+from tf_textgen.training.callbacks import Measurement
+from tf_textgen.training.progress import Progress, format_duration
+from tf_textgen.training.run_state import RunState
+
+METRICS = {"nats_per_token": 1.25, "perplexity": 3.49, "bits_per_byte": 1.5, "accuracy": 0.5, "tokens": 10}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def measurement(step):
+    return Measurement(step, 2.5, 0.3, 1.0, 0.01, 400, 12345.6)
+
+
+def show(output, total=10):
+    state = RunState(total_steps=total)
+    progress = Progress(state, output)
+    for step in (5, 10):
+        state.step = step
+        progress.on_measurement(measurement(step))
+    state.best_step = 10
+    progress.on_validation(10, METRICS)
+    progress.on_train_end()
+    return output.getvalue()
+
+
+def test_a_terminal_gets_a_bar_that_is_overwritten():
+    text = show(Terminal())
+    assert "\r[==========          ] step 5/10  loss 2.5000  12,346 tokens/s  0:00 left" in text
+    assert text.count("\n") == 1
+    assert "step 10: validation 1.2500 nats/token, perplexity 3.49, 1.500 bits/byte (best so far)\n" in text
+    before_line = text[: text.index("step 10: validation")]
+    assert before_line.endswith(" \r"), "the bar is wiped before a line is written"
+
+
+def test_a_file_gets_plain_lines():
+    lines = show(io.StringIO()).splitlines()
+    assert lines[0].startswith("step 5/10  loss 2.5000") and lines[1].startswith("step 10/10")
+    assert "\r" not in "".join(lines) and len(lines) == 3
+
+
+def test_an_unknown_end_shows_no_time_left():
+    assert "left" not in show(Terminal(), total=None) and "step 5  loss" in show(Terminal(), total=None)
+
+
+@pytest.mark.parametrize("seconds, text", [(0.4, "0:00"), (65, "1:05"), (3600 * 2 + 184, "2:03:04")])
+def test_durations(seconds, text):
+    assert format_duration(seconds) == text

@@ -1,0 +1,127 @@
+"""Locking, the comparison of runs, and the files that describe a run."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tf_textgen.errors import UserError
+from tf_textgen.training.run_folder import RunFolder, load_run, read_config
+
+CONFIG = {
+    "model": "transformer_lm",
+    "model_config": {"num_layers": 2, "width": 8},
+    "tokenizer": {"kind": "bytes"},
+    "tokenizer_fingerprint": "abc",
+    "files": {"train": [[{"name": "a.txt", "sha256": "1"}]]},
+    "data": {"context": 16, "train": ["a.txt"]},
+    "optimizer": {"name": "adamw"},
+    "run": {"seed": 1, "steps": 10, "precision": "float32"},
+    "decoding": {"temperature": 1.0},
+}
+
+
+def started(path):
+    with RunFolder(path) as folder:
+        folder.write_recipe(["--model=transformer_lm"])
+        folder.write_config(CONFIG)
+    return path
+
+
+def changed(part, **fields):
+    return {**CONFIG, part: {**CONFIG[part], **fields}}
+
+
+def test_a_folder_in_use_is_refused_and_free_again_after(tmp_path):
+    with (
+        RunFolder(tmp_path / "run") as folder,
+        pytest.raises(UserError, match=r"run folder in use: process \d+ on .* trains in .*choose another --run.dir"),
+    ):
+        RunFolder(folder.path).__enter__()
+    with RunFolder(tmp_path / "run"):
+        pass
+
+
+def test_the_lock_dies_with_its_process(tmp_path):
+    code = f"import os, sys; sys.path.insert(0, {sys.path[0]!r})\n"
+    code += f"from tf_textgen.training.run_folder import RunFolder\nRunFolder({str(tmp_path)!r}).__enter__()\n"
+    code += "print('locked', flush=True); os.kill(os.getpid(), 9)"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert child.stdout == "locked\n" and child.returncode == -9
+    with RunFolder(tmp_path):
+        pass
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(UserError, match=r"has checkpoints but no recipe.flags: expected a new folder"):
+        RunFolder(tmp_path).__enter__()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--run.dir=.*file/run: Not a directory"):
+        RunFolder(tmp_path / "file" / "run").__enter__()
+
+
+def test_the_recipe_is_a_flagfile(tmp_path):
+    started(tmp_path)
+    lines = (tmp_path / "recipe.flags").read_text().splitlines()
+    assert lines[0].startswith("# python -m tf_textgen train --flagfile=") and lines[1:] == ["--model=transformer_lm"]
+
+
+@pytest.mark.parametrize(
+    "config, said",
+    [
+        ({**CONFIG, "model": "rnn_seq2seq"}, 'model is "transformer_lm" there, "rnn_seq2seq" here;'),
+        (
+            changed("model_config", num_layers=3, width=9),
+            "num_layers is 2 there, 3 here; model_config.width is 8 there",
+        ),
+        (changed("tokenizer", kind="words"), 'tokenizer.kind is "bytes" there, "words" here'),
+        ({**CONFIG, "tokenizer_fingerprint": "x"}, 'tokenizer_fingerprint is "abc" there, "x" here'),
+        (changed("data", context=32), "data.context is 16 there, 32 here"),
+        (changed("files", train=[]), "files.train is "),
+        (changed("optimizer", name="sgd"), 'optimizer.name is "adamw" there, "sgd" here'),
+        (changed("run", seed=2), "run.seed is 1 there, 2 here"),
+        (changed("run", precision="mixed_bfloat16"), "run.precision is"),
+    ],
+)
+def test_another_run_is_refused_by_the_fields_that_differ(tmp_path, config, said):
+    with RunFolder(started(tmp_path)) as folder, pytest.raises(UserError) as caught:
+        folder.check_same_run(config)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert "only budget and logging may change" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        changed("run", steps=99, minutes=3.0, log_every=1, dir="elsewhere"),
+        changed("data", train=["moved/a.txt"], cache_dir="/other"),
+        changed("decoding", temperature=0.5),
+    ],
+)
+def test_budget_logging_and_places_may_change(tmp_path, config):
+    with RunFolder(started(tmp_path)) as folder:
+        folder.check_same_run(config)
+
+
+def test_a_folder_without_config_takes_any_run(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.write_recipe([])
+        folder.check_same_run(CONFIG)
+
+
+def test_what_is_no_run_folder_cannot_be_loaded(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere is no run folder .*expected the --run.dir of a training"):
+        load_run(tmp_path / "nowhere")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config.json is damaged"):
+        read_config(tmp_path)
+
+
+def test_records_survive(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        assert folder.record() is None
+        folder.write_record({"validation.nats_per_token": 1.5})
+        assert folder.record() == json.loads((tmp_path / "run.json").read_text()) == {"validation.nats_per_token": 1.5}
