@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tf_textgen.decoding.parameters import Parameters
@@ -38,7 +39,7 @@ def adjust(
       banned_ids: never generated.
     """
     penalty, too_early = parameters.repetition_penalty, step < parameters.min_new_tokens
-    logits = _when(penalty != 1.0, lambda x: penalize_repetition(x, penalty, seen), logits)
+    logits = _when(tf.not_equal(penalty, 1.0), lambda x: penalize_repetition(x, penalty, seen), logits)
     logits = ban(logits, banned_ids)
     return _when(too_early, lambda x: suppress(x, eos_id, too_early), logits)
 
@@ -46,7 +47,7 @@ def adjust(
 def narrow(logits: tf.Tensor, parameters: Parameters) -> tf.Tensor:
     """What holds for rows that sample."""
     temperature, k, p, min_p = parameters.temperature, parameters.top_k, parameters.top_p, parameters.min_p
-    logits = _when((temperature != 1.0) & (temperature > 0.0), lambda x: scale(x, temperature), logits)
+    logits = _when(tf.not_equal(temperature, 1.0) & (temperature > 0.0), lambda x: scale(x, temperature), logits)
     logits = _when((k > 0) & (k < logits.shape[-1]), lambda x: keep_top_k(x, k), logits)
     logits = _when(p < 1.0, lambda x: keep_top_p(x, p), logits)
     return _when(min_p > 0.0, lambda x: keep_min_p(x, min_p), logits)
@@ -58,20 +59,21 @@ def penalize_repetition(logits: tf.Tensor, penalty: tf.Tensor, seen: tf.Tensor) 
     Reference: Keskar et al. (2019), CTRL, section 4.1; the sign rule is Hugging Face's.
     """
     penalty = penalty[:, tf.newaxis]
-    return tf.where(seen, tf.where(logits < 0.0, logits * penalty, logits / penalty), logits)
+    weakened = tf.where(logits < 0.0, logits * penalty, logits / penalty)
+    weakened = tf.clip_by_value(weakened, tf.float32.min, tf.float32.max)  # an overflow is not an impossibility
+    return tf.where(seen & tf.math.is_finite(logits), weakened, logits)
 
 
 def ban(logits: tf.Tensor, ids: Sequence[int]) -> tf.Tensor:
-    """Takes the ids from every row."""
-    if not ids:
-        return logits
-    banned = tf.reduce_any(tf.range(logits.shape[-1])[:, tf.newaxis] == tf.constant(list(ids), tf.int32), axis=-1)
-    return tf.where(banned, -float("inf"), logits)
+    """Takes the ids, and what is NaN or infinite, from every row: a diverged model must not crash its neighbours."""
+    allowed = np.isin(np.arange(logits.shape[-1]), list(ids), invert=True)  # --> [V]
+    # Not `~(logits < inf)`: Grappler makes `logits >= inf` of it, which lets NaN through.
+    return tf.where(allowed & (logits < float("inf")), logits, -float("inf"))
 
 
 def suppress(logits: tf.Tensor, token: int, rows: tf.Tensor) -> tf.Tensor:
     """Takes one token from some rows, `[B]` bool."""
-    return tf.where(rows[:, tf.newaxis] & (tf.range(logits.shape[-1]) == token), -float("inf"), logits)
+    return tf.where(rows[:, tf.newaxis] & tf.equal(tf.range(logits.shape[-1]), token), -float("inf"), logits)
 
 
 def scale(logits: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
@@ -79,7 +81,7 @@ def scale(logits: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
 
     The row's maximum is moved to 0 first, lest a small temperature overflow.
     """
-    changes = (temperature != 1.0) & (temperature > 0.0)
+    changes = tf.not_equal(temperature, 1.0) & (temperature > 0.0)
     divisor = tf.maximum(temperature, _TINY)[:, tf.newaxis]
     scaled = (logits - tf.reduce_max(logits, axis=-1, keepdims=True)) / divisor
     return tf.where(changes[:, tf.newaxis], scaled, logits)
@@ -99,8 +101,8 @@ def keep_top_k(logits: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
         values = tf.math.top_k(logits, width).values
         return tf.gather(values, tf.minimum(k, width) - 1, batch_dims=1), reached
 
-    kept = logits >= _tiered(kth, vocabulary_size)[:, tf.newaxis]
-    return _keep(kept, changes, logits)
+    (threshold,) = _tiered(kth, vocabulary_size)
+    return _keep(logits >= threshold[:, tf.newaxis], changes, logits)
 
 
 def keep_top_p(logits: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
@@ -123,7 +125,7 @@ def keep_top_p(logits: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
 
     value, token = _tiered(last_kept, logits.shape[-1])
     value, token = value[:, tf.newaxis], token[:, tf.newaxis]
-    kept = (logits > value) | ((logits == value) & (tf.range(logits.shape[-1]) <= token))
+    kept = (logits > value) | (tf.equal(logits, value) & (tf.range(logits.shape[-1]) <= token))
     return _keep(kept, changes, logits)
 
 
@@ -158,7 +160,7 @@ def _keep(kept: tf.Tensor, changes: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.where(kept | ~changes[:, tf.newaxis], logits, -float("inf"))
 
 
-def _tiered(find: Callable[[int], tuple], vocabulary_size: int) -> tf.Tensor | tuple:
+def _tiered(find: Callable[[int], tuple], vocabulary_size: int) -> tuple:
     """`find(width)` of the narrowest tier that reaches far enough in every row, without the last of its results.
 
     `find` looks at the `width` largest logits; its last result, `[B]` bool, tells whether they were enough. The others
@@ -167,11 +169,10 @@ def _tiered(find: Callable[[int], tuple], vocabulary_size: int) -> tf.Tensor | t
     widths = [tier for tier in _TIERS if tier < vocabulary_size] + [vocabulary_size]
 
     def widen(widths: list[int]) -> tuple:
-        *found, reached = find(widths[0])
-        found = tuple(found)
+        *most, reached = find(widths[0])
+        found = tuple(most)
         if len(widths) == 1:
             return found
         return tf.cond(tf.reduce_all(reached), lambda: found, lambda: widen(widths[1:]))
 
-    found = widen(widths)
-    return found[0] if len(found) == 1 else found
+    return widen(widths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -68,58 +69,95 @@ def decode(
       detokenize: `[B, N]` int32 -> `[B]` string, dropping pad and the end token. Without it there are no texts and stop
         strings are ignored.
     """
-    logits = tf.cast(logits, tf.float32)
     rows, vocabulary_size = tf.shape(logits)[0], logits.shape[-1]
     limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
-    steps = tf.maximum(tf.reduce_max(limit), 1)
+    steps = tf.maximum(tf.reduce_max(limit), 1)  # the maximum of no rows is negative
+    seen = tf.cond(
+        tf.reduce_any(tf.not_equal(parameters.repetition_penalty, 1.0)),
+        lambda: tokens_seen(prompt_tokens, prompt_lengths, vocabulary_size),
+        lambda: tf.zeros([rows, vocabulary_size], tf.bool),
+    )
     draws = tf.cond(
         tf.reduce_any(parameters.temperature > 0.0),
         lambda: uniforms(parameters.seed, steps),
         lambda: tf.zeros([rows, steps], tf.float64),
     )
-    penalized = tf.reduce_any(parameters.repetition_penalty != 1.0)
-    seen = tf.cond(
-        penalized,
-        lambda: tokens_seen(prompt_tokens, prompt_lengths, vocabulary_size),
-        lambda: tf.zeros([rows, vocabulary_size], tf.bool),
+    search = SingleSearch(
+        parameters=parameters._replace(max_new_tokens=limit),
+        draws=draws,
+        stops=stopping.parse_stops(parameters.stop),
+        eos_id=eos_id,
+        pad_id=pad_id,
+        banned_ids=tuple(banned_ids),
+        detokenize=detokenize,
     )
-    any_stops = tf.reduce_any(parameters.stop != "")
-    stops = stopping.parse_stops(parameters.stop)
+    progress = search.advance(initial_progress(rows, steps, pad_id=pad_id, seen=seen), logits)
+    return _decoded(run(search.advance, progress, state, step), detokenize)
 
-    def advance(progress: Progress, logits: tf.Tensor) -> Progress:
-        """Appends one token to every running row."""
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SingleSearch:
+    """Searching with one hypothesis a row: what is picked is kept."""
+
+    parameters: Parameters
+    draws: tf.Tensor  # [B, N] float64, uniforms
+    stops: stopping.Stops
+    eos_id: int
+    pad_id: int
+    banned_ids: tuple[int, ...]
+    detokenize: Detokenize | None
+
+    def advance(self, progress: Progress, logits: tf.Tensor) -> Progress:
+        """Appends one token to every running row, given the logits `[B, V]` of its next."""
         logits = tf.cast(logits, tf.float32)
-        running = progress.finish == stopping.RUNNING
-        asked = neutral_where(~running, parameters)
-        adjusted = adjust(logits, asked, seen=progress.seen, step=progress.step, eos_id=eos_id, banned_ids=banned_ids)
-        chosen = pick(adjusted, draws[:, progress.step], asked)
-        chosen = tf.where(tf.math.is_finite(tf.reduce_max(adjusted, axis=-1)), chosen, eos_id)
-        tokens = write_column(progress.tokens, progress.step, tf.where(running, chosen, pad_id))
-        text, stopped = progress.text, tf.zeros_like(running)
-        if detokenize is not None:
-            text, stopped = tf.cond(
-                any_stops,
-                lambda: stopping.cut(progress.text, detokenize(tokens[:, : progress.step + 1]), stops),
-                lambda: (text, stopped),
-            )
-            text, stopped = tf.where(running, text, progress.text), running & stopped
-        finish = tf.where(progress.step + 1 >= limit, stopping.LENGTH, stopping.RUNNING)
-        finish = tf.where(chosen == eos_id, stopping.EOS, finish)
+        running = tf.equal(progress.finish, stopping.RUNNING)
+        chosen = self._choose(progress, logits, running)
+        log_probabilities = tf.where(running, log_probability(logits, chosen), 0.0)
+        tokens = write_column(progress.tokens, progress.step, tf.where(running, chosen, self.pad_id))
+        text, stopped = self._find_stops(progress, tokens, running)
+        finish = tf.where(progress.step + 1 >= self.parameters.max_new_tokens, stopping.LENGTH, stopping.RUNNING)
+        finish = tf.where(tf.equal(chosen, self.eos_id), stopping.EOS, finish)
         finish = tf.where(stopped, stopping.STOP, finish)
         return Progress(
             step=progress.step + 1,
             tokens=tokens,
-            log_probabilities=write_column(
-                progress.log_probabilities, progress.step, tf.where(running, log_probability(logits, chosen), 0.0)
-            ),
+            log_probabilities=write_column(progress.log_probabilities, progress.step, log_probabilities),
             token_count=progress.token_count + tf.cast(running, tf.int32),
             finish=tf.where(running, finish, progress.finish),
-            seen=tf.cond(penalized, lambda: add_seen(progress.seen, chosen), lambda: progress.seen),
+            seen=tf.cond(
+                tf.reduce_any(tf.not_equal(self.parameters.repetition_penalty, 1.0)),
+                lambda: add_seen(progress.seen, chosen),
+                lambda: progress.seen,
+            ),
             text=text,
         )
 
-    progress = advance(initial_progress(rows, steps, pad_id=pad_id, seen=seen), logits)
-    return _decoded(run(advance, progress, state, step), detokenize)
+    def _choose(self, progress: Progress, logits: tf.Tensor, running: tf.Tensor) -> tf.Tensor:
+        asked = neutral_where(~running, self.parameters)
+        adjusted = adjust(
+            logits,
+            asked,
+            seen=progress.seen,
+            step=progress.step,
+            eos_id=self.eos_id,
+            banned_ids=self.banned_ids,
+        )
+        chosen = pick(adjusted, self.draws[:, progress.step], asked)
+        possible = tf.reduce_max(adjusted, axis=-1) > -float("inf")
+        return tf.where(possible, chosen, self.eos_id)
+
+    def _find_stops(self, progress: Progress, tokens: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The rows' texts without the stop string, and `[B]` bool whether one was found now."""
+        nothing = progress.text, tf.zeros_like(running)
+        if self.detokenize is None:
+            return nothing
+        detokenize, wanted = self.detokenize, running & tf.not_equal(self.parameters.stop, "")
+
+        def look() -> tuple[tf.Tensor, tf.Tensor]:
+            text, found = stopping.cut(progress.text, detokenize(tokens[:, : progress.step + 1]), self.stops)
+            return tf.where(wanted, text, progress.text), wanted & found
+
+        return tf.cond(tf.reduce_any(wanted), look, lambda: nothing)
 
 
 def run(advance: Advance, progress: Progress, state: Any, step: Step) -> Progress:
@@ -127,7 +165,7 @@ def run(advance: Advance, progress: Progress, state: Any, step: Step) -> Progres
 
     def running(progress: Progress, state: Any) -> tf.Tensor:
         del state
-        return tf.reduce_any(progress.finish == stopping.RUNNING)
+        return tf.reduce_any(tf.equal(progress.finish, stopping.RUNNING))
 
     def body(progress: Progress, state: Any) -> tuple[Progress, Any]:
         logits, new_state = step(progress.tokens[:, progress.step - 1], state)
@@ -141,7 +179,7 @@ def run(advance: Advance, progress: Progress, state: Any, step: Step) -> Progres
 def _decoded(progress: Progress, detokenize: Detokenize | None) -> Decoded:
     texts = progress.text
     if detokenize is not None:
-        texts = tf.where(progress.finish == stopping.STOP, progress.text, detokenize(progress.tokens))
+        texts = tf.where(tf.equal(progress.finish, stopping.STOP), progress.text, detokenize(progress.tokens))
     score = tf.reduce_sum(tf.cast(progress.log_probabilities, tf.float64), axis=-1)
     return Decoded(
         tokens=progress.tokens,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import STOP_SEPARATOR, DecodingConfig
+from tf_textgen.decoding.decoding_config import MAX_STOP_BYTES, MAX_STOPS, STOP_SEPARATOR, DecodingConfig
 
 
 class Parameters(NamedTuple):
@@ -34,6 +34,7 @@ DTYPES = Parameters(
     seed=tf.int64,
     stop=tf.string,
 )
+_SEED_STRIDE = 0x1E3779B97F4A7C15
 
 
 def from_config(config: DecodingConfig, rows: int | tf.Tensor) -> Parameters:
@@ -53,3 +54,55 @@ def neutral_where(rows: tf.Tensor, parameters: Parameters) -> Parameters:
     neutral = Parameters(0.0, 0, 1.0, 0.0, 1.0, 0, parameters.max_new_tokens, parameters.seed, parameters.stop)
     pairs = zip(neutral, parameters, strict=True)
     return Parameters(*(tf.where(rows, tf.cast(off, given.dtype), given) for off, given in pairs))
+
+
+def for_samples(parameters: Parameters, num_samples: int) -> Parameters:
+    """Each row `num_samples` times, one after another, with seeds of their own: `[B * num_samples]`.
+
+    The first sample keeps the row's seed, so it is the text that one sample alone would be. The others are far from the
+    seeds that people choose, lest the second sample of seed 1 be the first of seed 2.
+    """
+    repeated = Parameters(*(tf.repeat(given, num_samples) for given in parameters))
+    sample = tf.tile(tf.range(num_samples, dtype=tf.int64), tf.shape(parameters.seed))
+    return repeated._replace(seed=repeated.seed + sample * _SEED_STRIDE)
+
+
+def sanitize(parameters: Parameters, vocabulary_size: int, bound: int) -> tuple[Parameters, tf.Tensor]:
+    """Makes bad rows harmless, so that one bad request does not fail those that were merged with it.
+
+    Args:
+      parameters: as they came.
+      vocabulary_size: a larger top_k keeps all tokens, as this number does.
+      bound: largest number of new tokens served.
+
+    Returns:
+      Parameters within their bounds (a bad row gets one greedy token), and `[B]` string: what is wrong with it, or "".
+    """
+    temperature, top_k, top_p, min_p, penalty, fewest, most, _, stop = parameters
+    checks = {
+        "invalid temperature: expected a finite value >= 0": tf.math.is_finite(temperature) & (temperature >= 0.0),
+        "invalid top_k: expected an integer >= 0": top_k >= 0,
+        "invalid top_p: expected a value > 0 and <= 1": (top_p > 0.0) & (top_p <= 1.0),
+        "invalid min_p: expected a value >= 0 and <= 1": (min_p >= 0.0) & (min_p <= 1.0),
+        "invalid repetition_penalty: expected a finite value > 0": tf.math.is_finite(penalty) & (penalty > 0.0),
+        "invalid min_new_tokens: expected an integer >= 0": fewest >= 0,
+        f"invalid max_new_tokens: expected an integer from 1 to {bound}": (most >= 1) & (most <= bound),
+        "invalid min_new_tokens: expected at most max_new_tokens": fewest <= most,
+        f"invalid stop: expected at most {MAX_STOPS} strings of at most {MAX_STOP_BYTES} bytes": _stops_fit(stop),
+    }
+    error = tf.fill(tf.shape(stop), "")
+    for text, fits in reversed(checks.items()):
+        error = tf.where(fits, error, text)
+    bad = tf.not_equal(error, "")
+    safe = neutral_where(bad, parameters)
+    return safe._replace(
+        top_k=tf.minimum(safe.top_k, vocabulary_size),
+        max_new_tokens=tf.where(bad, 1, safe.max_new_tokens),
+        stop=tf.where(bad, "", safe.stop),
+    ), error
+
+
+def _stops_fit(stop: tf.Tensor) -> tf.Tensor:
+    strings = tf.strings.split(stop, STOP_SEPARATOR)
+    longest = tf.reduce_max(tf.strings.length(strings).to_tensor(0), axis=-1)
+    return (strings.row_lengths() <= MAX_STOPS) & (longest <= MAX_STOP_BYTES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_textgen.decoding.logits import narrow, weights
-from tf_textgen.decoding.parameters import Parameters
+from tf_textgen.decoding.parameters import Parameters, neutral_where
 
 
 def uniforms(seed: tf.Tensor, steps: int | tf.Tensor) -> tf.Tensor:
@@ -27,8 +27,8 @@ def uniforms(seed: tf.Tensor, steps: int | tf.Tensor) -> tf.Tensor:
     def draw(row_seed: tf.Tensor) -> tf.Tensor:
         return tf.random.stateless_uniform([steps], tf.stack([row_seed, 0]), dtype=tf.float64, alg="philox")
 
-    static = steps if isinstance(steps, int) else None
-    return tf.map_fn(draw, seed, fn_output_signature=tf.TensorSpec([static], tf.float64))
+    seed = tf.concat([seed, [0]], axis=0)  # eager map_fn does not know the shape of no rows
+    return tf.map_fn(draw, seed, fn_output_signature=tf.TensorSpec([None], tf.float64))[:-1]
 
 
 def greedy(logits: tf.Tensor) -> tf.Tensor:
@@ -50,7 +50,8 @@ def inverse_cdf(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     """
     cumulative = tf.cumsum(weights(logits, tf.reduce_max(logits, axis=-1)), axis=-1)
     goal = uniform[:, tf.newaxis] * cumulative[:, -1:]  # --> [B, 1]
-    return tf.searchsorted(cumulative, goal, side="right")[:, 0]
+    index = tf.searchsorted(cumulative, goal, side="right")[:, 0]
+    return tf.minimum(index, logits.shape[-1] - 1)  # beyond the end only in a row without any possible token
 
 
 def log_probability(logits: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
@@ -76,6 +77,7 @@ def pick(logits: tf.Tensor, uniform: tf.Tensor, parameters: Parameters) -> tf.Te
     samples = parameters.temperature > 0.0
 
     def sample() -> tf.Tensor:
-        return tf.where(samples, inverse_cdf(narrow(logits, parameters), uniform), best)
+        asked = neutral_where(~samples, parameters)
+        return tf.where(samples, inverse_cdf(narrow(logits, asked), uniform), best)
 
     return tf.cond(tf.reduce_any(samples), sample, lambda: best)

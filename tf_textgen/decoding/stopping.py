@@ -43,7 +43,7 @@ def first_match(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
     starts = tf.range(width)
     windows = tf.gather(codes, starts[:, tf.newaxis] + tf.range(size), axis=1)  # --> [B, L, M]
     beyond = tf.range(size) >= stops.lengths[:, :, tf.newaxis]  # --> [B, S, M]
-    same = windows[:, tf.newaxis] == stops.codes[:, :, tf.newaxis]  # --> [B, S, L, M]
+    same = tf.equal(windows[:, tf.newaxis], stops.codes[:, :, tf.newaxis])  # --> [B, S, L, M]
     found = tf.reduce_all(same | beyond[:, :, tf.newaxis], axis=-1)  # --> [B, S, L]
     ends = starts + stops.lengths[:, :, tf.newaxis]
     found &= (stops.lengths[:, :, tf.newaxis] > 0) & (ends <= tf.strings.length(texts)[:, tf.newaxis, tf.newaxis])
@@ -55,7 +55,7 @@ def common_prefix(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     shorter = tf.minimum(tf.strings.length(left), tf.strings.length(right))
     width = tf.maximum(tf.reduce_max(shorter), 1)
     left, right = (tf.io.decode_raw(x, tf.uint8, fixed_length=width) for x in (left, right))
-    differ = tf.where(left != right, tf.range(width), width)  # --> [B, L]
+    differ = tf.where(tf.not_equal(left, right), tf.range(width), width)  # --> [B, L]
     return tf.minimum(tf.reduce_min(differ, axis=-1), shorter)
 
 
@@ -78,5 +78,5 @@ def cut(before: tf.Tensor, after: tf.Tensor, stops: Stops) -> tuple[tf.Tensor, t
     start = tf.minimum(start, tf.strings.length(after))
     everything = tf.fill(tf.shape(start), _NOWHERE)
     match = first_match(tf.strings.substr(after, start, everything), stops)
-    found = match != _NOWHERE
+    found = tf.not_equal(match, _NOWHERE)
     return tf.strings.substr(after, tf.zeros_like(start), tf.where(found, start + match, _NOWHERE)), found

@@ -1,0 +1,62 @@
+import math
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from tf_textgen.config import define_flags, from_flags, to_flags
+from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_vocabulary
+from tf_textgen.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"temperature": -1.0}, "--decoding.temperature=-1: expected a value at least 0"),
+        ({"temperature": math.nan}, "--decoding.temperature=nan: expected a value at least 0"),
+        ({"temperature": math.inf}, "--decoding.temperature=inf: expected a finite value"),
+        ({"top_k": -1}, "--decoding.top_k=-1: expected a value at least 0"),
+        ({"top_p": 0.0}, "--decoding.top_p=0: expected a value at most 1 and above 0"),
+        ({"top_p": 1.5}, "--decoding.top_p=1.5: expected a value at most 1 and above 0"),
+        ({"min_p": 1.5}, "--decoding.min_p=1.5: expected a value at least 0 and at most 1"),
+        ({"repetition_penalty": 0.0}, "--decoding.repetition_penalty=0: expected a value above 0"),
+        ({"repetition_penalty": math.inf}, "--decoding.repetition_penalty=inf: expected a finite value"),
+        ({"max_new_tokens": 0}, "--decoding.max_new_tokens=0: expected a value at least 1"),
+        ({"min_new_tokens": -1}, "--decoding.min_new_tokens=-1: expected a value at least 0"),
+        (
+            {"min_new_tokens": 9, "max_new_tokens": 8},
+            "--decoding.min_new_tokens=9: expected at most --decoding.max_new_tokens=8",
+        ),
+        ({"num_samples": 0}, "--decoding.num_samples=0: expected a value at least 1"),
+        ({"seed": 2**63}, "--decoding.seed=9.22337e+18: expected a value"),
+        ({"stop": ("",)}, "--decoding.stop='': expected a text that is not empty"),
+        ({"stop": ("a\x1fb",)}, r"--decoding.stop='a\x1fb': expected a text that is not empty and has no '\x1f'"),
+        ({"stop": ("字" * 90,)}, "270 bytes came, expected at most 256"),
+        ({"stop": ("a",) * 17}, "--decoding.stop: 17 strings came, expected at most 16"),
+    ],
+)
+def test_bad_values(values, message):
+    with pytest.raises(UserError) as error:
+        DecodingConfig(**values)
+    assert message in str(error.value)
+
+
+def test_top_k_against_the_vocabulary():
+    check_against_vocabulary(DecodingConfig(top_k=50), 50)
+    with pytest.raises(UserError, match=r"--decoding.top_k=51: expected at most 50, the vocabulary's size; 0 keeps"):
+        check_against_vocabulary(DecodingConfig(top_k=51), 50)
+
+
+def test_json_and_flags_round_trip():
+    config = DecodingConfig(temperature=0.5, stop=("\n", "字"), seed=-1)
+    assert DecodingConfig.from_json(config.to_json()) == config
+    flag_values = flags.FlagValues()
+    define_flags(DecodingConfig, flag_values)
+    flag_values(["program", *to_flags(config)])
+    assert from_flags(DecodingConfig, flag_values) == config
+
+
+def test_imports_no_tensorflow():
+    code = "import sys, tf_textgen.decoding.decoding_config; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
