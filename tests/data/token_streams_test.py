@@ -17,7 +17,7 @@ def test_what_is_written_is_read(tmp_path, vocabulary_size, shard_tokens):
     writer.append(documents[2][2:], [7], [30])
     writer.append(np.zeros(0, int), [], [])
     writer.append(np.concatenate(documents[3:]), [4, 5], [40, 50])
-    counts = writer.close()
+    counts = writer.finish()
     assert counts == {"tokens": 17, "documents": 5, "bytes": 130, "shard_tokens": shard_tokens}
 
     whole = np.concatenate(documents)
@@ -43,9 +43,9 @@ def test_stored_types():
 
 def test_stream_without_tokens(tmp_path):
     dtype = token_streams.token_dtype(10)
-    writer = token_streams.StreamWriter(str(tmp_path), "source", dtype)
+    writer = token_streams.StreamWriter(str(tmp_path), "source", dtype, 4)
     writer.append(np.zeros(0, int), [0, 0], [0, 0])
-    stream = token_streams.TokenStream(str(tmp_path), "source", dtype, writer.close())
+    stream = token_streams.TokenStream(str(tmp_path), "source", dtype, writer.finish())
     assert stream.documents == 2
     assert stream.read(0, 0).shape == (0,)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tf_textgen.data import dataset
 from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.shards import Shards
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.text.bytes import ByteTokenizer
 
@@ -51,3 +52,25 @@ def pairs_split(
 def _open(folder: pathlib.Path, **options: Any) -> tuple[TokenizedSplit, DataConfig]:
     config = dataclasses.replace(DataConfig(validation_fraction=0.0, cache_dir=str(folder / "cache")), **options)
     return dataset.open_corpus(config, ByteTokenizer())["train"], config
+
+
+class CountingTokenizer(ByteTokenizer):
+    """Remembers the bytes of each call of `tokenize`; may fail in one."""
+
+    def __init__(self, fingerprint=None, fail=False):
+        super().__init__()
+        self.calls = []
+        self.fail = fail
+        self.fingerprint = fingerprint or self.fingerprint
+
+    def tokenize(self, texts):
+        if self.fail:
+            raise KeyboardInterrupt
+        self.calls.append(sum(len(text) for text in texts))
+        return super().tokenize(texts)
+
+
+def stream_of(opened: Shards, name: str) -> list[int]:
+    """All tokens of one stream."""
+    stream = opened.streams[name]
+    return stream.read(0, int(stream.offsets[-1])).tolist()

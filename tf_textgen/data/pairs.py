@@ -16,7 +16,7 @@ _SEED_BOUND = 1 << 62
 class PairBuckets:
     """Batches of pairs; a form says how a pair becomes rows.
 
-    The bounds of the buckets are quantiles of the lengths, for each side apart, and a pair goes where both of its sides
+    The bounds of the buckets are quantiles of the lengths, for each side apart, and a pair goes where all of its sides
     fit. A bucket's width is its longest member's, its rows follow from the budget of padded tokens, and its last batch
     is filled with rows that have no weight. An epoch is every batch of every bucket once, in an order of its own,
     the pairs within a bucket anew permuted.
@@ -32,11 +32,10 @@ class PairBuckets:
         self._members = np.split(members, np.cumsum(np.bincount(bucket))[:-1])
         self._members = [group for group in self._members if group.size]
         self._widths = [[int(side[group].max()) for side in lengths] for group in self._members]
-        self._num_rows = [
-            min(max(1, batch_tokens // sum(widths)), len(group))
-            for widths, group in zip(self._widths, self._members, strict=True)
-        ]
-        batches = [-(-len(group) // rows) for group, rows in zip(self._members, self._num_rows, strict=True)]
+        limits = [max(1, batch_tokens // sum(widths)) for widths in self._widths]
+        batches = [-(-len(group) // limit) for group, limit in zip(self._members, limits, strict=True)]
+        # As few batches as the budget allows, then as few rows as these need.
+        self._num_rows = [-(-len(group) // count) for group, count in zip(self._members, batches, strict=True)]
         self._first_batch = token_streams.ragged_places(batches)
 
     @property
@@ -133,7 +132,10 @@ class DecoderOnlyPairs(PairBuckets):
 
 
 def assign_buckets(lengths: Sequence[np.ndarray], num_buckets: int) -> np.ndarray:
-    """The bucket of each pair: the largest that one of its sides needs by the quantiles of that side.
+    """The bucket of each pair, such that padding every pair to the bounds of its bucket costs least.
+
+    The bounds are quantiles, the same share of each side; which shares is found among 137 of them by dynamic
+    programming. Equal shares would make every pair of the last bucket as long as the longest.
 
     Args:
       lengths: of each side `[N]`.
@@ -142,6 +144,30 @@ def assign_buckets(lengths: Sequence[np.ndarray], num_buckets: int) -> np.ndarra
     Returns:
       `[N]` integers in `[0, K)`.
     """
-    shares = np.arange(1, num_buckets + 1) / num_buckets
-    needed = [np.searchsorted(np.quantile(side, shares, method="higher"), side) for side in lengths]
-    return np.max(needed, axis=0)
+    shares = np.concatenate([np.arange(1, 128) / 128, 1 - 0.5 ** np.arange(7, 17), [1.0]])
+    bounds = [np.quantile(side, shares, method="higher") for side in lengths]
+    needed = np.max([np.searchsorted(bound, side) for bound, side in zip(bounds, lengths, strict=True)], axis=0)
+    ends = _cheapest_ends(np.bincount(needed, minlength=len(shares)), np.sum(bounds, axis=0), num_buckets)
+    return np.searchsorted(ends, needed)
+
+
+def _cheapest_ends(counts: np.ndarray, widths: np.ndarray, num_buckets: int) -> np.ndarray:
+    """Which of G levels end a bucket, where a pair costs the width of the level that ends its bucket.
+
+    Args:
+      counts: `[G]` pairs of each level.
+      widths: `[G]` tokens, rising.
+    """
+    before = token_streams.ragged_places(counts)
+    one = (before[None, 1:] - before[:-1, None]) * widths.astype(np.float64)  # a bucket of levels i to j
+    one = np.where(np.tri(len(counts), k=-1, dtype=bool), np.inf, one)
+    total = one[0]  # the least cost of levels 0 to j
+    begins = []
+    for _ in range(num_buckets - 1):
+        ways = np.append(0.0, total[:-1])[:, None] + one
+        begins.append(np.argmin(ways, axis=0))
+        total = np.min(ways, axis=0)
+    ends = [len(counts) - 1]
+    while begins and (begin := int(begins.pop()[ends[-1]])):
+        ends.append(begin - 1)
+    return np.array(ends[::-1])

@@ -22,9 +22,9 @@ def token_dtype(vocabulary_size: int) -> np.dtype:
 
 
 class StreamWriter:
-    """Appends documents to the files of one stream; `close` makes them durable."""
+    """Appends documents to the files of one stream; `finish` makes them durable. Its context closes the files."""
 
-    def __init__(self, folder: str, name: str, dtype: np.dtype, shard_tokens: int = SHARD_TOKENS):
+    def __init__(self, folder: str, name: str, dtype: np.dtype, shard_tokens: int):
         self._folder, self._name, self._dtype, self._shard_tokens = folder, name, dtype, shard_tokens
         self.tokens = self.documents = self.bytes = 0
         self._shard: Any = None
@@ -49,16 +49,24 @@ class StreamWriter:
         while tokens.size:
             number, used = divmod(self.tokens, self._shard_tokens)
             if used == 0:
-                self._finish(self._shard)
+                self._sync(self._shard)
                 self._shard = self._create(f"{number:05d}", "-", ".tokens")
             part, tokens = np.split(tokens, [self._shard_tokens - used])
             self._shard.write(part.tobytes())
             self.tokens += part.size
 
-    def close(self) -> dict[str, int]:
+    def __enter__(self) -> StreamWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in (self._shard, self._offsets, self._bytes):
+            if stream is not None:
+                stream.close()
+
+    def finish(self) -> dict[str, int]:
         """Writes everything to disk; returns what `TokenStream` needs to know."""
         for stream in (self._shard, self._offsets, self._bytes):
-            self._finish(stream)
+            self._sync(stream)
         return {
             "tokens": self.tokens,
             "documents": self.documents,
@@ -70,7 +78,7 @@ class StreamWriter:
         return open(os.path.join(self._folder, f"{self._name}{separator}{suffix}{extension}"), "wb")
 
     @staticmethod
-    def _finish(stream: Any) -> None:
+    def _sync(stream: Any) -> None:
         if stream is not None:
             stream.flush()
             os.fsync(stream.fileno())
