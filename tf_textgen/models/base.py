@@ -54,7 +54,8 @@ class TextModel(keras.Model):
     config_class: ClassVar[type[Config]]
 
     def __init__(self, config: Config, *, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # A fixed name: paths of variables, by which checkpoints find them, begin with it.
+        super().__init__(**{"name": self.config_class.prefix or type(self).__name__, **kwargs})
         if not isinstance(config, self.config_class):
             raise UserError(
                 f"{type(self).__name__} was given a {type(config).__name__}: expected a {self.config_class.__name__}"
@@ -209,12 +210,14 @@ class TextModel(keras.Model):
         """The gradients of the loss summed over the tokens, dense, in the order of `trainable_variables`."""
         with tf.GradientTape() as tape:
             logits = self(features, training=True)
-            losses = objectives.token_cross_entropy(logits, labels, self.label_smoothing)
-            loss = tf.reduce_sum(losses * weights)
+            sums = _token_sums(logits, labels, weights)
+            loss = sums.nats
+            if self.label_smoothing:
+                loss = tf.reduce_sum(objectives.token_cross_entropy(logits, labels, self.label_smoothing) * weights)
         variables = [variable.value for variable in self.trainable_variables]
         gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         # Sparse gradients of an embedding hold one row for each use: their norm is not the norm of the gradient.
-        return [tf.convert_to_tensor(gradient) for gradient in gradients], _token_sums(logits, labels, weights)
+        return [tf.convert_to_tensor(gradient) for gradient in gradients], sums
 
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         """Updates the weights; Keras sums what it is given over the replicas once more, hence the division."""

@@ -23,9 +23,8 @@ class TransformerLMConfig(Config):
     num_layers: int = field(4, "Number of blocks.", at_least=1)
     num_heads: int = field(4, "Number of query heads of an attention.", at_least=1)
     num_kv_heads: int | None = field(
-        None, "Number of key and value heads; a divisor of num_heads, 1 is multi-query. As many as num_heads if not set.",
-        at_least=1,
-    )  # fmt: skip
+        None, "Number of key and value heads, a divisor of num_heads; num_heads if not set.", at_least=1
+    )
     width: int = field(128, "Width of the residual stream.", at_least=1)
     head_width: int | None = field(None, "Width of a query and of a key; width / num_heads if not set.", at_least=1)
     value_width: int | None = field(None, "Width of a value of one head; head_width if not set.", at_least=1)
@@ -57,9 +56,10 @@ class TransformerLMConfig(Config):
     dropout: float = field(0.0, "Share of embeddings and sublayer outputs dropped.", at_least=0.0, below=1.0)
     attention_dropout: float = field(0.0, "Share of attention weights dropped.", at_least=0.0, below=1.0)
     initializer_stddev: float = field(
-        0.02, "Standard deviation of initial weights; projections into the residual stream get 1/sqrt(2 num_layers) of it.",
+        0.02,
+        "Standard deviation of initial weights; those that end a sublayer get 1/sqrt(2 num_layers) of it.",
         above=0.0,
-    )  # fmt: skip
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

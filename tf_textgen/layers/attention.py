@@ -1,0 +1,195 @@
+"""Self-attention of many heads over the past, with a cache of keys and values.
+
+Letters: `B` batch, `T` queries, `C` keys (slots), `D` width, `N` query heads, `K` key and value heads, `G = N / K`
+queries sharing a key, `H` head width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_textgen.errors import UserError
+from tf_textgen.layers import kv_cache
+from tf_textgen.layers.kv_cache import KeyValues
+from tf_textgen.layers.positions import Rotation, rotate
+from tf_textgen.layers.projection import Projection, dimensions, fold_seed
+
+SCORES = ("dot_product", "cosine", "euclidean")
+_HIDDEN = -1e30  # finite: a row that sees nothing gives even weights instead of NaN
+_INITIAL_COSINE_SCALE = 10.0  # as in Swin Transformer V2
+_EPSILON = 1e-6
+
+
+def causal_mask(length: int | tf.Tensor) -> tf.Tensor:
+    """`[1, T, T]` bool: each position sees itself and what came before."""
+    slots = tf.range(length)
+    return (slots[:, tf.newaxis] >= slots)[tf.newaxis]
+
+
+def segment_mask(segment_ids: tf.Tensor) -> tf.Tensor:
+    """`[B, T, T]` bool from `[B, T]`: each position sees the positions of its own segment."""
+    return segment_ids[:, :, tf.newaxis] == segment_ids[:, tf.newaxis, :]
+
+
+def attention_bias(attention_mask: tf.Tensor) -> tf.Tensor:
+    """What is added to the scores: 0 where the mask `[B, T, C]` is true, -1e30 elsewhere --> `[B, 1, 1, T, C]`."""
+    return tf.where(attention_mask, 0.0, _HIDDEN)[:, tf.newaxis, tf.newaxis]
+
+
+class SelfAttention(keras.layers.Layer):
+    """Softmax of scores times values, for each head; queries, keys and values come from one matrix product.
+
+    Keras' casting of arguments is off: rotations and biases stay float32 under mixed precision, and so do scores and
+    softmax; the products are made in the compute dtype.
+
+    Args:
+      width: D.
+      num_heads: N.
+      num_kv_heads: K, a divisor of N; each key serves N / K neighbouring queries (Ainslie et al., 2023).
+      head_width: H, of queries and keys.
+      value_width: of the values of one head.
+      score: `dot_product` `q k / sqrt(H)`; `cosine` `s q k / (|q| |k|)` with one learned `s` for each head (Henry et
+        al., 2020); `euclidean` `-|q - k|`.
+      use_bias: add biases to the projections.
+      dropout: share of attention weights dropped.
+      stddev, output_stddev: standard deviations of the initial matrices.
+      seed: of the initial matrices and of dropout.
+
+    Reference:
+      Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Henry et al., "Query-Key Normalization for
+      Transformers", 2020; Ainslie et al., "GQA", 2023.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        num_heads: int,
+        num_kv_heads: int,
+        head_width: int,
+        value_width: int,
+        score: str = "dot_product",
+        use_bias: bool = True,
+        dropout: float = 0.0,
+        stddev: float = 0.02,
+        output_stddev: float | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if score not in SCORES:
+            raise UserError(f"attention score {score!r}: expected one of {', '.join(SCORES)}")
+        if num_heads % num_kv_heads:
+            raise UserError(f"{num_kv_heads} key heads for {num_heads} query heads: expected a divisor")
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
+        self.head_width, self.value_width = head_width, value_width
+        self.score = score
+        shared = {"use_bias": use_bias, "dtype": self.dtype_policy}
+        self.widths = [num_heads * head_width, num_kv_heads * head_width, num_kv_heads * value_width]
+        self.query_key_value = Projection(
+            width, sum(self.widths), stddev=stddev, seed=fold_seed(seed, "input"), name="query_key_value", **shared
+        )
+        self.output_projection = Projection(
+            num_heads * value_width,
+            width,
+            stddev=output_stddev or stddev,
+            seed=fold_seed(seed, "output"),
+            name="output_projection",
+            **shared,
+        )
+        self.dropout = keras.layers.Dropout(dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy)
+
+    def build(self, input_shape: Any = None) -> None:
+        self.query_key_value.build()
+        self.output_projection.build()
+        if self.score == "cosine":
+            initial = keras.initializers.Constant(_INITIAL_COSINE_SCALE)
+            self.scale = self.add_weight((self.num_heads,), initial, name="scale", autocast=False)
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        bias: tf.Tensor,
+        *,
+        rotation: Rotation | None = None,
+        past: KeyValues | None = None,
+        slot: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, KeyValues]:
+        """Attends from `inputs` to themselves, or with a cache to all its slots.
+
+        Args:
+          inputs: `[B, T, D]`; T = 1 with a cache.
+          bias: float32 broadcastable to `[B, 1, 1, T, C]`, of `attention_bias`.
+          rotation: angles of rotary positions, or None.
+          past: the cache, or None.
+          slot: int32 scalar, the slot of the cache the inputs are written to.
+          training: whether weights are dropped.
+
+        Returns:
+          `[B, T, D]`, and the keys and values: the inputs' own, or the cache with them.
+        """
+        parts = tf.split(self.query_key_value(inputs), self.widths, axis=-1)
+        queries = self._heads(parts[0], self.num_heads)
+        present = KeyValues(*(self._heads(part, self.num_kv_heads) for part in parts[1:]))
+        queries, keys = self._prepare(queries, present.keys, rotation)
+        present = present._replace(keys=keys)
+        if past is not None:
+            present = kv_cache.write(past, present, slot)
+        weights = tf.nn.softmax(self._scores(queries, present.keys) + bias)
+        weights = self.dropout(tf.cast(weights, self.compute_dtype), training=training)
+        return self.output_projection(self._weighted_sum(weights, present.values)), present
+
+    def _heads(self, flat: tf.Tensor, heads: int) -> tf.Tensor:
+        """`[B, T, heads * width]` --> `[B, heads, T, width]`."""
+        batch, length, width = dimensions(flat)
+        return tf.transpose(tf.reshape(flat, [batch, length, heads, width // heads]), [0, 2, 1, 3])
+
+    def _prepare(self, queries: tf.Tensor, keys: tf.Tensor, rotation: Rotation | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """All that is done to one query or key alone, so that cached keys are ready for their product."""
+        if rotation is not None:
+            queries, keys = rotate(queries, rotation), rotate(keys, rotation)
+        if self.score == "dot_product":
+            queries *= self.head_width**-0.5
+        elif self.score == "cosine":
+            scale = tf.cast(self.scale, tf.float32)[:, tf.newaxis, tf.newaxis]
+            queries = tf.cast(_unit(queries) * scale, self.compute_dtype)
+            keys = tf.cast(_unit(keys), self.compute_dtype)
+        return queries, keys
+
+    def _scores(self, queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        """`[B, N, T, H]`, `[B, K, C, H]` --> `[B, K, G, T, C]` float32, without repeating a key."""
+        batch, heads, length, width = dimensions(queries)
+        group = heads // self.num_kv_heads
+        queries = tf.reshape(queries, [batch, self.num_kv_heads, group * length, width])
+        if self.score == "euclidean":
+            scores = -_distances(queries, keys)
+        else:
+            scores = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32)
+        return tf.reshape(scores, [batch, self.num_kv_heads, group, length, dimensions(keys)[2]])
+
+    def _weighted_sum(self, weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        """`[B, K, G, T, C]`, `[B, K, C, value width]` --> `[B, T, N * value width]`."""
+        batch, kv_heads, group, length, slots = dimensions(weights)
+        mixed = tf.matmul(tf.reshape(weights, [batch, kv_heads, group * length, slots]), values)
+        mixed = tf.reshape(mixed, [batch, self.num_heads, length, self.value_width])
+        return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch, length, self.num_heads * self.value_width])
+
+
+def _unit(vectors: tf.Tensor) -> tf.Tensor:
+    return tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1, epsilon=_EPSILON)
+
+
+def _distances(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """Euclidean distances `[..., M, C]` float32 of `[..., M, H]` and `[..., C, H]`.
+
+    In float32 throughout: the square is a difference of large terms. The epsilon keeps the root's slope finite at 0.
+    """
+    queries, keys = tf.cast(queries, tf.float32), tf.cast(keys, tf.float32)
+    products = tf.matmul(queries, keys, transpose_b=True)
+    key_squares = tf.reduce_sum(tf.square(keys), axis=-1)[..., tf.newaxis, :]
+    squares = tf.reduce_sum(tf.square(queries), axis=-1, keepdims=True) + key_squares - 2.0 * products
+    return tf.sqrt(tf.maximum(squares, 0.0) + _EPSILON)

@@ -1,0 +1,74 @@
+"""One layer of a Transformer: attention and feed-forward network, each around a residual stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_textgen.errors import UserError
+from tf_textgen.layers.kv_cache import KeyValues
+from tf_textgen.layers.positions import Rotation
+from tf_textgen.layers.projection import fold_seed
+
+PLACEMENTS = ("pre", "post")
+
+
+class DecoderBlock(keras.layers.Layer):
+    """`x + attention(norm(x))`, then `x + feed_forward(norm(x))`; or with `post` `norm(x + attention(x))` and so on.
+
+    Args:
+      attention: a layer like `SelfAttention`.
+      feed_forward: a layer `[B, T, D]` --> `[B, T, D]`.
+      attention_norm, feed_forward_norm: their normalizations.
+      norm_placement: `pre` as in GPT-2, steady without warmup (Xiong et al., 2020), or `post` (Vaswani et al., 2017).
+      dropout: share of each sublayer's output dropped before it is added.
+      seed: of dropout.
+    """
+
+    def __init__(
+        self,
+        attention: keras.layers.Layer,
+        feed_forward: keras.layers.Layer,
+        attention_norm: keras.layers.Layer,
+        feed_forward_norm: keras.layers.Layer,
+        *,
+        norm_placement: str = "pre",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if norm_placement not in PLACEMENTS:
+            raise UserError(f"norm_placement {norm_placement!r}: expected pre or post")
+        self.attention, self.feed_forward = attention, feed_forward
+        self.attention_norm, self.feed_forward_norm = attention_norm, feed_forward_norm
+        self.pre = norm_placement == "pre"
+        self.attention_dropout, self.feed_forward_dropout = (
+            keras.layers.Dropout(dropout, seed=fold_seed(seed, name), dtype=self.dtype_policy)
+            for name in ("attention", "feed_forward")
+        )
+
+    def build(self, input_shape: Any = None) -> None:
+        for part in (self.attention_norm, self.attention, self.feed_forward_norm, self.feed_forward):
+            part.build()
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        bias: tf.Tensor,
+        *,
+        rotation: Rotation | None = None,
+        past: KeyValues | None = None,
+        slot: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, KeyValues]:
+        """`[B, T, D]` --> `[B, T, D]` and the keys and values; the other arguments are those of `SelfAttention`."""
+        x = self.attention_norm(inputs) if self.pre else inputs
+        x, present = self.attention(x, bias, rotation=rotation, past=past, slot=slot, training=training)
+        x = inputs + self.attention_dropout(x, training=training)
+        x = middle = x if self.pre else self.attention_norm(x)
+        x = self.feed_forward(self.feed_forward_norm(x) if self.pre else x)
+        x = middle + self.feed_forward_dropout(x, training=training)
+        return (x if self.pre else self.feed_forward_norm(x)), present

@@ -1,0 +1,225 @@
+"""A decoder-only Transformer; with its default choices it is GPT-2."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_textgen.errors import UserError
+from tf_textgen.layers import kv_cache
+from tf_textgen.layers.attention import SelfAttention, attention_bias, causal_mask, segment_mask
+from tf_textgen.layers.embedding import TokenEmbedding
+from tf_textgen.layers.feed_forward import FeedForward
+from tf_textgen.layers.kv_cache import KeyValues
+from tf_textgen.layers.normalization import normalization
+from tf_textgen.layers.positions import LearnedPositions, Rotation, rotation, sinusoids
+from tf_textgen.layers.projection import Projection, fold_seed
+from tf_textgen.layers.transformer_blocks import DecoderBlock
+from tf_textgen.models.base import Features, State, TextModel
+from tf_textgen.models.transformer_lm_config import TransformerLMConfig
+
+
+@keras.saving.register_keras_serializable(package="tf_textgen")
+class TransformerLM(TextModel):
+    """The next token from all tokens before it.
+
+    `call` takes `target_tokens` `[B, T]` int32 and, where several documents share a row, `segment_ids` `[B, T]`
+    (attention stays within a segment) and `positions` `[B, T]` (counted from each segment's start if absent).
+
+    The state of `start` and `step`: `per_step` holds the caches of all blocks and `slot` `[B]`, the one all rows write
+    next; `per_source` holds `padding` `[B]`, the number of slots left of the prompt. A token's position is its slot
+    less the padding, so a row's result does not depend on how far it was padded.
+
+    Reference:
+      Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3.
+    """
+
+    config_class = TransformerLMConfig
+    config: TransformerLMConfig
+
+    def __init__(self, config: TransformerLMConfig, *, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(config, seed=seed, **kwargs)
+        shared = {"stddev": config.initializer_stddev, "dtype": self.dtype_policy}
+        self.embedding = TokenEmbedding(
+            config.vocabulary_size, config.token_width, seed=fold_seed(seed, "embedding"), name="embedding", **shared
+        )
+        self.positions: LearnedPositions | None = None
+        if config.positions == "learned":
+            self.positions = LearnedPositions(
+                config.max_positions, config.width, seed=fold_seed(seed, "positions"), name="positions", **shared
+            )
+        self.input_projection = self.output_projection = None
+        if config.token_width != config.width:
+            self.input_projection = self._projection(config.token_width, config.width, "input_projection")
+            if config.tied_embeddings:
+                self.output_projection = self._projection(config.width, config.token_width, "output_projection")
+        self.logits_projection = None
+        if not config.tied_embeddings:
+            self.logits_projection = self._projection(config.width, config.vocabulary_size, "logits")
+        self.dropout = keras.layers.Dropout(config.dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy)
+        self.blocks = [self._block(index) for index in range(config.num_layers)]
+        self.final_norm = self._norm("final_norm") if config.norm_placement == "pre" else None
+
+    def build(self, input_shape: Any = None) -> None:
+        optional = (self.positions, self.input_projection, self.output_projection, self.logits_projection)
+        for layer in (self.embedding, *optional, *self.blocks, self.final_norm):
+            if layer is not None:
+                layer.build()
+
+    def example_features(self) -> dict[str, tf.Tensor]:
+        return {"target_tokens": tf.zeros([1, 1], tf.int32)}
+
+    def call(self, features: Features, training: bool = False) -> tf.Tensor:
+        tokens = features["target_tokens"]
+        self._check_length(tokens)
+        mask = causal_mask(tf.shape(tokens)[1])
+        positions = features.get("positions")
+        if "segment_ids" in features:
+            mask &= segment_mask(features["segment_ids"])
+            if positions is None:
+                positions = tf.reduce_sum(tf.cast(mask, tf.int32), axis=-1) - 1
+        elif positions is None:
+            positions = tf.zeros_like(tokens) + tf.range(tf.shape(tokens)[1])
+        hidden, _ = self._decode(tokens, positions, mask, training=training)
+        return self._logits(hidden)
+
+    def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
+        tokens, lengths = features["target_tokens"], features["target_lengths"]
+        length = tf.shape(tokens)[1]
+        padding = length - lengths
+        slots = tf.range(length)
+        mask = causal_mask(length) & (slots >= padding[:, tf.newaxis])[:, tf.newaxis]
+        hidden, caches = self._decode(tokens, slots - padding[:, tf.newaxis], mask)
+        caches = tuple(kv_cache.reserve(cache, capacity) for cache in caches)
+        state = State({"caches": caches, "slot": tf.zeros_like(padding) + length}, {"padding": padding})
+        return self._logits(hidden[:, -1]), state
+
+    def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        caches, slots, padding = state.per_step["caches"], state.per_step["slot"], state.per_source["padding"]
+        slot = tf.reduce_sum(slots[:1])  # the same in all rows; 0 in a batch of none
+        past = tf.range(tf.shape(caches[0].keys)[2])
+        mask = (past <= slot) & (past >= padding[:, tf.newaxis])  # --> [B, C]
+        positions = (slots - padding)[:, tf.newaxis]
+        hidden, caches = self._decode(tokens[:, tf.newaxis], positions, mask[:, tf.newaxis], caches, slot)
+        state = State({"caches": caches, "slot": slots + 1}, state.per_source)
+        return self._logits(hidden[:, 0]), state
+
+    def _decode(
+        self,
+        tokens: tf.Tensor,
+        positions: tf.Tensor,
+        attention_mask: tf.Tensor,
+        caches: tuple[KeyValues, ...] | None = None,
+        slot: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tuple[KeyValues, ...]]:
+        """`[B, T]` tokens and positions, `[B, T, C]` mask --> hidden `[B, T, D]`, keys and values of each block."""
+        x = self.dropout(self._embed(tokens, positions), training=training)
+        bias, angles = attention_bias(attention_mask), self._rotation(positions)
+        present = []
+        for index, block in enumerate(self.blocks):
+            past = caches[index] if caches else None
+            x, cache = block(x, bias, rotation=angles, past=past, slot=slot, training=training)
+            present.append(cache)
+        return (x if self.final_norm is None else self.final_norm(x)), tuple(present)
+
+    def _embed(self, tokens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        x = self.embedding(tokens)
+        if self.input_projection is not None:
+            x = self.input_projection(x)
+        if self.positions is not None:
+            return x + self.positions(positions)
+        if self.config.positions == "sinusoidal":
+            # Sinusoids are of size 1: without the factor they would drown the tokens (Vaswani et al., section 3.4).
+            return x * math.sqrt(self.config.width) + tf.cast(sinusoids(positions, self.config.width), x.dtype)
+        return x
+
+    def _rotation(self, positions: tf.Tensor) -> Rotation | None:
+        if self.config.positions != "rotary":
+            return None
+        return rotation(positions, self.config.key_width, self.config.rotary_base)
+
+    def _logits(self, hidden: tf.Tensor) -> tf.Tensor:
+        """`[..., D]` --> `[..., V]` float32."""
+        if self.logits_projection is not None:
+            return tf.cast(self.logits_projection(hidden), tf.float32)
+        if self.output_projection is not None:
+            hidden = self.output_projection(hidden)
+        return self.embedding(hidden, reverse=True)
+
+    def _check_length(self, tokens: tf.Tensor) -> None:
+        """Only learned positions end; the other kinds may be judged on sequences longer than the trained ones."""
+        length, longest = tokens.shape[1], self.config.max_positions
+        if self.positions is not None and length is not None and length > longest:
+            raise UserError(
+                f"sequences of {length} tokens: expected at most --transformer_lm.max_positions={longest}; "
+                "raise it or cut the data into shorter windows"
+            )
+
+    def _block(self, index: int) -> DecoderBlock:
+        config, name = self.config, f"block_{index}"
+        seed = fold_seed(self.seed, name)
+        # Every block adds twice to the residual stream; the smaller start keeps its variance (GPT-2, section 2.3).
+        residual_stddev = config.initializer_stddev / math.sqrt(2 * config.num_layers)
+        shared = {
+            "use_bias": config.use_bias,
+            "stddev": config.initializer_stddev,
+            "output_stddev": residual_stddev,
+            "dtype": self.dtype_policy,
+        }
+        attention = SelfAttention(
+            config.width,
+            num_heads=config.num_heads,
+            num_kv_heads=config.key_value_heads,
+            head_width=config.key_width,
+            value_width=config.head_value_width,
+            score=config.attention_score,
+            dropout=config.attention_dropout,
+            seed=fold_seed(seed, "attention"),
+            name="attention",
+            **shared,
+        )
+        feed_forward = FeedForward(
+            config.width,
+            config.inner_width,
+            activation=config.activation,
+            seed=fold_seed(seed, "feed_forward"),
+            name="feed_forward",
+            **shared,
+        )
+        return DecoderBlock(
+            attention,
+            feed_forward,
+            self._norm("attention_norm"),
+            self._norm("feed_forward_norm"),
+            norm_placement=config.norm_placement,
+            dropout=config.dropout,
+            seed=seed,
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def _norm(self, name: str) -> keras.layers.Layer:
+        config = self.config
+        return normalization(
+            config.normalization,
+            config.width,
+            epsilon=config.norm_epsilon,
+            use_bias=config.use_bias,
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def _projection(self, input_width: int, output_width: int, name: str) -> Projection:
+        return Projection(
+            input_width,
+            output_width,
+            use_bias=False,
+            stddev=self.config.initializer_stddev,
+            seed=fold_seed(self.seed, name),
+            name=name,
+            dtype=self.dtype_policy,
+        )
