@@ -11,21 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from tf_textgen.decoding.decoding_config import check_against_vocabulary
 from tf_textgen.jobs import loading
+from tf_textgen.models import model_kind
 from tf_textgen.training import recipe as recipes
 from tf_textgen.training.recipe import Recipe
 from tf_textgen.training.run_folder import RunFolder, make_model
 
 if TYPE_CHECKING:
-    from tf_textgen.data.split import TokenizedSplit
     from tf_textgen.models.base import TextModel
     from tf_textgen.text.tokenizer import Tokenizer
     from tf_textgen.training.checkpoints import Checkpoints
     from tf_textgen.training.fitting import FitResult, TrainingData
     from tf_textgen.training.run_state import RunState
-    from tf_textgen.training.validation import Sampler
 
 HELP = "Train a model; the same command again goes on from the last checkpoint."
+_NEXT_STEPS = """next:
+  tensorboard --logdir={run}/logs
+  python -m tf_textgen generate --run.dir={run}
+  python -m tf_textgen evaluate --run.dir={run}
+  python -m tf_textgen export --run.dir={run}"""
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -36,45 +41,47 @@ def run(flag_values: flags.FlagValues) -> int:
     """Returns the exit code."""
     recipe = Recipe.from_flags(flag_values)
     with RunFolder(recipe.run.dir) as folder:
-        known = {part: values for part, values in recipe.to_json().items() if part != "data"}
-        folder.check_same_run(known)
+        # What the flags alone tell is compared, and the recipe written, before TensorFlow is imported; the form of the
+        # data may yet come from the corpus.
+        folder.check_same_run({part: values for part, values in recipe.to_json().items() if part != "data"})
         if folder.recorded() is None:
             folder.write_recipe(recipe.flag_lines())
         return _train(recipe, folder)
 
 
-def _train(recipe: Recipe, folder: RunFolder) -> int:
+def _train(given: Recipe, folder: RunFolder) -> int:
     from tf_textgen.data.corpora import with_corpus
     from tf_textgen.data.dataset import open_corpus
+    from tf_textgen.generator import TextGenerator
     from tf_textgen.training.checkpoints import Checkpoints
-    from tf_textgen.training.fitting import fit, restore_newest
-    from tf_textgen.training.optimizers import make_optimizer
+    from tf_textgen.training.fitting import fit, open_data, restore_newest
+    from tf_textgen.training.samples import make_sampler
 
-    given, recipe = recipe, dataclasses.replace(recipe, data=with_corpus(recipe.data, recipe.data_dir))
+    recipe = dataclasses.replace(given, data=with_corpus(given.data, given.data_dir))
     folder.check_same_run(recipe.to_json())
     tokenizer = _tokenizer(recipe, folder)
+    check_against_vocabulary(recipe.decoding, tokenizer.vocabulary_size)
     splits = open_corpus(recipe.data, tokenizer)
-    config = _config(recipe, tokenizer, splits)
+    config = {
+        **recipe.to_json(),
+        "model_config": recipe.model_for(tokenizer.vocabulary_size, tokenizer.pad_id).to_json(),
+        "tokenizer_fingerprint": tokenizer.fingerprint,
+        "files": {name: split.shards.manifest["files"] for name, split in splits.items()},
+    }
     folder.check_same_run(config)
     folder.write_recipe(given.flag_lines())
     folder.write_config(config)
-
-    model = make_model(config)
-    optimizer = make_optimizer(recipe.optimizer, model.trainable_variables)
-    model.compile(
-        optimizer,
-        label_smoothing=recipe.optimizer.label_smoothing,
-        clip_norm=recipe.optimizer.clip_norm or None,
-        jit_compile=_use_xla(recipe),
-    )
+    model = _compiled_model(recipe, config)
     checkpoints = Checkpoints(folder.checkpoints, recipe.run.keep_checkpoints)
     state = restore_newest(checkpoints, model)
-    print(f"{recipe.model}: {model.count_params():,} parameters, vocabulary of {tokenizer.vocabulary_size:,} tokens")
+    print(f"{recipe.model}: {model.count_params():,} parameters, {tokenizer.vocabulary_size:,} token ids")
     print(*(split.summary() for split in splits.values()), sep="\n")
     if state.step:
         print(f"going on from step {state.step}")
-    data = _training_data(recipe, splits, state)
-    sampler = _sampler(recipe, config, model, tokenizer, splits)
+    kind = model_kind(recipe.model)
+    data = open_data(splits, recipe.data, model_kind=kind, seed=recipe.run.seed, start_step=state.step)
+    generator = TextGenerator(model, tokenizer, prompt_format=loading.prompt_format(config))
+    sampler = make_sampler(generator, recipe.run, recipe.decoding, splits.get("valid", splits["train"]))
     result = fit(model, data, recipe.run, folder, checkpoints, state, sampler=sampler)
     if result.signal is not None:
         return 128 + result.signal
@@ -83,7 +90,7 @@ def _train(recipe: Recipe, folder: RunFolder) -> int:
 
 
 def _tokenizer(recipe: Recipe, folder: RunFolder) -> Tokenizer:
-    """The run's own, else that of --tokenizer.dir, else one made from the training files; saved in the run folder."""
+    """That of --tokenizer.dir, else the run's own, else one made from the training files; saved in the run folder."""
     from tf_textgen.data.sources import training_texts
     from tf_textgen.text import build_tokenizer, load_tokenizer
 
@@ -98,51 +105,22 @@ def _tokenizer(recipe: Recipe, folder: RunFolder) -> Tokenizer:
     return tokenizer
 
 
-def _config(recipe: Recipe, tokenizer: Tokenizer, splits: dict[str, TokenizedSplit]) -> dict[str, Any]:
-    """The content of `config.json`."""
-    return {
-        **recipe.to_json(),
-        "model_config": recipe.model_for(tokenizer.vocabulary_size, tokenizer.pad_id).to_json(),
-        "tokenizer_fingerprint": tokenizer.fingerprint,
-        "files": {name: split.shards.manifest["files"] for name, split in splits.items()},
-    }
-
-
-def _use_xla(recipe: Recipe) -> bool:
-    """XLA compiles anew for each shape, and on a CPU it has no bfloat16 matrix product."""
+def _compiled_model(recipe: Recipe, config: dict[str, Any]) -> TextModel:
     import tensorflow as tf
 
-    if recipe.run.xla != "auto":
-        return recipe.run.xla == "on"
-    slow_bfloat16 = recipe.run.precision != "float32" and not tf.config.list_physical_devices("GPU")
-    return not recipe.data.is_pairs and not slow_bfloat16 and len(tf.config.list_logical_devices()) == 1
+    from tf_textgen.training.optimizers import make_optimizer
 
-
-def _training_data(recipe: Recipe, splits: dict[str, TokenizedSplit], state: RunState) -> TrainingData:
-    from tf_textgen.data.dataset import evaluation_batches, steps_per_epoch, training_batches
-    from tf_textgen.models import model_kind
-    from tf_textgen.training.fitting import TrainingData
-
-    kind, train, valid = model_kind(recipe.model), splits["train"], splits.get("valid")
-    batches = training_batches(train, recipe.data, seed=recipe.run.seed, start_step=state.step, model_kind=kind)
-    return TrainingData(
-        batches,
-        steps_per_epoch(train, recipe.data, model_kind=kind),
-        train.num_bytes / train.num_tokens,
-        evaluation_batches(valid, recipe.data, model_kind=kind) if valid else None,
-        valid.num_bytes / valid.num_tokens if valid else None,
+    # XLA compiles anew for each shape, and on a CPU it has no bfloat16 matrix product.
+    good_arithmetic = recipe.run.precision == "float32" or bool(tf.config.list_physical_devices("GPU"))
+    use_xla = {"on": True, "off": False, "auto": good_arithmetic and not recipe.data.is_pairs}[recipe.run.xla]
+    model, optimizer = make_model(config), recipe.optimizer
+    model.compile(
+        make_optimizer(optimizer, model.trainable_variables),
+        label_smoothing=optimizer.label_smoothing,
+        clip_norm=optimizer.clip_norm or None,
+        jit_compile=use_xla,
     )
-
-
-def _sampler(
-    recipe: Recipe, config: dict[str, Any], model: TextModel, tokenizer: Tokenizer, splits: dict[str, TokenizedSplit]
-) -> Sampler | None:
-    from tf_textgen.generator import TextGenerator
-    from tf_textgen.training.samples import make_sampler, prompts_from
-
-    generator = TextGenerator(model, tokenizer, prompt_format=loading.prompt_format(config))
-    prompts = list(recipe.run.sample_prompt) or prompts_from(splits["valid"], generator, recipe.run.samples)
-    return make_sampler(generator, prompts, recipe.decoding, recipe.run.sample_tokens)
+    return model
 
 
 def _finish(
@@ -166,12 +144,5 @@ def _finish(
     speed = f" ({result.tokens_per_second:,.0f} tokens/s)" if result.tokens_per_second else ""
     print(f"trained {state.step} steps in {format_duration(state.seconds)}{speed}")
     if validation:
-        print(f"best step {best}: {describe_metrics(validation)}")
-    print(_NEXT.format(run=shlex.quote(str(folder.path))))
-
-
-_NEXT = """next:
-  tensorboard --logdir={run}/logs
-  python -m tf_textgen generate --run.dir={run}
-  python -m tf_textgen evaluate --run.dir={run}
-  python -m tf_textgen export --run.dir={run}"""
+        print(f"best checkpoint, of step {best}: {describe_metrics(validation)}")
+    print(_NEXT_STEPS.format(run=shlex.quote(str(folder.path))))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, TextIO
 
 import tensorflow as tf
 
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.dataset import evaluation_batches, steps_per_epoch, training_batches
+from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.models.base import TextModel
 from tf_textgen.training.callbacks import Measurement, RunCallback, RunCallbacks
 from tf_textgen.training.checkpoints import Checkpoints
@@ -35,6 +39,20 @@ class TrainingData(NamedTuple):
     bytes_per_token: float | None = None
     validation: tf.data.Dataset | None = None
     validation_bytes_per_token: float | None = None
+
+
+def open_data(
+    splits: Mapping[str, TokenizedSplit], config: DataConfig, *, model_kind: str, seed: int, start_step: int
+) -> TrainingData:
+    """The batches of a run from global step `start_step` on; without the split `valid` there is no validation."""
+    train, valid = splits["train"], splits.get("valid")
+    return TrainingData(
+        batches=training_batches(train, config, seed=seed, start_step=start_step, model_kind=model_kind),
+        steps_per_epoch=steps_per_epoch(train, config, model_kind=model_kind),
+        bytes_per_token=train.num_bytes / train.num_tokens,
+        validation=evaluation_batches(valid, config, model_kind=model_kind) if valid else None,
+        validation_bytes_per_token=valid.num_bytes / valid.num_tokens if valid else None,
+    )
 
 
 class FitResult(NamedTuple):
@@ -104,9 +122,18 @@ def fit(
         options = {"steps_per_epoch": data.steps_per_epoch, "validation_batches": max(int(batches), 0)}
         callbacks.append(MinutesBudget(state, config, schedule, listeners, **options))
     if data.validation is not None:
-        every, size = config.validate_every, data.validation_bytes_per_token
-        options = {"every": every, "patience": patience, "bytes_per_token": size, "sampler": sampler}
-        callbacks.append(Validate(state, checkpoints, saver, data.validation, listeners, **options))
+        validate = Validate(
+            state,
+            checkpoints,
+            saver,
+            data.validation,
+            listeners,
+            every=config.validate_every,
+            patience=patience,
+            bytes_per_token=data.validation_bytes_per_token,
+            sampler=sampler,
+        )
+        callbacks.append(validate)
     steps = state.total_steps - state.step if state.total_steps else None
     with StopOnSignal(saver, listeners) as stop:
         callbacks += [saver, stop, *listeners]

@@ -52,11 +52,12 @@ class Recipe:
     @classmethod
     def from_flags(cls, flag_values: flags.FlagValues) -> Recipe:
         """Reads and checks what `define_flags` defined; raises `UserError`."""
-        model = flag_values["model"].value
+        model: Any = flag_values["model"].value
         model_config = config.from_flags(family(model).config_class, flag_values, vocabulary_size=_ANY_VOCABULARY)
         parts: dict[str, Any] = {name: config.from_flags(part, flag_values) for name, part in _PARTS.items()}
-        folders = {"tokenizer_dir": flag_values["tokenizer.dir"].value, "data_dir": flag_values["data_dir"].value}
-        recipe = cls(model=model, model_config=model_config, **parts, **folders)
+        parts["tokenizer_dir"] = flag_values["tokenizer.dir"].value
+        parts["data_dir"] = flag_values["data_dir"].value
+        recipe = cls(model=model, model_config=model_config, **parts)
         recipe.run.check_complete()
         recipe.check_fits()
         return recipe

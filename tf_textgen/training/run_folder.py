@@ -97,8 +97,8 @@ class RunFolder:
             self._lock = None
 
     def recorded(self) -> dict[str, Any] | None:
-        """`config.json`, or None before a run got as far as writing it."""
-        return read_config(self.path) if (self.path / "config.json").exists() else None
+        """`config.json`, or None before the first checkpoint: till then, any run may begin here."""
+        return read_config(self.path) if any(self.checkpoints.glob("step-*")) else None
 
     def write_recipe(self, lines: Sequence[str]) -> None:
         """Writes the flags, one a line, under a comment that says how to use them."""

@@ -7,27 +7,29 @@ import dataclasses
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.generator import TextGenerator
+from tf_textgen.training.run_config import RunConfig
 from tf_textgen.training.validation import Sampler
 
 _PROMPT_TOKENS = 12
 
 
 def make_sampler(
-    generator: TextGenerator, prompts: list[str], decoding: DecodingConfig, new_tokens: int
+    generator: TextGenerator, run: RunConfig, decoding: DecodingConfig, split: TokenizedSplit
 ) -> Sampler | None:
-    """step -> what `generator` makes of `prompts`, always with the same seed; None without prompts.
+    """step -> what `generator` makes of some prompts, always the same ones with the same seed.
 
     Args:
       generator: of the model in training.
-      prompts: texts to continue, or sources to map.
-      decoding: how; one sample each.
-      new_tokens: at most so many.
+      run: says the prompts or their number, and the length of the texts; None comes back if it wants no samples.
+      decoding: how; one text each.
+      split: prompts are taken from it if `run` has none.
     """
+    prompts = list(run.sample_prompt) or prompts_from(split, generator, run.samples)
     if not prompts:
         return None
-    limit = min(new_tokens, generator.max_new_tokens)
-    fields = {"max_new_tokens": limit, "min_new_tokens": min(decoding.min_new_tokens, limit), "num_samples": 1}
-    decoding = dataclasses.replace(decoding, **fields)  # type: ignore[arg-type]
+    limit = min(run.sample_tokens, generator.max_new_tokens)
+    shortest = min(decoding.min_new_tokens, limit)
+    decoding = dataclasses.replace(decoding, max_new_tokens=limit, min_new_tokens=shortest, num_samples=1)
 
     def sample(step: int) -> str:
         texts = generator.generate(prompts, decoding)
@@ -37,9 +39,7 @@ def make_sampler(
 
 
 def prompts_from(split: TokenizedSplit, generator: TextGenerator, count: int) -> list[str]:
-    """Sources of pairs, or beginnings of text, from `count` places evenly over a split."""
-    if not count:
-        return []
+    """Sources of pairs, or beginnings of text, from `count` places evenly over a split; none if `count` is 0."""
     if split.is_pairs:
         places = [i * split.num_documents // count for i in range(min(count, split.num_documents))]
         rows = [split.document("source", place) for place in places]
