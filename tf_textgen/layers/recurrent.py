@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
+from tf_textgen.layers.projection import fold_seed
 
 RecurrentState = tuple[tf.Tensor, ...]
 
@@ -150,18 +150,11 @@ def scan(
     return tuple(array.stack()[:-1] for array in records), state
 
 
-def child_seeds(seed: int | None, count: int) -> list[int | None]:
-    """Different seeds made of one, or None for each if there is none (Keras' global generator then gives them)."""
-    if seed is None:
-        return [None] * count
-    return [int(value) >> 1 for value in np.random.SeedSequence(seed).generate_state(count)]
-
-
 class PerGate:
     """Initializer that draws the `[I, D]` block of each gate on its own, with the fans of that block alone."""
 
-    def __init__(self, initializer: Callable[..., Any], gates: int, seed: int | None) -> None:
-        self._blocks = [initializer(seed=child) for child in child_seeds(seed, gates)]
+    def __init__(self, initializer: Callable[..., Any], gates: Sequence[str], seed: int | None) -> None:
+        self._blocks = [initializer(seed=fold_seed(seed, gate)) for gate in gates]
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
         block = (*shape[:-1], shape[-1] // len(self._blocks))
@@ -204,22 +197,21 @@ class Recurrent(keras.layers.Layer):
         self.seed = seed
 
     def build(self, inputs_shape: Sequence[int | None]) -> None:
-        gates = len(self.cell.gates)
-        seeds = child_seeds(self.seed, 2)
-        width = gates * self.units
+        gates = self.cell.gates
+        width = len(gates) * self.units
         self.kernel = self.add_weight(
             shape=(inputs_shape[-1], width),
-            initializer=PerGate(keras.initializers.GlorotUniform, gates, seeds[0]),
+            initializer=PerGate(keras.initializers.GlorotUniform, gates, fold_seed(self.seed, "kernel")),
             name="kernel",
             autocast=False,
         )
         self.recurrent_kernel = self.add_weight(
             shape=(self.units, width),
-            initializer=PerGate(keras.initializers.Orthogonal, gates, seeds[1]),
+            initializer=PerGate(keras.initializers.Orthogonal, gates, fold_seed(self.seed, "recurrent_kernel")),
             name="recurrent_kernel",
             autocast=False,
         )
-        bias = PerGateConstant(self.cell.gates, self.cell.initial_bias)
+        bias = PerGateConstant(gates, self.cell.initial_bias)
         self.bias = self.add_weight(shape=(width,), initializer=bias, name="bias", autocast=False)
         self.recurrent_bias = None
         if self.cell.recurrent_bias:
@@ -280,10 +272,12 @@ class Bidirectional(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         if units % 2:
             raise UserError(f"a bidirectional layer of width {units}: expected an even width, half for each direction")
-        seeds = child_seeds(seed, 2)
-        shared = {"cell": cell, "dtype": self.dtype_policy}
-        self.forward_layer = Recurrent(units // 2, seed=seeds[0], name="forward", **shared)
-        self.backward_layer = Recurrent(units // 2, reverse=True, seed=seeds[1], name="backward", **shared)
+        self.forward_layer, self.backward_layer = (
+            Recurrent(
+                units // 2, cell=cell, reverse=reverse, seed=fold_seed(seed, name), name=name, dtype=self.dtype_policy
+            )
+            for reverse, name in ((False, "forward"), (True, "backward"))
+        )
 
     def call(self, inputs: tf.Tensor, valid: tf.Tensor | None = None) -> tuple[tf.Tensor, RecurrentState]:
         """Runs both directions over `inputs` `[B, T, I]`; `valid` as for `Recurrent`.

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tf_textgen.errors import UserError
 from tf_textgen.layers import recurrent
+from tf_textgen.layers.projection import Projection, fold_seed
 
 KEY_PROJECTIONS = {"bahdanau": True, "luong_general": True, "luong_dot": False, "luong_scaled": False}
 
@@ -55,20 +56,25 @@ class AttentionMemory(keras.layers.Layer):
         if attention not in KEY_PROJECTIONS:
             raise UserError(f"attention {attention!r}: expected one of {', '.join(KEY_PROJECTIONS)}")
         self.units = units
+        self.projects = KEY_PROJECTIONS[attention]
+        self.seed = seed
+
+    def build(self, values_shape: Sequence[int | None]) -> None:
+        width = values_shape[-1]
         self.projection = None
-        if KEY_PROJECTIONS[attention]:
-            initializer = keras.initializers.GlorotUniform(seed)
-            self.projection = keras.layers.Dense(
-                units, use_bias=False, kernel_initializer=initializer, name="keys", dtype=self.dtype_policy
+        if self.projects:
+            stddev = (2 / (width + self.units)) ** 0.5  # Glorot and Bengio 2010
+            self.projection = Projection(
+                width, self.units, use_bias=False, stddev=stddev, seed=self.seed, name="keys", dtype=self.dtype_policy
+            )
+        elif width != self.units:
+            raise UserError(
+                f"dot products of queries of width {self.units} with encoder outputs of width {width}: "
+                "expected equal widths; choose luong_general or bahdanau"
             )
 
     def call(self, values: tf.Tensor, valid: tf.Tensor) -> Memory:
         """The memory of values `[B, S, M]` with padding where `valid` `[B, S]` is False."""
-        if self.projection is None and values.shape[-1] != self.units:
-            raise UserError(
-                f"dot products of queries of width {self.units} with encoder outputs of width {values.shape[-1]}: "
-                "expected equal widths; choose luong_general or bahdanau"
-            )
         return Memory(values, values if self.projection is None else self.projection(values), valid)
 
 
@@ -131,24 +137,25 @@ class AttentiveRecurrent(recurrent.Recurrent):
 
     def build(self, inputs_shape: Sequence[int | None], memory_shape: Any) -> None:
         super().build(inputs_shape)
-        gates = len(self.cell.gates)
-        seeds = recurrent.child_seeds(self.seed, 5)[2:]
+        gates = self.cell.gates
         self.context_kernel = self.add_weight(
-            shape=(memory_shape[0][-1], gates * self.units),
-            initializer=recurrent.PerGate(keras.initializers.GlorotUniform, gates, seeds[0]),
+            shape=(memory_shape[0][-1], len(gates) * self.units),
+            initializer=recurrent.PerGate(
+                keras.initializers.GlorotUniform, gates, fold_seed(self.seed, "context_kernel")
+            ),
             name="context_kernel",
             autocast=False,
         )
         self.query_kernel = self.add_weight(
             shape=(self.units, memory_shape[1][-1]),
-            initializer=keras.initializers.GlorotUniform(seeds[1]),
+            initializer=keras.initializers.GlorotUniform(fold_seed(self.seed, "query_kernel")),
             name="query_kernel",
             autocast=False,
         )
         # Not zeros as in the paper's appendix B.1: queries and keys would get no gradient at first.
         self.score_vector = self.add_weight(
             shape=(memory_shape[1][-1], 1),
-            initializer=keras.initializers.GlorotUniform(seeds[2]),
+            initializer=keras.initializers.GlorotUniform(fold_seed(self.seed, "score_vector")),
             name="score_vector",
             autocast=False,
         )

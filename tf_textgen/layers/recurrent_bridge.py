@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
-from tf_textgen.layers.recurrent import RecurrentState, child_seeds, find_cell
+from tf_textgen.layers.projection import fold_seed
+from tf_textgen.layers.recurrent import RecurrentState, find_cell
 
 BRIDGES = ("dense", "copy", "zero")
 
@@ -49,11 +50,10 @@ class RecurrentBridge(keras.layers.Layer):
         self.units = units
         self.decoder_layers = decoder_layers
         bounded = find_cell(cell).bounded
-        seeds = iter(child_seeds(seed, decoder_layers * len(bounded)))
         self.projections: list[list[keras.layers.Dense]] = []
         if kind == "dense":
             self.projections = [
-                [self._dense(f"layer_{layer}_state_{i}", tanh, next(seeds)) for i, tanh in enumerate(bounded)]
+                [self._dense(f"layer_{layer}_state_{i}", tanh, seed) for i, tanh in enumerate(bounded)]
                 for layer in range(decoder_layers)
             ]
 
@@ -75,7 +75,7 @@ class RecurrentBridge(keras.layers.Layer):
         return keras.layers.Dense(
             self.units,
             activation="tanh" if bounded else None,
-            kernel_initializer=keras.initializers.GlorotUniform(seed),
+            kernel_initializer=keras.initializers.GlorotUniform(fold_seed(seed, name)),
             name=name,
             dtype=self.dtype_policy,
         )
