@@ -4,12 +4,29 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEXTGEN := $(BIN)/python -m tf_textgen
+RECIPE := experiments/language_model/quickstart.flags
+PROMPTS := --prompt='The for statement' --prompt='A function' --prompt='If the'
 
 .PHONY: quickstart test check clean
 .DELETE_ON_ERROR:
 
 quickstart: $(VENV)/installed
-	$(BIN)/python -m tf_textgen.quickstart
+	$(TEXTGEN) build_vocab --flagfile=$(RECIPE) --tokenizer.dir=runs/quickstart_tokenizer
+	$(TEXTGEN) train --flagfile=$(RECIPE) --tokenizer.dir=runs/quickstart_tokenizer
+	$(TEXTGEN) evaluate --run.dir=runs/quickstart --split=test
+	@printf '\n--- the run continues three prompts ---\n'
+	$(TEXTGEN) generate --run.dir=runs/quickstart $(PROMPTS) >runs/quickstart/continuations.txt
+	@cat runs/quickstart/continuations.txt
+	$(TEXTGEN) export --run.dir=runs/quickstart --export.dir=saved_models/quickstart
+	@printf '\n--- the export continues them in a fresh process ---\n'
+	$(TEXTGEN) generate --saved_model=saved_models/quickstart $(PROMPTS) >runs/quickstart/served.txt
+	@cat runs/quickstart/served.txt
+	@cmp runs/quickstart/continuations.txt runs/quickstart/served.txt && printf '\nThe export gives the same texts, byte for byte.\n'
+	@printf 'next:\n  watch:  %s\n  serve:  %s\n  try:    %s\n' \
+	  '$(BIN)/tensorboard --logdir=runs/quickstart/logs' \
+	  'tensorflow_model_server --rest_api_port=8501 --model_name=quickstart --model_base_path=$(CURDIR)/saved_models/quickstart' \
+	  '$(TEXTGEN) generate --run.dir=runs/quickstart --prompt="Your own beginning"'
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest

@@ -119,7 +119,7 @@ def define_flags(config_class: type[Config], flag_values: flags.FlagValues = fla
         if kind is bool:
             flags.DEFINE_boolean(name, default, text, flag_values=flag_values)
         elif kind is tuple:
-            flags.DEFINE_multi_string(name, list(default), text + " May be repeated.", flag_values=flag_values)
+            flags.DEFINE_multi_string(name, list(default), text, flag_values=flag_values)
         elif entry.metadata["choices"]:
             text = f"{text} One of {', '.join(map(str, entry.metadata['choices']))}."
             flags.DEFINE_string(name, default, text, flag_values=flag_values)

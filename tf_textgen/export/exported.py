@@ -9,21 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tf_textgen.decoding.decoding_config import STOP_SEPARATOR, DecodingConfig
+from tf_textgen.decoding.parameters import Parameters
 from tf_textgen.errors import UserError
 from tf_textgen.generator import FINISH_REASONS, Continuation
 
 CONFIG_FILE = os.path.join("assets.extra", "config.json")
-PARAMETER_NAMES = [
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "repetition_penalty",
-    "min_new_tokens",
-    "max_new_tokens",
-    "seed",
-    "stop",
-]
 
 
 class Exported:
@@ -64,7 +54,7 @@ class Exported:
 
 def generate_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConfig) -> dict[str, list[Any]]:
     """Inputs of the signature `generate`: `decoding` for each of `texts`."""
-    values = {name: getattr(decoding, name) for name in PARAMETER_NAMES}
+    values = {name: getattr(decoding, name) for name in Parameters._fields}
     values["stop"] = STOP_SEPARATOR.join(decoding.stop)
     return {text_name: list(texts), **{name: [value] * len(texts) for name, value in values.items()}}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ JOBS = {
 }
 BAD_INPUT_EXIT_CODE = 2
 INTERRUPTED_EXIT_CODE = 130
+_ABSL_REPEAT = re.compile(r";\s+repeat this option to specify a list of values")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,6 +119,7 @@ def _job_help(name: str, job: ModuleType, flag_values: flags.FlagValues) -> str:
         for flag_name in groups[prefix]:
             flag = flag_values[flag_name]
             default = "" if flag.default in (None, []) else f" (default: {flag.default})"
-            lines.append(f"  --{flag_name}")
-            lines += textwrap.wrap(flag.help + default, 108, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            lines.append(f"  --[no]{flag_name}" if flag.boolean else f"  --{flag_name}")
+            text = _ABSL_REPEAT.sub(" May be repeated.", flag.help)
+            lines += textwrap.wrap(text + default, 108, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)

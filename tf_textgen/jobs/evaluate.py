@@ -24,7 +24,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     loading.define_run_flags(flag_values)
     config.define_flags(DataConfig, flag_values)
     flags.DEFINE_enum("split", "valid", SPLITS, "Split of the run's data to judge on.", flag_values=flag_values)
-    files_help = "Files to judge on in place of a split (globs, .gz), in the run's data format. May be repeated."
+    files_help = "Files to judge on in place of a split (globs, .gz), in the run's data format."
     flags.DEFINE_multi_string("file", [], files_help, flag_values=flag_values)
     stride_help = (
         "Distance of the windows' beginnings, in tokens; none is the context. Smaller gives each token at least "

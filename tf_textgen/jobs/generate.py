@@ -31,7 +31,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     saved_help = "Ask this export (NAME or NAME/VERSION) in place of a run."
     flags.DEFINE_string("saved_model", None, saved_help, flag_values=flag_values)
     prompt_help = (
-        "A text to continue, or a source to map. May be repeated. Without it: standard input, a line a prompt."
+        "A text to continue, or a source to map. Without it: standard input, a line a prompt."
     )
     flags.DEFINE_multi_string("prompt", [], prompt_help, flag_values=flag_values)
     flags.DEFINE_string("prompt_file", None, "A file with one prompt a line.", flag_values=flag_values)

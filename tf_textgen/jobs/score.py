@@ -20,7 +20,7 @@ HELP = "Log-probability of given texts or pairs."
 def define_flags(flag_values: flags.FlagValues) -> None:
     loading.define_run_flags(flag_values)
     text_help = (
-        "A text to score; pairs as source TAB target. May be repeated. Without it: --text_file or standard input."
+        "A text to score; pairs as source TAB target. Without it: --text_file or standard input."
     )
     flags.DEFINE_multi_string("text", [], text_help, flag_values=flag_values)
     flags.DEFINE_string(
