@@ -36,7 +36,7 @@ def test_counts_of_pairs_are_those_of_the_target(tmp_path):
     assert (split.is_pairs, split.num_documents, split.num_tokens, split.num_bytes) == (True, 2, 3 + 1 + 0 + 1, 3)
     assert split.lengths("source").tolist() == [1, 5]
     assert split.document("target", 0).tolist() == ids(b"bcd")
-    assert split.summary() == "train: 2 pairs, 5 tokens, 3 bytes, 1 over-long pairs dropped"
+    assert split.summary() == "train: 2 pairs, 5 tokens, 3 bytes, 1 over-long pairs of the files dropped"
 
 
 def test_summary_names_what_was_changed(tmp_path):
@@ -44,4 +44,4 @@ def test_summary_names_what_was_changed(tmp_path):
     config = DataConfig(train=(path,), format="tsv", invalid_utf8="replace", max_source_tokens=3, over_long="cut")
     config = dataclasses.replace(config, validation_fraction=0.0, cache_dir=str(tmp_path))
     split = dataset.open_corpus(config, ByteTokenizer())["train"]
-    assert split.summary().endswith("4 tokens, 2 bytes, 1 over-long pairs cut, 1 lines not UTF-8 repaired")
+    assert split.summary().endswith("4 tokens, 2 bytes, 1 over-long pairs of the files cut, 1 lines not UTF-8 repaired")

@@ -66,7 +66,10 @@ class TokenizedSplit:
         """One line for people."""
         what = "pairs" if self.is_pairs else "documents"
         notes = [f"{self.num_documents:,} {what}", f"{self.num_tokens:,} tokens", f"{self.num_bytes:,} bytes"]
-        for fate, text in (("dropped", "over-long pairs dropped"), ("cut", "over-long pairs cut")):
+        for fate, text in (
+            ("dropped", "over-long pairs of the files dropped"),
+            ("cut", "over-long pairs of the files cut"),
+        ):
             if getattr(self, fate):
                 notes.append(f"{getattr(self, fate):,} {text}")
         if self.replaced:
