@@ -1,0 +1,130 @@
+"""The corpora that every machine has: written once into a cache folder as ordinary files. Imports no TensorFlow.
+
+`python_docs` is the interpreter's own help on the language, one topic a file; another Python version has another text,
+so its folder carries the text's checksum. `grammar` is pairs written by `text.english_chinese`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+
+from tf_textgen.errors import UserError
+from tf_textgen.text import english_chinese
+
+PAIR_COUNTS = {"train": 40_000, "valid": 2_000, "test": 2_000}
+PAIR_SEEDS = {"train": 1, "valid": 2, "test": 3}
+_CHECKSUMS = "SHA256SUMS"
+
+
+def write(name: str, cache_dir: str) -> dict[str, tuple[str, ...]]:
+    """Writes an embedded corpus unless it is there whole.
+
+    Args:
+      name: python_docs or grammar.
+      cache_dir: the files come to lie in `corpora/NAME-VERSION/` in it.
+
+    Returns:
+      Split -> paths.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    version, make = {"python_docs": _python_docs, "grammar": _grammar}[name]()
+    folder = os.path.join(os.path.expanduser(cache_dir), "corpora", f"{name}-{version}")
+    if not _is_whole(folder):
+        try:
+            _write_folder(folder, make())
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be written ({error.strerror or error}): expected a folder with write access "
+                "and room; set --data.cache_dir"
+            ) from error
+    with open(os.path.join(folder, _CHECKSUMS), encoding="utf-8") as lines:
+        names = [line.rstrip("\n").split("  ", 1)[1] for line in lines]
+    return {
+        split: tuple(os.path.join(folder, file) for file in names if file.split(".")[0].split("/")[0] == split)
+        for split in PAIR_COUNTS
+    }
+
+
+def python_topics() -> dict[str, dict[str, str]]:
+    """Split -> topic -> text of the interpreter's help, about 90, 5 and 5 % of it.
+
+    A topic's split follows from its name alone, so it is the same in all versions of Python.
+    """
+    from pydoc_data.topics import topics
+
+    splits: dict[str, dict[str, str]] = {split: {} for split in PAIR_COUNTS}
+    for topic, text in sorted(topics.items()):
+        # The salt was chosen for the sizes of valid and test: a few topics are very long.
+        share = int(hashlib.sha256(f"a{topic}".encode()).hexdigest(), 16) % 20
+        split = "valid" if share == 0 else "test" if share == 1 else "train"
+        splits[split][topic] = text.rstrip("\n") + "\n"
+    return splits
+
+
+def _python_docs() -> tuple[str, Callable[[], Mapping[str, str]]]:
+    texts = {f"{split}/{topic}.txt": text for split, found in python_topics().items() for topic, text in found.items()}
+    return _version(repr(sorted(texts.items()))), lambda: texts
+
+
+def _grammar() -> tuple[str, Callable[[], Mapping[str, str]]]:
+    grammar = english_chinese.grammar()
+
+    def make() -> dict[str, str]:
+        return {
+            f"{split}.tsv": "".join(
+                f"{source}\t{target}\n" for source, target in grammar.sample(count, PAIR_SEEDS[split])
+            )
+            for split, count in PAIR_COUNTS.items()
+        }
+
+    return _version(repr((grammar.rules, PAIR_COUNTS, PAIR_SEEDS))), make
+
+
+def _version(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _is_whole(folder: str) -> bool:
+    try:
+        with open(os.path.join(folder, _CHECKSUMS), encoding="utf-8") as lines:
+            listed = [line.rstrip("\n").split("  ", 1) for line in lines]
+        return all(_sha256(os.path.join(folder, name)) == sha256 for sha256, name in listed)
+    except OSError:
+        return False
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.sha256(stream.read()).hexdigest()
+
+
+def _write_folder(folder: str, texts: Mapping[str, str]) -> None:
+    """Writes all files beside `folder` and renames; of two processes, one wins and the other takes its files."""
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    beside = tempfile.mkdtemp(dir=os.path.dirname(folder), prefix=f".{os.path.basename(folder)}.")
+    try:
+        sums = []
+        for name, text in sorted(texts.items()):
+            path = os.path.join(beside, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as out:
+                out.write(text.encode())
+            sums.append(f"{_sha256(path)}  {name}\n")
+        with open(os.path.join(beside, _CHECKSUMS), "w", encoding="utf-8") as out:
+            out.writelines(sums)
+        os.chmod(beside, 0o755)
+        if os.path.exists(folder) and not _is_whole(folder):
+            shutil.rmtree(folder)
+        with contextlib.suppress(OSError):
+            os.rename(beside, folder)
+        if not _is_whole(folder):
+            raise OSError(None, "renaming into place failed", folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
