@@ -33,6 +33,9 @@ class TokenEmbedding(keras.layers.Layer):
     def build(self, input_shape: Any = None) -> None:
         self.table = self.add_weight((self.vocabulary_size, self.width), self.initializer, name="table")
 
+    def compute_output_shape(self, input_shape: Any, *args: Any) -> tuple[int | None, ...]:
+        return (*input_shape, self.width)
+
     def call(self, inputs: tf.Tensor, reverse: bool = False) -> tf.Tensor:
         """`[...]` int32 --> `[..., D]`; with `reverse` `[..., D]` --> `[..., V]` float32 logits."""
         if not reverse:

@@ -32,6 +32,9 @@ class LayerNorm(keras.layers.Layer):
         if self.use_bias:
             self.offset = self.add_weight((self.width,), "zeros", name="offset", autocast=False)
 
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """`[..., D]` --> `[..., D]` in the layer's compute dtype."""
         x = tf.cast(inputs, tf.float32)
@@ -60,6 +63,9 @@ class RMSNorm(keras.layers.Layer):
 
     def build(self, input_shape: Any = None) -> None:
         self.scale = self.add_weight((self.width,), "ones", name="scale", autocast=False)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """`[..., D]` --> `[..., D]` in the layer's compute dtype."""

@@ -32,6 +32,9 @@ class LearnedPositions(keras.layers.Layer):
     def build(self, input_shape: Any = None) -> None:
         self.table = self.add_weight((self.max_positions, self.width), self.initializer, name="table")
 
+    def compute_output_shape(self, input_shape: Any, *args: Any) -> tuple[int | None, ...]:
+        return (*input_shape, self.width)
+
     def call(self, positions: tf.Tensor) -> tf.Tensor:
         """`[...]` int32 --> `[..., D]`."""
         return tf.gather(tf.convert_to_tensor(self.table), tf.clip_by_value(positions, 0, self.max_positions - 1))

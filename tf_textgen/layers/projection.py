@@ -54,6 +54,9 @@ class Projection(keras.layers.Layer):
         if self.use_bias:
             self.bias = self.add_weight((self.output_width,), "zeros", name="bias")
 
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.output_width)
+
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """`[..., D]` --> `[..., E]`."""
         *leading, _ = dimensions(inputs)

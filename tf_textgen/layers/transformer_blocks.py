@@ -54,6 +54,9 @@ class DecoderBlock(keras.layers.Layer):
         for part in (self.attention_norm, self.attention, self.feed_forward_norm, self.feed_forward):
             part.build()
 
+    def compute_output_shape(self, input_shape: Any, *args: Any) -> Any:
+        return input_shape
+
     def call(
         self,
         inputs: tf.Tensor,

@@ -64,10 +64,17 @@ class TransformerLM(TextModel):
         self.final_norm = self._norm("final_norm") if config.norm_placement == "pre" else None
 
     def build(self, input_shape: Any = None) -> None:
-        optional = (self.positions, self.input_projection, self.output_projection, self.logits_projection)
-        for layer in (self.embedding, *optional, *self.blocks, self.final_norm):
+        """Makes all weights; the shapes given to the layers are what `summary` shows."""
+        tokens, hidden = (None, None), (None, None, self.config.width)
+        self.embedding.build(tokens)
+        if self.input_projection is not None:
+            self.input_projection.build((*tokens, self.config.token_width))
+        if self.positions is not None:
+            self.positions.build(tokens)
+        output_layers = (self.final_norm, self.output_projection, self.logits_projection)
+        for layer in (self.dropout, *self.blocks, *output_layers):
             if layer is not None:
-                layer.build()
+                layer.build(hidden)
 
     def example_features(self) -> dict[str, tf.Tensor]:
         return {"target_tokens": tf.zeros([1, 1], tf.int32)}
