@@ -10,6 +10,7 @@ import pytest
 
 from tf_textgen.data import corpora, embedded, fetch
 from tf_textgen.data.corpus_table import CORPORA, Corpus, File
+from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.text.english_chinese import grammar
 from tf_textgen.text.grammar import Pair
@@ -47,7 +48,7 @@ def all_files(folder):
 
 
 def test_download_is_cut_into_splits(cut, tmp_path):
-    found = corpora.resolve("cut", str(tmp_path / "data"))
+    found = corpora.resolve_corpus("cut", str(tmp_path / "data"))
     assert found.train == (str(tmp_path / "data/lm/x/train.txt"),)
     assert found.test == () and found.documents == "file" and found.format == "text"
     joined = b"".join(pathlib.Path(path).read_bytes() for path in found.train + found.valid)
@@ -58,23 +59,23 @@ def test_download_is_cut_into_splits(cut, tmp_path):
 
 
 def test_present_files_are_verified_and_not_downloaded(cut, tmp_path):
-    first = corpora.resolve("cut", str(tmp_path / "data"))
+    first = corpora.resolve_corpus("cut", str(tmp_path / "data"))
     (tmp_path / "input.txt").unlink()
     packed = first.train[0] + ".gz"
     with open(first.train[0], "rb") as plain, gzip.open(packed, "wb") as out:
         out.write(plain.read())
     os.remove(first.train[0])
-    again = corpora.resolve("cut", str(tmp_path / "data"))
+    again = corpora.resolve_corpus("cut", str(tmp_path / "data"))
     assert again.train == (packed,) and again.valid == first.valid
 
 
 def test_changed_file_is_refused_and_kept(cut, tmp_path):
-    found = corpora.resolve("cut", str(tmp_path / "data"))
+    found = corpora.resolve_corpus("cut", str(tmp_path / "data"))
     with open(found.valid[0], "a") as out:
         out.write("more")
     changed = pathlib.Path(found.valid[0]).read_bytes()
     with pytest.raises(UserError, match=r"valid.txt: SHA-256 of its text is \w{64}, expected \w{64}; move it away"):
-        corpora.resolve("cut", str(tmp_path / "data"))
+        corpora.resolve_corpus("cut", str(tmp_path / "data"))
     assert pathlib.Path(found.valid[0]).read_bytes() == changed
 
 
@@ -83,13 +84,13 @@ def test_truncated_gz_is_an_error_in_one_line(cut, tmp_path):
     folder.mkdir(parents=True)
     (folder / "train.txt.gz").write_bytes(gzip.compress(TEXT.encode())[:-9])
     with pytest.raises(UserError, match=r"train.txt.gz cannot be read .*expected a whole, readable file"):
-        corpora.resolve("cut", str(tmp_path / "data"))
+        corpora.resolve_corpus("cut", str(tmp_path / "data"))
 
 
 def test_wrong_checksum_leaves_nothing_behind(cut, tmp_path):
     (tmp_path / "input.txt").write_text("something else")
     with pytest.raises(UserError, match=r"input.txt has SHA-256 \w+, expected \w+: the file there has changed"):
-        corpora.resolve("cut", str(tmp_path / "data"))
+        corpora.resolve_corpus("cut", str(tmp_path / "data"))
     assert all_files(tmp_path / "data") == []
 
 
@@ -98,7 +99,7 @@ def test_no_network(cut, tmp_path):
     with pytest.raises(
         UserError, match=r"input.txt cannot be downloaded \(.*\): expected an answer; check the network"
     ):
-        corpora.resolve("cut", str(tmp_path / "data"))
+        corpora.resolve_corpus("cut", str(tmp_path / "data"))
     with pytest.raises(UserError, match=r"ftp://x: expected an address that begins with http"):
         fetch.download("ftp://x", "", str(tmp_path))
 
@@ -110,7 +111,7 @@ def test_wrong_part_is_not_kept(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(corpora, "CORPORA", {"x": row})
     with pytest.raises(UserError, match=r"train.txt: the prepared file has SHA-256 \w+, expected 000"):
-        corpora.resolve("x", str(tmp_path / "data"))
+        corpora.resolve_corpus("x", str(tmp_path / "data"))
     assert all_files(tmp_path / "data") == []
 
 
@@ -126,11 +127,11 @@ def test_zip_members(tmp_path, monkeypatch):
     row = make_corpus(archive.as_uri(), archive.read_bytes(), "zip", splits)
     missing = make_corpus(archive.as_uri(), archive.read_bytes(), "zip", {"train": File("t.txt", "", member="no")})
     monkeypatch.setattr(corpora, "CORPORA", {"x": row, "missing": missing})
-    found = corpora.resolve("x", str(tmp_path / "data"))
+    found = corpora.resolve_corpus("x", str(tmp_path / "data"))
     assert pathlib.Path(found.train[0]).read_text(encoding="utf-8") == TEXT and found.valid == ()
     assert all_files(tmp_path / "data") == ["lm/x/raw.test.txt", "lm/x/raw.train.txt"]
     with pytest.raises(UserError, match=r"archive has no readable no .*expected a zip with it"):
-        corpora.resolve("missing", str(tmp_path / "data"))
+        corpora.resolve_corpus("missing", str(tmp_path / "data"))
 
 
 def test_files_of_a_public_folder(tmp_path, monkeypatch):
@@ -144,20 +145,20 @@ def test_files_of_a_public_folder(tmp_path, monkeypatch):
     found = corpora.files("tok", str(tmp_path / "data"))
     assert pathlib.Path(found["merges"]).read_text() == "merges"
     with pytest.raises(UserError, match=r"--data.corpus=tok: expected a corpus of texts, this one holds a byte-pair"):
-        corpora.resolve("tok", str(tmp_path / "data"))
+        corpora.resolve_corpus("tok", str(tmp_path / "data"))
 
 
 def test_names_and_folders_that_do_not_exist(tmp_path):
     with pytest.raises(
         UserError, match=r"--data.corpus=tinyshakespear: unknown corpus; did you mean 'tinyshakespeare'"
     ):
-        corpora.resolve("tinyshakespear")
+        corpora.resolve_corpus("tinyshakespear")
     with pytest.raises(UserError, match=r"--data.corpus=qqq: unknown corpus: expected one of python_docs, grammar, "):
-        corpora.resolve("qqq")
+        corpora.resolve_corpus("qqq")
     with pytest.raises(UserError, match=r"--data.corpus=kdconv: needs --data_dir.*python_docs, grammar"):
-        corpora.resolve("kdconv")
+        corpora.resolve_corpus("kdconv")
     with pytest.raises(UserError, match=r"corpus kdconv cannot be downloaded.*kdconv/train.tsv \(SHA-256 7518650e"):
-        corpora.resolve("kdconv", str(tmp_path))
+        corpora.resolve_corpus("kdconv", str(tmp_path))
     with pytest.raises(UserError, match="corpus grammar: expected a public one"):
         corpora.files("grammar", str(tmp_path))
 
@@ -165,9 +166,9 @@ def test_names_and_folders_that_do_not_exist(tmp_path):
 def test_folder_that_cannot_be_written(cut, tmp_path):
     (tmp_path / "data").write_text("a file where a folder should be")
     with pytest.raises(UserError, match=r"cannot be written .*expected a folder with write access"):
-        corpora.resolve("cut", str(tmp_path / "data"))
+        corpora.resolve_corpus("cut", str(tmp_path / "data"))
     with pytest.raises(UserError, match=r"cannot be written .*set --data.cache_dir"):
-        corpora.resolve("python_docs", cache_dir=str(tmp_path / "data"))
+        corpora.resolve_corpus("python_docs", cache_dir=str(tmp_path / "data"))
 
 
 @pytest.mark.parametrize("name", CORPORA)
@@ -186,7 +187,7 @@ def test_every_row_is_complete(name):
 def test_python_docs_are_the_interpreters_own_topics(tmp_path):
     from pydoc_data.topics import topics
 
-    found = corpora.resolve("python_docs", cache_dir=str(tmp_path))
+    found = corpora.resolve_corpus("python_docs", cache_dir=str(tmp_path))
     assert found.documents == "file" and found.format == "text"
     texts = {}
     for path in found.train + found.valid + found.test:
@@ -198,22 +199,41 @@ def test_python_docs_are_the_interpreters_own_topics(tmp_path):
 
 
 def test_embedded_files_are_written_once_and_repaired(tmp_path):
-    first = corpora.resolve("python_docs", cache_dir=str(tmp_path))
+    first = corpora.resolve_corpus("python_docs", cache_dir=str(tmp_path))
     stamp = os.stat(first.train[0]).st_mtime_ns
-    assert corpora.resolve("python_docs", cache_dir=str(tmp_path)) == first
+    assert corpora.resolve_corpus("python_docs", cache_dir=str(tmp_path)) == first
     assert os.stat(first.train[0]).st_mtime_ns == stamp
     with open(first.valid[0], "w") as out:
         out.write("damaged")
-    assert corpora.resolve("python_docs", cache_dir=str(tmp_path)) == first
+    assert corpora.resolve_corpus("python_docs", cache_dir=str(tmp_path)) == first
     assert pathlib.Path(first.valid[0]).read_text() != "damaged"
     assert len(os.listdir(tmp_path / "corpora")) == 1
 
 
 def test_grammar_pairs(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "PAIR_COUNTS", {"train": 300, "valid": 20, "test": 30})
-    found = corpora.resolve("grammar", cache_dir=str(tmp_path))
+    found = corpora.resolve_corpus("grammar", cache_dir=str(tmp_path))
     assert found.format == "tsv" and (found.source_column, found.target_column) == (1, 2)
     for (path,), count in zip((found.train, found.valid, found.test), (300, 20, 30), strict=True):
         pairs = [Pair(*line.split("\t")) for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()]
         assert len(pairs) == count
         assert all(grammar().conditional_nats(pair) < 40 for pair in pairs[:20])
+
+
+def test_with_corpus_fills_a_data_config(cut, tmp_path):
+    plain = DataConfig(train=("a.txt",))
+    assert corpora.with_corpus(plain) is plain
+    asked = DataConfig(corpus="cut", batch_size=7, cache_dir=str(tmp_path))
+    filled = corpora.with_corpus(asked, str(tmp_path / "data"))
+    assert filled.train == (str(tmp_path / "data/lm/x/train.txt"),) and filled.documents == "file"
+    assert filled.batch_size == 7 and filled.corpus == "cut"
+    assert corpora.with_corpus(filled, str(tmp_path / "data")) == filled
+    by_line = corpora.with_corpus(DataConfig(corpus="cut", documents="line"), str(tmp_path / "data"))
+    assert by_line.documents == "line"
+    with pytest.raises(UserError, match=r"--data.valid=b.txt beside --data.corpus=cut: expected one of them"):
+        corpora.with_corpus(DataConfig(corpus="cut", valid=("b.txt",)), str(tmp_path / "data"))
+
+
+def test_embedded_corpus_lies_in_the_cache_of_the_config(tmp_path):
+    filled = corpora.with_corpus(DataConfig(corpus="python_docs", cache_dir=str(tmp_path)))
+    assert all(path.startswith(str(tmp_path)) for path in filled.train)

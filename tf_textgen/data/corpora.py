@@ -16,6 +16,7 @@ from typing import Any
 from tf_textgen.config import did_you_mean
 from tf_textgen.data import embedded, fetch
 from tf_textgen.data.corpus_table import CORPORA, Corpus, File
+from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.errors import UserError
 
 
@@ -39,7 +40,7 @@ class Resolved:
         return fields
 
 
-def resolve(name: str, data_dir: str | None = None, cache_dir: str | None = None) -> Resolved:
+def resolve_corpus(name: str, data_dir: str | None = None, cache_dir: str | None = None) -> Resolved:
     """The files of a text corpus, found, made or downloaded, and verified.
 
     Args:
@@ -55,7 +56,7 @@ def resolve(name: str, data_dir: str | None = None, cache_dir: str | None = None
         raise UserError(f"--data.corpus={name}: expected a corpus of texts, this one holds {corpus.task}")
     found: Mapping[str, Sequence[str]]
     if corpus.embedded:
-        found = embedded.write(name, cache_dir or default_cache_dir())
+        found = embedded.write(name, cache_dir or DataConfig().cache_folder())
     else:
         found = {split: (path,) for split, path in files(name, data_dir).items()}
     return Resolved(
@@ -70,11 +71,37 @@ def resolve(name: str, data_dir: str | None = None, cache_dir: str | None = None
     )
 
 
+def with_corpus(config: DataConfig, data_dir: str | None = None) -> DataConfig:
+    """`config` with the files and the form of the corpus it names; itself if it names none.
+
+    A form other than the default that the configuration asks for (`data.documents=line`, say) stays.
+
+    Raises:
+      UserError: as `resolve_corpus`, and where other files are given beside the corpus.
+    """
+    if config.corpus is None:
+        return config
+    fields = resolve_corpus(config.corpus, data_dir, config.cache_folder()).data_fields()
+    for split in SPLITS:
+        given = getattr(config, split)
+        if given and given != fields[split]:
+            raise UserError(
+                f"--data.{split}={given[0]} beside --data.corpus={config.corpus}: expected one of them; leave one out"
+            )
+    defaults = {entry.name: entry.default for entry in dataclasses.fields(config)}
+    for name in ("format", "documents", "source_column", "target_column"):
+        if getattr(config, name) != defaults[name]:
+            fields[name] = getattr(config, name)
+    return dataclasses.replace(config, **fields)
+
+
 def files(name: str, data_dir: str | None) -> dict[str, str]:
-    """Split -> verified path of a public corpus; downloads what is missing. `Raises` as `resolve`."""
+    """Split -> verified path of a public corpus; downloads what is missing. Raises as `resolve_corpus`."""
     corpus = _row(name)
     if corpus.embedded:
-        raise UserError(f"corpus {name}: expected a public one, this one is written by this program; use resolve")
+        raise UserError(
+            f"corpus {name}: expected a public one, this one is written by this program; use resolve_corpus"
+        )
     if not data_dir:
         raise UserError(
             f"--data.corpus={name}: needs --data_dir, the folder that holds public corpora or shall hold them; "
@@ -87,12 +114,6 @@ def files(name: str, data_dir: str | None) -> dict[str, str]:
     if missing:
         _fetch(name, corpus, missing, folder)
     return {split: found[split] or os.path.join(folder, file.name) for split, file in corpus.splits.items()}
-
-
-def default_cache_dir() -> str:
-    """`tf_textgen` under $XDG_CACHE_HOME or ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(root, "tf_textgen")
 
 
 def _row(name: str) -> Corpus:
