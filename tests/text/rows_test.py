@@ -28,4 +28,4 @@ def test_pad_left_ends_all_rows_at_one_column():
 def test_no_rows(function):
     empty = tf.RaggedTensor.from_row_lengths(tf.zeros([0], tf.int32), tf.zeros([0], tf.int64))
     assert function(empty, tf.zeros([0], tf.int32)).to_list() == []
-    assert pad_left(empty, 0).shape == (0, 0)
+    assert pad_left(empty, 0).shape == (0, 1)

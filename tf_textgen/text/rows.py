@@ -23,9 +23,9 @@ def repeat_id(token_id: int, counts: tf.Tensor) -> tf.RaggedTensor:
 
 
 def pad_left(tokens: tf.RaggedTensor, pad_id: int) -> tf.Tensor:
-    """`[B, P]` int32 in which all rows end at the same column; `P` is the longest row."""
-    reversed_rows = tf.reverse(tokens, axis=[1]).to_tensor(pad_id)
-    return tf.reverse(reversed_rows, axis=[1])
+    """`[B, P]` int32 in which all rows end at the same column; `P` is the longest row, at least 1 (of no rows too)."""
+    padded = tf.reverse(tf.reverse(tokens, axis=[1]).to_tensor(pad_id), axis=[1])
+    return tf.pad(padded, [[0, 0], [tf.maximum(1 - tf.shape(padded)[1], 0), 0]], constant_values=pad_id)
 
 
 def _columns(tokens: tf.RaggedTensor) -> tf.Tensor:
