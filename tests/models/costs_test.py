@@ -1,0 +1,110 @@
+"""Cost formulas against the weights of the built models, and against operations counted by hand."""
+
+import keras
+import pytest
+
+from tf_textgen.config import Config
+from tf_textgen.errors import UserError
+from tf_textgen.models import MODELS
+from tf_textgen.models.costs import Weight, costs, optimizer_numbers
+from tf_textgen.models.rnn_seq2seq_config import ATTENTIONS, RNNSeq2SeqConfig
+from tf_textgen.models.transformer_lm_config import TransformerLMConfig
+from tf_textgen.training.optimizer_config import OptimizerConfig
+
+TRANSFORMERS = [
+    {},
+    {"use_bias": False, "positions": "rotary", "normalization": "rms_norm", "activation": "swiglu"},
+    {"normalization": "rms_norm", "norm_placement": "post", "positions": "none"},
+    {"tied_embeddings": False, "attention_score": "cosine", "positions": "sinusoidal"},
+    {"embedding_width": 6, "num_kv_heads": 1, "head_width": 4, "value_width": 10},
+    {"embedding_width": 6, "tied_embeddings": False, "feed_forward_width": 20, "norm_placement": "post"},
+]
+RECURRENT = [
+    *({"attention": attention} for attention in ATTENTIONS),
+    {"attention": "bahdanau", "encoder_width": 10, "decoder_layers": 3, "tied_embeddings": True},
+    {"attention": "luong_general", "encoder_width": 10, "encoder_layers": 3, "shared_embeddings": True},
+    {"attention": "none", "tied_embeddings": True, "bidirectional": False},
+    {"attention": "luong_dot", "bridge": "copy", "source_vocabulary_size": 23},
+    {"attention": "luong_scaled", "bridge": "zero", "decoder_layers": 1, "encoder_layers": 1},
+]
+CONFIGS: list[Config] = [
+    *(
+        TransformerLMConfig(
+            **{"vocabulary_size": 31, "num_layers": 3, "num_heads": 2, "width": 16, "max_positions": 9, **o}
+        )
+        for o in TRANSFORMERS
+    ),
+    *(RNNSeq2SeqConfig(**{"vocabulary_size": 31, "width": 12, "embedding_width": 8, **o}) for o in RECURRENT),
+]
+
+
+def build(config):
+    family = next(family for family in MODELS.values() if family.config_class is type(config))
+    return family.model_class()(config, seed=1).initialize()
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_weights_are_those_of_the_built_model(config):
+    model = build(config)
+    found = costs(config, source_tokens=5, target_tokens=7)
+    assert sorted(weight.shape for weight in found.weights()) == sorted(
+        tuple(v.shape) for v in model.trainable_variables
+    )
+    assert found.parameters == model.count_params()
+
+
+def test_every_family_has_formulas():
+    covered = {type(config) for config in CONFIGS}
+    assert covered == {family.config_class for family in MODELS.values()}
+    with pytest.raises(UserError, match="costs of OptimizerConfig: expected a configuration of a model family"):
+        costs(OptimizerConfig(), source_tokens=1, target_tokens=1)
+
+
+def test_gpt2_has_its_published_size():
+    config = TransformerLMConfig(vocabulary_size=50_257, num_layers=12, num_heads=12, width=768, max_positions=1024)
+    found = costs(config, source_tokens=0, target_tokens=1024)
+    assert found.parameters == 124_439_808
+    # Twelve layers of 12 D^2, the logits, and 4 context D a layer.
+    assert found.forward_flops() == 2 * (12 * 12 * 768**2 + 50_257 * 768) + 12 * 4 * 1024 * 768
+    assert found.training_flops() == 3 * found.forward_flops()
+    assert found.cache == 12 * 1024 * 2 * 768
+
+
+def test_operations_of_grouped_heads_and_swiglu():
+    config = TransformerLMConfig(
+        vocabulary_size=11, num_layers=1, num_heads=4, num_kv_heads=2, width=8, head_width=3, value_width=5,
+        activation="swiglu", feed_forward_width=7, use_bias=False, max_positions=6,
+    )  # fmt: skip
+    by_part = {part.name: part.flops for part in costs(config, source_tokens=0, target_tokens=6).parts}
+    assert by_part["attention"] == 2 * 8 * (4 * 3 + 2 * 3 + 2 * 5) + 2 * (4 * 5) * 8 + 2 * 6 * 4 * (3 + 5)
+    assert by_part["feed-forward"] == 2 * (8 * 14 + 7 * 8)
+    assert by_part["logits"] == 2 * 8 * 11
+    assert by_part["token embedding"] == by_part["positions"] == by_part["normalizations"] == 0
+    assert costs(config, source_tokens=0, target_tokens=6).cache == 6 * 2 * (3 + 5)
+
+
+def test_operations_of_an_lstm_encoder_decoder():
+    config = RNNSeq2SeqConfig(
+        vocabulary_size=11, width=6, encoder_width=4, embedding_width=3, encoder_layers=1, decoder_layers=1,
+        attention="luong_general",
+    )  # fmt: skip
+    found = costs(config, source_tokens=5, target_tokens=9)
+    # Two directions of 2 units: 4 gates from 3 inputs and 2 units each; the keys of 6 from outputs of 4.
+    assert found.forward_flops("source") == 2 * (2 * (3 + 2) * 8) + 2 * 4 * 6
+    attention = 2 * 5 * (6 + 4)
+    assert found.forward_flops("target") == 2 * (3 + 6) * 24 + attention + 2 * (6 + 4) * 6 + 2 * 6 * 11
+    assert found.cache == 2 * 6 + 5 * (4 + 6)
+
+
+@pytest.mark.parametrize(
+    "name, momentum",
+    [("adamw", 0.9), ("adafactor", 0.0), ("sgd", 0.9), ("sgd", 0.0), ("rmsprop", 0.9), ("rmsprop", 0.0)],
+)
+def test_optimizer_state_is_that_of_the_built_optimizer(name, momentum):
+    from tf_textgen.training.optimizers import make_optimizer
+
+    variables = [keras.Variable([[0.0] * 5] * 3, name="matrix"), keras.Variable([0.0] * 7, name="vector")]
+    optimizer = make_optimizer(OptimizerConfig(name=name, momentum=momentum), variables)
+    kept = [v for v in optimizer.variables if len(v.shape)]  # the step and the learning rate are scalars
+    expected = sum(int(v.value.shape.num_elements()) for v in kept)
+    assert optimizer_numbers(name, momentum, [Weight((3, 5)), Weight((7,))]) == expected
