@@ -5,6 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from tf_textgen import config
+from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.text.tokenizer_config import TokenizerConfig
@@ -23,6 +24,7 @@ def run(flag_values: flags.FlagValues) -> None:
     folder = flag_values["tokenizer.dir"].value
     if not folder:
         raise UserError("--tokenizer.dir is missing: expected the folder to write the tokenizer to")
+    import_tensorflow_quietly()
     from tf_textgen.data.corpora import with_corpus
     from tf_textgen.data.sources import training_texts
     from tf_textgen.text import build_tokenizer

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from absl import flags
 
 from tf_textgen import config
+from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import loading
@@ -30,9 +31,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     config.define_flags(DecodingConfig, flag_values)
     saved_help = "Ask this export (NAME or NAME/VERSION) in place of a run."
     flags.DEFINE_string("saved_model", None, saved_help, flag_values=flag_values)
-    prompt_help = (
-        "A text to continue, or a source to map. Without it: standard input, a line a prompt."
-    )
+    prompt_help = "A text to continue, or a source to map. Without it: standard input, a line a prompt."
     flags.DEFINE_multi_string("prompt", [], prompt_help, flag_values=flag_values)
     flags.DEFINE_string("prompt_file", None, "A file with one prompt a line.", flag_values=flag_values)
     flags.DEFINE_boolean("json", False, "Write JSON lines with score and finish reason.", flag_values=flag_values)
@@ -74,6 +73,7 @@ def _export(path: str, flag_values: flags.FlagValues) -> tuple[Continue, bool]:
     """Continues texts with a SavedModel, in which the run's code takes no part; and whether they are sources."""
     if flag_values["run.dir"].value:
         raise UserError("--run.dir and --saved_model are both given: expected one of them")
+    import_tensorflow_quietly()
     from tf_textgen.export.exported import Exported
 
     exported = Exported(path)

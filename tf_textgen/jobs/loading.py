@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.config import override
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
@@ -32,6 +33,7 @@ def load(flag_values: flags.FlagValues) -> LoadedRun:
 
     if not flag_values["run.dir"].value:
         raise UserError("--run.dir is missing: expected the folder of a run, as `train --run.dir=...` wrote it")
+    import_tensorflow_quietly()
     return load_run(flag_values["run.dir"].value, checkpoint=flag_values["run.checkpoint"].value)
 
 
