@@ -152,6 +152,17 @@ def test_interrupted_and_resumed_equals_uninterrupted_bitwise(tmp_path, whole, n
     assert [getattr(state, name) for name in counted] == [getattr(whole[2], name) for name in counted]
 
 
+def test_resumed_equals_uninterrupted_bitwise_under_xla(tmp_path):
+    config, model = options(steps=4, checkpoint_every=2, validate_every=100), make_tiny(jit_compile=True)
+    initial = weights(model)
+    expected = weights(train(tmp_path, config, model=model)[0])
+    shutil.rmtree(Checkpoints(tmp_path / "checkpoints").folder(4))
+    for owner in (model, model.optimizer):
+        for name, variable in by_path(owner.variables).items():
+            variable.assign(initial[name])
+    assert_bitwise_equal(weights(train(tmp_path, config, model=model)[0]), expected)
+
+
 def test_crash_between_checkpoints_and_damage_cost_steps_only(tmp_path, whole):
     def crash(step):
         if step == 6:

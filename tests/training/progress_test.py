@@ -34,7 +34,8 @@ def show(output, total=10):
 
 def test_a_terminal_gets_a_bar_that_is_overwritten():
     text = show(Terminal())
-    assert "\r[==========          ] step 5/10  loss 2.5000  12,346 tokens/s  0:00 left" in text
+    assert "\r[==========          ] step 5/10  loss 2.5000  12,346 tokens/s" in text
+    assert "\r[====================] step 10/10  loss 2.5000  12,346 tokens/s  0:00 left" in text
     assert text.count("\n") == 1
     assert "step 10: validation 1.2500 nats/token, perplexity 3.49, 1.500 bits/byte (best so far)\n" in text
     before_line = text[: text.index("step 10: validation")]
@@ -45,6 +46,16 @@ def test_a_file_gets_plain_lines():
     lines = show(io.StringIO()).splitlines()
     assert lines[0].startswith("step 5/10  loss 2.5000") and lines[1].startswith("step 10/10")
     assert "\r" not in "".join(lines) and len(lines) == 3
+
+
+def test_time_left_leaves_compilation_out_and_counts_everything_since(monkeypatch):
+    now = iter([100.0, 110.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    state, output = RunState(total_steps=40), Terminal()
+    progress = Progress(state, output)
+    for state.step in (10, 20):
+        progress.on_measurement(measurement(state.step))
+    assert output.getvalue().count("left") == 1 and "0:20 left" in output.getvalue()
 
 
 def test_an_unknown_end_shows_no_time_left():

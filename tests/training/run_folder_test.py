@@ -75,7 +75,7 @@ def test_the_recipe_is_a_flagfile(tmp_path):
         ({**CONFIG, "model": "rnn_seq2seq"}, 'model is "transformer_lm" there, "rnn_seq2seq" here;'),
         (
             changed("model_config", num_layers=3, width=9),
-            "num_layers is 2 there, 3 here; model_config.width is 8 there",
+            "transformer_lm.num_layers is 2 there, 3 here; transformer_lm.width is 8 there",
         ),
         (changed("tokenizer", kind="words"), 'tokenizer.kind is "bytes" there, "words" here'),
         ({**CONFIG, "tokenizer_fingerprint": "x"}, 'tokenizer_fingerprint is "abc" there, "x" here'),

@@ -42,12 +42,12 @@ class TinyModel(TextModel):
         return {"target_tokens": tf.zeros([1, 1], tf.int32)}
 
 
-def make_tiny(learning_rate=0.05, total_steps=0, seed=1, schedule="linear", **config):
+def make_tiny(learning_rate=0.05, total_steps=0, seed=1, schedule="linear", jit_compile=False, **config):
     keras.utils.set_random_seed(seed)
     model = TinyModel(TinyConfig(vocabulary_size=VOCABULARY, **config), seed=seed, name="tiny").initialize()
     options = {"learning_rate": learning_rate, "schedule": schedule, "warmup_steps": 2}
     optimizer = make_optimizer(OptimizerConfig(**options), model.trainable_variables, total_steps)
-    model.compile(optimizer, clip_norm=1.0, jit_compile=False)
+    model.compile(optimizer, clip_norm=1.0, jit_compile=jit_compile)
     return model
 
 

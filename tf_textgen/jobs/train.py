@@ -5,7 +5,6 @@ Exit codes: 0 done; 2 bad input, a loss that is no number, a full disk; 130 (SIG
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -50,14 +49,13 @@ def run(flag_values: flags.FlagValues) -> int:
 
 
 def _train(given: Recipe, folder: RunFolder) -> int:
-    from tf_textgen.data.corpora import with_corpus
     from tf_textgen.data.dataset import open_corpus
     from tf_textgen.generator import TextGenerator
     from tf_textgen.training.checkpoints import Checkpoints
     from tf_textgen.training.fitting import fit, open_data, restore_newest
     from tf_textgen.training.samples import make_sampler
 
-    recipe = dataclasses.replace(given, data=with_corpus(given.data, given.data_dir))
+    recipe = given.with_files()
     folder.check_same_run(recipe.to_json())
     tokenizer = _tokenizer(recipe, folder)
     check_against_vocabulary(recipe.decoding, tokenizer.vocabulary_size)
@@ -85,7 +83,7 @@ def _train(given: Recipe, folder: RunFolder) -> int:
     result = fit(model, data, recipe.run, folder, checkpoints, state, sampler=sampler)
     if result.signal is not None:
         return 128 + result.signal
-    _finish(config, folder, model, data, checkpoints, state, result)
+    _finish(given, config, folder, model, data, checkpoints, state, result)
     return 0
 
 
@@ -124,6 +122,7 @@ def _compiled_model(recipe: Recipe, config: dict[str, Any]) -> TextModel:
 
 
 def _finish(
+    recipe: Recipe,
     config: dict[str, Any],
     folder: RunFolder,
     model: TextModel,
@@ -140,7 +139,8 @@ def _finish(
     best = checkpoints.find("best")
     checkpoints.restore(best, model)
     validation = evaluate(model, data.validation, data.validation_bytes_per_token) if data.validation else {}
-    folder.write_record(make_record(config, state, model, result, best, validation, folder.record()))
+    lines = recipe.flag_lines()
+    folder.write_record(make_record(lines, config, state, model, result, best, validation, folder.record()))
     speed = f" ({result.tokens_per_second:,.0f} tokens/s)" if result.tokens_per_second else ""
     print(f"trained {state.step} steps in {format_duration(state.seconds)}{speed}")
     if validation:

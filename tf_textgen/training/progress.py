@@ -30,7 +30,7 @@ class Progress(RunCallback):
         self.is_terminal = self.output.isatty()
         self._last_line_at = float("-inf")
         self._bar_length = 0
-        self._started_at, self._first_step = time.monotonic(), state.step
+        self._start: tuple[float, int] | None = None
 
     def on_measurement(self, measurement: Measurement) -> None:
         if self.is_terminal:
@@ -59,11 +59,12 @@ class Progress(RunCallback):
         return "  ".join(words)
 
     def _seconds_left(self) -> float | None:
-        """From the wall time of the steps so far, so validations and checkpoints count."""
-        done = self.state.step - self._first_step
-        if self.state.total_steps is None or not done:
+        """From the wall time since the first measurement: without compilation, with validations and checkpoints."""
+        now, step = time.monotonic(), self.state.step
+        since, first_step = self._start = self._start or (now, step)
+        if self.state.total_steps is None or step == first_step:
             return None
-        return (time.monotonic() - self._started_at) / done * max(self.state.total_steps - self.state.step, 0)
+        return (now - since) / (step - first_step) * max(self.state.total_steps - step, 0)
 
     def _bar(self) -> str:
         if not self.state.total_steps:

@@ -9,6 +9,7 @@ from absl import flags
 
 from tf_textgen import config
 from tf_textgen.config import Config
+from tf_textgen.data.corpora import with_corpus
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
@@ -74,6 +75,10 @@ class Recipe:
         if needed > positions:
             name = config.flag_name(type(self.model_config), "max_positions")
             raise UserError(f"--{name}={positions}: expected at least {flag}; raise it or shorten the rows")
+
+    def with_files(self) -> Recipe:
+        """This recipe with the files of its corpus, if it names one; they are found, made or downloaded."""
+        return dataclasses.replace(self, data=with_corpus(self.data, self.data_dir))
 
     def model_for(self, vocabulary_size: int, pad_id: int) -> Config:
         """The model's configuration for a tokenizer."""

@@ -7,8 +7,7 @@ import os
 import platform
 import shlex
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-text", "numpy")
 
 
 def make_record(
+    command: Sequence[str],
     config: Mapping[str, Any],
     state: RunState,
     model: keras.Model,
@@ -33,6 +33,7 @@ def make_record(
     """What was run, on what, and what came out.
 
     Args:
+      command: flags of `train`, resolved.
       config: of the run, as in `config.json`.
       state: at its end.
       model: gives the number of parameters.
@@ -51,7 +52,7 @@ def make_record(
         }
     speed = result.tokens_per_second or (before or {}).get("tokens_per_second", 0.0)
     return {
-        "command": shlex.join(["python", "-m", "tf_textgen", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "tf_textgen", "train", *command]),
         **source_version(),
         **{f"versions.{name}": importlib.metadata.version(name) for name in _PACKAGES},
         "versions.python": platform.python_version(),

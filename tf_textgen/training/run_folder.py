@@ -114,9 +114,11 @@ class RunFolder:
         recorded = self.recorded()
         found = [] if recorded is None else list(differences(recorded, config))
         if found:
-            more = f" and {len(found) - _NAMED_DIFFERENCES} more" if len(found) > _NAMED_DIFFERENCES else ""
+            named = "; ".join(found[:_NAMED_DIFFERENCES])
+            if len(found) > _NAMED_DIFFERENCES:
+                named += f" and {len(found) - _NAMED_DIFFERENCES} more"
             raise UserError(
-                f"{self.path} holds another run: {'; '.join(found[:_NAMED_DIFFERENCES])}{more}; only budget and "
+                f"--run.dir={self.path} holds another run: {named}; only budget and "
                 "logging may change; give its flags again (recipe.flags) or choose another --run.dir"
             )
 
@@ -146,7 +148,8 @@ def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Itera
             continue
         for name, value in values.items():
             if name not in _FREE.get(part, ()) and value != before.get(name):
-                yield f"{part}.{name} is {_brief(before.get(name))} there, {_brief(value)} here"
+                prefix = family(recorded["model"]).config_class.prefix if part == "model_config" else part
+                yield f"{prefix}.{name} is {_brief(before.get(name))} there, {_brief(value)} here"
 
 
 def _brief(value: Any) -> str:

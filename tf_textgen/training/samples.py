@@ -49,4 +49,5 @@ def prompts_from(split: TokenizedSplit, generator: TextGenerator, count: int) ->
         rows = [split.read(place, min(place + _PROMPT_TOKENS, split.stream_tokens)) for place in places]
         tokenizer = generator.tokenizer
     texts = [tokenizer.detokenize(row[None, :]).numpy()[0] for row in rows if len(row)]
-    return [text.decode(errors="replace") for text in texts]
+    # A space at the end would be a token of its own, which hardly ever stands before a word.
+    return [text.decode(errors="ignore").rstrip() for text in texts]

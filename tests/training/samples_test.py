@@ -1,0 +1,42 @@
+"""Prompts from the data, and the texts made of them; the generator is a stand-in."""
+
+from types import SimpleNamespace
+
+from tests.support.data_files import pairs_split, text_split
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.text.bytes import ByteTokenizer
+from tf_textgen.training.run_config import RunConfig
+from tf_textgen.training.samples import make_sampler, prompts_from
+
+
+class Generator:
+    max_new_tokens = 20
+    tokenizer = source_tokenizer = ByteTokenizer()
+
+    def generate(self, prompts, decoding):
+        self.asked = decoding
+        return [SimpleNamespace(prompt=prompt, text=prompt.upper()) for prompt in prompts]
+
+
+def test_prompts_are_beginnings_of_text_from_all_over_it(tmp_path):
+    split, _ = text_split(tmp_path, ["一二三四五六".encode(), b"quick brown fox jumps"])
+    # `<s>`, 18 bytes and `</s>` are 20 of the stream's 43 tokens; a cut character and a space at the end go.
+    assert prompts_from(split, Generator(), 2) == ["一二三", "quick brown"]
+    assert prompts_from(split, Generator(), 0) == []
+
+
+def test_prompts_are_sources_of_pairs(tmp_path):
+    split, _ = pairs_split(tmp_path, [(b"one", b"1"), (b"two", b"2"), (b"three", b"3"), (b"four", b"4")])
+    assert prompts_from(split, Generator(), 2) == ["one", "three"]
+    assert len(prompts_from(split, Generator(), 9)) == 4
+
+
+def test_given_prompts_and_one_short_text_each(tmp_path):
+    split, _ = text_split(tmp_path, [b"unused"])
+    generator = Generator()
+    run = RunConfig(sample_prompt=("ab", "c"), sample_tokens=50)
+    sampler = make_sampler(generator, run, DecodingConfig(num_samples=3, min_new_tokens=40, seed=7), split)
+    assert sampler(5) == "--- ab\nAB\n--- c\nC"
+    asked = generator.asked
+    assert (asked.max_new_tokens, asked.min_new_tokens, asked.num_samples, asked.seed) == (20, 20, 1, 7)
+    assert make_sampler(generator, RunConfig(samples=0), DecodingConfig(), split) is None
