@@ -1,8 +1,10 @@
+import doctest
 import math
 
 import pytest
 
 from tf_textgen import objectives
+from tf_textgen.objectives import metrics
 
 
 def test_a_batch_counts_as_many_times_as_it_has_tokens():
@@ -36,3 +38,7 @@ def test_reset():
     loss.update_state(3.0, 1)
     loss.reset_state()
     assert float(loss.result()) == 0.0
+
+
+def test_the_examples_in_docstrings():
+    assert doctest.testmod(metrics) == (0, 4)
