@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from tf_textgen.training.run_config import RunConfig
 from tf_textgen.training.run_folder import RunFolder
 from tf_textgen.training.run_state import RunState
 from tf_textgen.training.stopping import plan_steps
+from tf_textgen.training.validation import SaveCheckpoints
 
 VALIDATION = 3
 
@@ -208,6 +210,31 @@ def test_a_loss_that_is_no_number_names_step_and_last_good_checkpoint(tmp_path):
     message = str(caught.value)
     assert "at step 5, expected a number; the last good checkpoint is of step 4" in message and "\n" not in message
     assert Checkpoints(tmp_path / "checkpoints").steps() == [2, 4]
+
+
+def test_an_update_after_which_the_loss_is_no_number_is_not_saved(tmp_path):
+    model = make_tiny(learning_rate=3e38, dropout=0.0, schedule="constant")
+    said = "validation loss is nan at step 1, expected a number; no checkpoint was saved before"
+    with pytest.raises(UserError, match=said):
+        train(tmp_path, options(steps=1, log_every=100), model=model)
+    assert Checkpoints(tmp_path / "checkpoints").steps() == []
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    model, checkpoints = new_model(), Checkpoints(tmp_path)
+    saver = SaveCheckpoints(RunState(step=3), checkpoints, SimpleNamespace(measure=lambda: None), 1)
+    saver.set_model(model)
+    model.trainable_variables[0].assign(model.trainable_variables[0] * float("inf"))
+    with pytest.raises(UserError, match="tiny/embedding/embeddings holds inf or nan after step 3"):
+        saver.save()
+    assert checkpoints.steps() == []
+
+
+def test_a_full_disk_for_logs_is_one_line(tmp_path):
+    (tmp_path / "logs").write_text("not a folder")
+    with pytest.raises(UserError, match=r"cannot write .*logs \(.*\): expected room and write access") as caught:
+        train(tmp_path, options(steps=2))
+    assert "\n" not in str(caught.value)
 
 
 def test_minutes_become_steps_once(tmp_path):

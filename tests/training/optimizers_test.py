@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
+from tf_textgen.models import family
 from tf_textgen.training.optimizer_config import OptimizerConfig
 from tf_textgen.training.optimizers import Adafactor, is_decayed, make_optimizer
 
@@ -80,6 +81,15 @@ def test_updates_equal_numpy(name, weight_decay):
 
 def test_weight_decay_spares_vectors_and_embeddings():
     assert [v.name for v in variables() if is_decayed(v)] == ["kernel", "tensor"]
+
+
+def test_weight_decay_of_a_transformer_is_of_its_projections_alone():
+    chosen = family("transformer_lm")
+    config = chosen.config_class(vocabulary_size=9, num_layers=1, width=8)
+    paths = {v.path for v in chosen.model_class()(config, name="lm").initialize().trainable_variables if is_decayed(v)}
+    expected = {"attention/query_key_value", "attention/output_projection"}
+    expected |= {"feed_forward/input_projection", "feed_forward/output_projection"}
+    assert paths == {f"lm/block_0/{layer}/kernel" for layer in expected}
 
 
 @pytest.mark.parametrize("name", sorted(ORACLES))

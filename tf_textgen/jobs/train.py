@@ -39,6 +39,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def run(flag_values: flags.FlagValues) -> int:
     """Returns the exit code."""
     recipe = Recipe.from_flags(flag_values)
+    recipe.run.check_complete()
     with RunFolder(recipe.run.dir) as folder:
         # What the flags alone tell is compared, and the recipe written, before TensorFlow is imported; the form of the
         # data may yet come from the corpus.

@@ -62,7 +62,7 @@ class Meter(RunCallback):
             return
         values = {name: float(value) for name, value in self._pending[-1].items()}
         if not _is_finite(values):
-            raise UserError(self._describe_divergence())
+            raise self._diverged()
         seconds = time.perf_counter() - (self._interval_start or time.perf_counter())
         timed_share = (len(self._pending) - self._untimed_steps) / len(self._pending)
         timed_tokens = values["tokens"] * timed_share
@@ -91,19 +91,24 @@ class Meter(RunCallback):
         schedule = getattr(self.model.optimizer, "schedule", None)
         return float(schedule(self.state.step - 1) if schedule else self.model.optimizer.learning_rate)
 
-    def _describe_divergence(self) -> str:
+    def _diverged(self) -> UserError:
         first = self.state.step - len(self._pending) + 1
         logs = [{name: float(value) for name, value in one.items()} for one in self._pending]
         step, values = next((step, one) for step, one in enumerate(logs, first) if not _is_finite(one))
         what, value = "the loss", values["loss"]
         if math.isfinite(value):
             what, value = "the norm of the gradient", values["gradient_norm"]
-        good = self.checkpoints.newest_whole()
-        kept = f"the last good checkpoint is of step {good}" if good is not None else "no checkpoint was saved before"
-        return (
-            f"{what} is {value} at step {step}, expected a number; {kept}; start a new run with a lower "
-            "--optimizer.learning_rate, more --optimizer.warmup_steps or a lower --optimizer.clip_norm"
-        )
+        return diverged(f"{what} is {value} at step {step}", self.checkpoints)
+
+
+def diverged(what: str, checkpoints: Checkpoints) -> UserError:
+    """The error for numbers that are none; names the last good checkpoint and what helps."""
+    good = checkpoints.newest_whole()
+    kept = f"the last good checkpoint is of step {good}" if good is not None else "no checkpoint was saved before"
+    return UserError(
+        f"{what}, expected a number; {kept}; start a new run with a lower --optimizer.learning_rate, more "
+        "--optimizer.warmup_steps or a lower --optimizer.clip_norm"
+    )
 
 
 def _is_finite(values: Mapping[str, float]) -> bool:

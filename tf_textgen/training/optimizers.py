@@ -58,9 +58,11 @@ def is_decayed(variable: keras.Variable) -> bool:
 
     Biases and gains (one dimension) and embeddings of tokens and positions are left out, as in GPT-2's training and
     its re-implementations: a bias cannot overfit, and decay would pull the rows of rare tokens to zero, which no
-    gradient opposes. A tied output matrix is the embedding and left out with it.
+    gradient opposes. A tied output matrix is the embedding and left out with it. An embedding is known by its path:
+    "embedding" in it, or "table" at its end.
     """
-    return len(variable.shape) >= 2 and "embedding" not in variable.path.lower()
+    path = variable.path.lower()
+    return len(variable.shape) >= 2 and "embedding" not in path and not path.endswith("table")
 
 
 @keras.saving.register_keras_serializable(package="tf_textgen")

@@ -59,7 +59,6 @@ class Recipe:
         parts["tokenizer_dir"] = flag_values["tokenizer.dir"].value
         parts["data_dir"] = flag_values["data_dir"].value
         recipe = cls(model=model, model_config=model_config, **parts)
-        recipe.run.check_complete()
         recipe.check_fits()
         return recipe
 

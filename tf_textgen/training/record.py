@@ -62,6 +62,7 @@ def make_record(
         "seed": config["run"]["seed"],
         "precision": config["run"]["precision"],
         "steps": state.step,
+        "steps_for_minutes": state.steps_for_minutes,
         "best_step": best_step,
         "early_stopped": state.early_stopped,
         "tokens": state.tokens,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import tensorflow as tf
 
+from tf_textgen.errors import UserError
 from tf_textgen.training.callbacks import Measurement, RunCallback, bits_per_byte
 
 
@@ -44,23 +45,28 @@ class TensorBoard(RunCallback):
         self._write(step, {f"validation/{name}": value for name, value in metrics.items() if name != "tokens"})
 
     def on_sample(self, step: int, text: str) -> None:
-        with self._open().as_default():
-            # Markdown shows an indented block as it stands.
-            tf.summary.text("samples", "\n".join("    " + line for line in text.splitlines()), step=step)
-        self._open().flush()
+        # Markdown shows an indented block as it stands.
+        block = "\n".join("    " + line for line in text.splitlines())
+        self._add(lambda: tf.summary.text("samples", block, step=step))
 
     def on_train_end(self, logs: object = None) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
-    def _open(self) -> tf.summary.SummaryWriter:
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(self.directory)
-        return self._writer
-
     def _write(self, step: int, values: Mapping[str, float]) -> None:
-        with self._open().as_default():
-            for name, value in values.items():
-                tf.summary.scalar(name, value, step=step)
-        self._open().flush()
+        self._add(lambda: [tf.summary.scalar(name, value, step=step) for name, value in values.items()])
+
+    def _add(self, summaries: Callable[[], object]) -> None:
+        try:
+            if self._writer is None:
+                self._writer = tf.summary.create_file_writer(self.directory)
+            with self._writer.as_default():
+                summaries()
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"cannot write {self.directory} ({reason}): expected room and write access; make room and give the "
+                "same command again"
+            ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from tf_textgen.training.callbacks import RunCallback, announce, bits_per_byte, perplexity
 from tf_textgen.training.checkpoints import Checkpoints
-from tf_textgen.training.meter import Meter
+from tf_textgen.training.meter import Meter, diverged
 from tf_textgen.training.run_state import RunState
 
 Sampler = Callable[[int], str]
@@ -33,7 +34,7 @@ def evaluate(model: keras.Model, batches: tf.data.Dataset, bytes_per_token: floa
 
 
 class SaveCheckpoints(RunCallback):
-    """Saves every `every` steps and after the last; never weights whose loss was not a number.
+    """Saves every `every` steps and after the last; never weights that are no numbers.
 
     Args:
       state, checkpoints: the run's.
@@ -55,6 +56,10 @@ class SaveCheckpoints(RunCallback):
         if self._saved_step == self.state.step:
             return
         self.meter.measure()
+        # The metrics tell of the weights before the last update alone.
+        for variable in self.model.trainable_variables:
+            if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
+                raise diverged(f"{variable.path} holds inf or nan after step {self.state.step}", self.checkpoints)
         self.checkpoints.save(self.state, self.model, self.model.optimizer)
         self._saved_step = self.state.step
 
@@ -101,6 +106,8 @@ class Validate(RunCallback):
         self.saver.meter.measure()
         metrics = evaluate(self.model, self.batches, self.bytes_per_token)
         loss, state = metrics["nats_per_token"], self.state
+        if not math.isfinite(loss):
+            raise diverged(f"the validation loss is {loss} at step {state.step}", self.checkpoints)
         if state.best_loss is None or loss < state.best_loss:
             state.best_step, state.best_loss, state.validations_since_best = state.step, loss, 0
             self.saver.save()
