@@ -153,9 +153,11 @@ def test_names_and_folders_that_do_not_exist(tmp_path):
         UserError, match=r"--data.corpus=tinyshakespear: unknown corpus; did you mean 'tinyshakespeare'"
     ):
         corpora.resolve_corpus("tinyshakespear")
-    with pytest.raises(UserError, match=r"--data.corpus=qqq: unknown corpus: expected one of python_docs, grammar, "):
+    with pytest.raises(
+        UserError, match=r"--data.corpus=qqq: unknown corpus: expected one of python_docs, grammar, copy, grammar_small, "
+    ):
         corpora.resolve_corpus("qqq")
-    with pytest.raises(UserError, match=r"--data.corpus=kdconv: needs --data_dir.*python_docs, grammar"):
+    with pytest.raises(UserError, match=r"--data.corpus=kdconv: needs --data_dir.*python_docs, grammar, grammar_small"):
         corpora.resolve_corpus("kdconv")
     with pytest.raises(UserError, match=r"corpus kdconv cannot be downloaded.*kdconv/train.tsv \(SHA-256 7518650e"):
         corpora.resolve_corpus("kdconv", str(tmp_path))
@@ -210,14 +212,16 @@ def test_embedded_files_are_written_once_and_repaired(tmp_path):
     assert len(os.listdir(tmp_path / "corpora")) == 1
 
 
-def test_grammar_pairs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["grammar", "grammar_small"])
+def test_grammar_pairs(name, tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "PAIR_COUNTS", {"train": 300, "valid": 20, "test": 30})
-    found = corpora.resolve_corpus("grammar", cache_dir=str(tmp_path))
+    found = corpora.resolve_corpus(name, cache_dir=str(tmp_path))
     assert found.format == "tsv" and (found.source_column, found.target_column) == (1, 2)
+    written = grammar(**embedded.GRAMMARS[name])
     for (path,), count in zip((found.train, found.valid, found.test), (300, 20, 30), strict=True):
         pairs = [Pair(*line.split("\t")) for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()]
         assert len(pairs) == count
-        assert all(grammar().conditional_nats(pair) < 40 for pair in pairs[:20])
+        assert all(written.conditional_nats(pair) < 40 for pair in pairs[:20])
 
 
 def test_with_corpus_fills_a_data_config(cut, tmp_path):
@@ -237,3 +241,14 @@ def test_with_corpus_fills_a_data_config(cut, tmp_path):
 def test_embedded_corpus_lies_in_the_cache_of_the_config(tmp_path):
     filled = corpora.with_corpus(DataConfig(corpus="python_docs", cache_dir=str(tmp_path)))
     assert all(path.startswith(str(tmp_path)) for path in filled.train)
+
+
+def test_copy_pairs_are_random_strings_and_themselves(tmp_path):
+    found = corpora.resolve_corpus("copy", cache_dir=str(tmp_path))
+    for split, count in (("train", 40_000), ("valid", 2_000)):
+        (path,) = getattr(found, split)
+        with open(path, encoding="utf-8") as lines:
+            pairs = [tuple(line.rstrip("\n").split("\t")) for line in lines]
+        assert len(pairs) == count and all(source == target for source, target in pairs)
+        assert {len(source) for source, _ in pairs} == set(range(1, 11))
+        assert len({source for source, _ in pairs}) > 0.8 * count

@@ -113,6 +113,14 @@ CORPORA: Mapping[str, Corpus] = {
         embedded=True,
         format="tsv",
     ),
+    "grammar_small": Corpus(
+        task="translation, learnt in minutes",
+        language="en-zh",
+        licence="Apache-2.0",
+        embedded=True,
+        format="tsv",
+    ),
+    "copy": Corpus(task="copying strings", language="none", licence="Apache-2.0", embedded=True, format="tsv"),
     "tinyshakespeare": Corpus(
         folder="lm_en/tinyshakespeare",
         task="character language model",

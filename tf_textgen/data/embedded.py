@@ -1,7 +1,8 @@
 """The corpora that every machine has: written once into a cache folder as ordinary files. Imports no TensorFlow.
 
 `python_docs` is the interpreter's own help on the language, one topic a file; another Python version has another text,
-so its folder carries the text's checksum. `grammar` is pairs written by `text.english_chinese`.
+so its folder carries the text's checksum. `grammar` is pairs written by `text.english_chinese`. `copy` is random strings
+and the same strings again: a model that masks, shifts or caches wrongly cannot learn it completely.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
 import shutil
+import string
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tf_textgen.errors import UserError
 from tf_textgen.text import english_chinese
 
 PAIR_COUNTS = {"train": 40_000, "valid": 2_000, "test": 2_000}
 PAIR_SEEDS = {"train": 1, "valid": 2, "test": 3}
+COPY_LENGTHS = (1, 10)
+GRAMMARS: Mapping[str, dict[str, Any]] = {"grammar": {}, "grammar_small": {"words_per_class": 2, "start": "SHORT"}}
 _CHECKSUMS = "SHA256SUMS"
 
 
@@ -25,7 +30,7 @@ def write(name: str, cache_dir: str) -> dict[str, tuple[str, ...]]:
     """Writes an embedded corpus unless it is there whole.
 
     Args:
-      name: python_docs or grammar.
+      name: python_docs, grammar or copy.
       cache_dir: the files come to lie in `corpora/NAME-VERSION/` in it.
 
     Returns:
@@ -34,7 +39,7 @@ def write(name: str, cache_dir: str) -> dict[str, tuple[str, ...]]:
     Raises:
       UserError: the folder cannot be written.
     """
-    version, make = {"python_docs": _python_docs, "grammar": _grammar}[name]()
+    version, make = {"python_docs": _python_docs, "grammar": _grammar, "copy": _copy}[name]()
     folder = os.path.join(os.path.expanduser(cache_dir), "corpora", f"{name}-{version}")
     if not _is_whole(folder):
         try:
@@ -73,8 +78,8 @@ def _python_docs() -> tuple[str, Callable[[], Mapping[str, str]]]:
     return _version(repr(sorted(texts.items()))), lambda: texts
 
 
-def _grammar() -> tuple[str, Callable[[], Mapping[str, str]]]:
-    grammar = english_chinese.grammar()
+def _grammar(name: str) -> tuple[str, Callable[[], Mapping[str, str]]]:
+    grammar = english_chinese.grammar(**GRAMMARS[name])
 
     def make() -> dict[str, str]:
         return {
@@ -84,7 +89,21 @@ def _grammar() -> tuple[str, Callable[[], Mapping[str, str]]]:
             for split, count in PAIR_COUNTS.items()
         }
 
-    return _version(repr((grammar.rules, PAIR_COUNTS, PAIR_SEEDS))), make
+    return _version(repr((grammar.rules, grammar.start, PAIR_COUNTS, PAIR_SEEDS))), make
+
+
+def _copy() -> tuple[str, Callable[[], Mapping[str, str]]]:
+    def make() -> dict[str, str]:
+        return {f"{split}.tsv": "".join(_copy_rows(split)) for split in PAIR_COUNTS}
+
+    return _version(repr((COPY_LENGTHS, PAIR_COUNTS, PAIR_SEEDS))), make
+
+
+def _copy_rows(split: str) -> Iterator[str]:
+    draw = random.Random(PAIR_SEEDS[split])
+    for _ in range(PAIR_COUNTS[split]):
+        text = "".join(draw.choices(string.ascii_lowercase, k=draw.randint(*COPY_LENGTHS)))
+        yield f"{text}\t{text}\n"
 
 
 def _version(content: str) -> str:

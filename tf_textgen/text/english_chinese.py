@@ -20,11 +20,13 @@ _FORMS = ("BASE", "SG", "PAST", "ING")
 
 
 @functools.cache
-def grammar(words_per_class: int | None = None) -> SynchronousGrammar:
+def grammar(words_per_class: int | None = None, start: str = "S") -> SynchronousGrammar:
     """The grammar of English-Chinese pairs.
 
     Args:
-      words_per_class: keep only the first words of each class, for tests that enumerate; None keeps all.
+      words_per_class: keep only the first words of each class, so that a model learns it in a minute or a test
+        enumerates a part of it; None keeps all.
+      start: S, or SHORT for statements of one clause.
     """
     rules: dict[str, list[RuleSpec]] = {}
     _add_words(rules, words_per_class)
@@ -32,7 +34,7 @@ def grammar(words_per_class: int | None = None) -> SynchronousGrammar:
     _add_verb_phrases(rules, words_per_class)
     _add_clauses(rules)
     _add_sentences(rules)
-    return SynchronousGrammar(rules)
+    return SynchronousGrammar(rules, start)
 
 
 _NOUN_CLASSES: Mapping[str, Mapping[str, str]] = {
@@ -303,6 +305,7 @@ def _add_sentences(rules: dict[str, list[RuleSpec]]) -> None:
         ("who {v:VP_PAST}", 1, "谁{v}"),
         ("why did {s:ANYONE} {v:VP_BASE}", 1, {"{s}为什么{v}": 2, "为什么{s}{v}": 1}),
     ]
+    rules["SHORT"] = [("{c:STATEMENT} .", 1, "{c}。")]
     rules["S"] = [
         ("{c:STATEMENT} .", 20, "{c}。"),
         ("{q:QUESTION} ?", 5, "{q}？"),

@@ -8,7 +8,9 @@ grammar has no recursion, so its language is finite and its entropies are exact 
     grammar.sample(2, seed=0)
 
 What a model can reach: no translator beats `entropies().target_given_source` nats a sentence on average, and on given
-pairs the best one has the loss `conditional_nats`, so `nats_per_token` is what its validation loss must approach.
+pairs the best one has the loss `conditional_nats`, so `nats_per_token` is what its validation loss must approach. That
+holds for an encoder-decoder and for a language model on `<s> source <sep> target` alike: both are judged on the target
+and its `</s>`. A language model on the pair as one text approaches `entropies().pair`.
 
 Reference: Chiang, "Hierarchical phrase-based translation" (2007), section 2; Booth and Thompson, "Applying probability
 measures to abstract languages" (1973), for expected counts and entropy. Imports no TensorFlow.
