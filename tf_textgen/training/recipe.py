@@ -59,7 +59,8 @@ class Recipe:
         parts["tokenizer_dir"] = flag_values["tokenizer.dir"].value
         parts["data_dir"] = flag_values["data_dir"].value
         recipe = cls(model=model, model_config=model_config, **parts)
-        recipe.check_fits()
+        if recipe.data.corpus is None:  # else its form is known with its files alone
+            recipe.check_fits()
         return recipe
 
     def check_fits(self) -> None:
@@ -77,7 +78,9 @@ class Recipe:
 
     def with_files(self) -> Recipe:
         """This recipe with the files of its corpus, if it names one; they are found, made or downloaded."""
-        return dataclasses.replace(self, data=with_corpus(self.data, self.data_dir))
+        recipe = dataclasses.replace(self, data=with_corpus(self.data, self.data_dir))
+        recipe.check_fits()
+        return recipe
 
     def model_for(self, vocabulary_size: int, pad_id: int) -> Config:
         """The model's configuration for a tokenizer."""
