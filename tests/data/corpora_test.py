@@ -154,7 +154,8 @@ def test_names_and_folders_that_do_not_exist(tmp_path):
     ):
         corpora.resolve_corpus("tinyshakespear")
     with pytest.raises(
-        UserError, match=r"--data.corpus=qqq: unknown corpus: expected one of python_docs, grammar, copy, grammar_small, "
+        UserError,
+        match=r"--data.corpus=qqq: unknown corpus: expected one of python_docs, grammar, grammar_small, copy, ",
     ):
         corpora.resolve_corpus("qqq")
     with pytest.raises(UserError, match=r"--data.corpus=kdconv: needs --data_dir.*python_docs, grammar, grammar_small"):

@@ -1,13 +1,15 @@
 """The corpora that every machine has: written once into a cache folder as ordinary files. Imports no TensorFlow.
 
 `python_docs` is the interpreter's own help on the language, one topic a file; another Python version has another text,
-so its folder carries the text's checksum. `grammar` is pairs written by `text.english_chinese`. `copy` is random strings
-and the same strings again: a model that masks, shifts or caches wrongly cannot learn it completely.
+so its folder carries the text's checksum. `grammar` is pairs written by `text.english_chinese`; `grammar_small` has two
+words of each class and one clause a sentence. `copy` is random strings and the same strings again: a model that masks,
+shifts or caches wrongly cannot learn it completely.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import random
@@ -15,6 +17,7 @@ import shutil
 import string
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from tf_textgen.errors import UserError
 from tf_textgen.text import english_chinese
@@ -30,7 +33,7 @@ def write(name: str, cache_dir: str) -> dict[str, tuple[str, ...]]:
     """Writes an embedded corpus unless it is there whole.
 
     Args:
-      name: python_docs, grammar or copy.
+      name: python_docs, grammar, grammar_small or copy.
       cache_dir: the files come to lie in `corpora/NAME-VERSION/` in it.
 
     Returns:
@@ -39,7 +42,7 @@ def write(name: str, cache_dir: str) -> dict[str, tuple[str, ...]]:
     Raises:
       UserError: the folder cannot be written.
     """
-    version, make = {"python_docs": _python_docs, "grammar": _grammar, "copy": _copy}[name]()
+    version, make = _MAKERS[name]()
     folder = os.path.join(os.path.expanduser(cache_dir), "corpora", f"{name}-{version}")
     if not _is_whole(folder):
         try:
@@ -104,6 +107,13 @@ def _copy_rows(split: str) -> Iterator[str]:
     for _ in range(PAIR_COUNTS[split]):
         text = "".join(draw.choices(string.ascii_lowercase, k=draw.randint(*COPY_LENGTHS)))
         yield f"{text}\t{text}\n"
+
+
+_MAKERS: Mapping[str, Callable[[], tuple[str, Callable[[], Mapping[str, str]]]]] = {
+    "python_docs": _python_docs,
+    **{name: functools.partial(_grammar, name) for name in GRAMMARS},
+    "copy": _copy,
+}
 
 
 def _version(content: str) -> str:
