@@ -101,7 +101,7 @@ class SynchronousGrammar:
         self.rules: dict[str, tuple[Rule, ...]] = {name: _read_rules(name, specs) for name, specs in rules.items()}
         self._order = self._topological_order()
         self._cumulative = {
-            name: _cumulative([rule.probability for rule in found]) for name, found in self.rules.items()
+            name: list(itertools.accumulate(rule.probability for rule in found)) for name, found in self.rules.items()
         }
         self._first = self._first_words()
 
@@ -228,7 +228,7 @@ class SynchronousGrammar:
                 words.append(part)
         side = rule.renderings[0].side
         if len(rule.renderings) > 1:
-            cumulative = _cumulative([rendering.probability for rendering in rule.renderings])
+            cumulative = list(itertools.accumulate(rendering.probability for rendering in rule.renderings))
             side = rule.renderings[bisect.bisect_right(cumulative, draw(), hi=len(cumulative) - 1)].side
         return words, _join(side, targets)
 
@@ -388,10 +388,6 @@ def _children(side: Side) -> list[Child]:
 
 def _join(side: Side, targets: Mapping[str, str]) -> str:
     return "".join(part if isinstance(part, str) else targets[part.label] for part in side)
-
-
-def _cumulative(probabilities: Sequence[float]) -> list[float]:
-    return list(itertools.accumulate(probabilities))
 
 
 def _entropy(probabilities: Sequence[float]) -> float:
