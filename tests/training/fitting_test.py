@@ -247,6 +247,13 @@ def test_minutes_become_steps_once(tmp_path):
     assert result.last is None and again.step == state.step
 
 
+def test_a_budget_of_next_to_nothing_ends_validated_and_saved(tmp_path):
+    _, state, _, _ = train(tmp_path, options(minutes=1e-4))
+    assert state.finished and state.best_step == state.step > 3
+    _, again, result, _ = train(tmp_path, options(minutes=1e-4))
+    assert result.last is None and again == state
+
+
 def test_the_first_of_two_budgets_ends(tmp_path):
     assert train(tmp_path, options(minutes=5.0, steps=4))[1].step == 4
 

@@ -116,11 +116,7 @@ def fit(
     ]
     meter = Meter(state, listeners, config.log_every, checkpoints)
     saver = SaveCheckpoints(state, checkpoints, meter, config.checkpoint_every)
-    callbacks: list[RunCallback] = [meter]
-    if state.total_steps is None:
-        batches = data.validation.cardinality().numpy() if data.validation is not None else 0
-        options = {"steps_per_epoch": data.steps_per_epoch, "validation_batches": max(int(batches), 0)}
-        callbacks.append(MinutesBudget(state, config, schedule, listeners, **options))
+    validate = None
     if data.validation is not None:
         validate = Validate(
             state,
@@ -133,6 +129,11 @@ def fit(
             bytes_per_token=data.validation_bytes_per_token,
             sampler=sampler,
         )
+    callbacks: list[RunCallback] = [meter]
+    if state.total_steps is None:
+        budget = MinutesBudget(state, config, schedule, listeners, saver, validate, data.steps_per_epoch)
+        callbacks.append(budget)
+    if validate is not None:
         callbacks.append(validate)
     steps = state.total_steps - state.step if state.total_steps else None
     with StopOnSignal(saver, listeners) as stop:

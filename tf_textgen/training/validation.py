@@ -63,6 +63,10 @@ class SaveCheckpoints(RunCallback):
         self.checkpoints.save(self.state, self.model, self.model.optimizer)
         self._saved_step = self.state.step
 
+    def forget(self) -> None:
+        """Lets a step be saved once more, since its state has changed."""
+        self._saved_step = None
+
 
 class Validate(RunCallback):
     """Validates every `every` steps and after the last, keeps the best checkpoint, stops early, samples texts.
@@ -117,6 +121,17 @@ class Validate(RunCallback):
         announce(self.listeners, "on_validation", state.step, metrics)
         if self.sampler is not None and (text := self.sampler(state.step)):
             announce(self.listeners, "on_sample", state.step, text)
+        self._stop_early()
+
+    def rehearse(self) -> None:
+        """Does the work of a validation without consequences: it can be timed."""
+        self.saver.meter.measure()
+        evaluate(self.model, self.batches)
+        if self.sampler is not None:
+            self.sampler(self.state.step)
+
+    def _stop_early(self) -> None:
+        state = self.state
         if self.patience and state.validations_since_best >= self.patience and not state.finished:
             state.early_stopped = self.model.stop_training = True
             message = f"no improvement in {self.patience} validations since step {state.best_step}: stopping early"
