@@ -43,3 +43,7 @@ def test_without_attention_a_projection_only_where_widths_differ():
 def test_errors():
     with pytest.raises(UserError, match="attention 'luong': expected one of none, bahdanau"):
         RecurrentReadout("luong", 4)
+    readout = RecurrentReadout("luong_dot", 4)
+    readout.build((None, None, 4), memory_shape=((None, None, 4),))
+    with pytest.raises(UserError, match="luong_dot without a memory: expected what `AttentionMemory` returned"):
+        readout.call(draw(3, 2, 4))

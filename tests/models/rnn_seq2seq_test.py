@@ -218,8 +218,7 @@ def test_keras_file_round_trip(kind, dtype, tmp_path):
     np.testing.assert_array_equal(loaded(features), model(features))
 
 
-@pytest.mark.parametrize("kind", ["bahdanau", "luong_general"])
-def test_a_training_step_under_xla_equals_one_without(kind):
+def test_a_training_step_under_xla_equals_one_without():
     features = draw_features([3, 1, 5], 6)
     labels = tf.roll(features["target_tokens"], -1, axis=1)
     data = (features, labels, tf.ones([3, 6]))
@@ -227,7 +226,7 @@ def test_a_training_step_under_xla_equals_one_without(kind):
     signature = tf.nest.map_structure(lambda t: tf.TensorSpec([None] * len(t.shape), t.dtype), data)
     weights = []
     for jit in (False, True):
-        model = make(kind, bidirectional=False, encoder_layers=1, decoder_layers=1)  # compiles in seconds
+        model = make("bahdanau", bidirectional=False, decoder_layers=1)  # compiles in seconds
         model.compile(keras.optimizers.SGD(1.0))
         model.optimizer.build(model.trainable_variables)
         tf.function(model.train_step, input_signature=[signature], jit_compile=jit)(data)
@@ -251,27 +250,27 @@ def test_learns_to_copy(kind):
     )  # fmt: skip
     model = RNNSeq2Seq(config, seed=1)
     noise = np.random.default_rng(0)
-    words, bos, eos = noise.integers(4, 12, (64, 5)), 2, 3
-    lengths = noise.integers(1, 6, 64)
+    words, bos, eos = noise.integers(4, 12, (32, 5)), 2, 3
+    lengths = noise.integers(1, 6, 32)
     words = np.where(np.arange(5) < lengths[:, None], words, 0)
     labels = np.pad(words, [(0, 0), (0, 1)])
-    labels[np.arange(64), lengths] = eos
+    labels[np.arange(32), lengths] = eos
     features = {
         "source_tokens": labels,
         "source_lengths": lengths + 1,
-        "target_tokens": np.concatenate([np.full([64, 1], bos), words], axis=1),
+        "target_tokens": np.concatenate([np.full([32, 1], bos), words], axis=1),
     }
     batch = tf.nest.map_structure(lambda a: tf.constant(a, tf.int32), (features, labels))
     weights = tf.cast(np.arange(6) <= lengths[:, None], tf.float32)
     model.compile(keras.optimizers.Adam(0.02), clip_norm=1.0, jit_compile=False)
-    dataset = tf.data.Dataset.from_tensors((*batch, weights)).repeat(120)
+    dataset = tf.data.Dataset.from_tensors((*batch, weights)).repeat(70)
     model.fit(dataset, verbose=0, shuffle=False)
     metrics = model.evaluate(dataset.take(1), verbose=0, return_dict=True)
     assert metrics["perplexity"] < 1.1 and metrics["accuracy"] > 0.99
 
 
 def test_the_seed_decides_the_weights():
-    config = shared("luong_scaled").config
+    config = RNNSeq2SeqConfig(vocabulary_size=13, width=4, embedding_width=4, attention="none", bidirectional=False)
     one, other, third = (RNNSeq2Seq(config, seed=seed).initialize() for seed in (5, 5, 6))
     for a, b in zip(one.trainable_variables, other.trainable_variables, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -171,14 +171,12 @@ class PerGateConstant:
         return tf.cast(tf.repeat(self._values, shape[-1] // len(self._values)), dtype)
 
 
-@keras.saving.register_keras_serializable("tf_textgen")
-class Recurrent(keras.layers.Layer):
-    """One recurrent layer in one direction.
+class RecurrentKernels(keras.layers.Layer):
+    """The weights of one recurrent layer: what `Recurrent` and layers with more in their loop have in common.
 
     Args:
       units: width D of the hidden state.
       cell: a name in `CELLS`.
-      reverse: read from the last step to the first.
       seed: of the initial weights. Input kernels begin Glorot uniform, recurrent ones orthogonal so that the state
         keeps its norm through time (Saxe et al. 2014), each gate on its own.
       **kwargs: `name`, `dtype` of `keras.layers.Layer`.
@@ -187,13 +185,10 @@ class Recurrent(keras.layers.Layer):
     of `keras.layers.LSTM`.
     """
 
-    def __init__(
-        self, units: int, *, cell: str = "lstm", reverse: bool = False, seed: int | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, units: int, *, cell: str = "lstm", seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.units = units
         self.cell = find_cell(cell)
-        self.reverse = reverse
         self.seed = seed
 
     def build(self, inputs_shape: Sequence[int | None]) -> None:
@@ -219,6 +214,32 @@ class Recurrent(keras.layers.Layer):
                 shape=(width,), initializer="zeros", name="recurrent_bias", autocast=False
             )
 
+    def project(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The products of all steps with the input kernel, bias added: `[B, T, I]` -> `[T, B, G * D]`."""
+        kernel = tf.cast(self.kernel, self.compute_dtype)
+        steps_first = tf.transpose(tf.cast(inputs, self.compute_dtype), [1, 0, 2])
+        return tf.cast(tf.tensordot(steps_first, kernel, 1), self.variable_dtype) + self.bias
+
+    def recurrent_weights(self) -> RecurrentWeights:
+        """The weights a cell multiplies in the loop, read and cast once, before it."""
+        kernel = tf.cast(self.recurrent_kernel, self.compute_dtype)
+        bias = None if self.recurrent_bias is None else tf.convert_to_tensor(self.recurrent_bias)
+        return RecurrentWeights(kernel, bias)
+
+
+@keras.saving.register_keras_serializable("tf_textgen")
+class Recurrent(RecurrentKernels):
+    """One recurrent layer in one direction.
+
+    Args:
+      units, cell, seed, **kwargs: as for `RecurrentKernels`.
+      reverse: read from the last step to the first.
+    """
+
+    def __init__(self, units: int, *, reverse: bool = False, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.reverse = reverse
+
     def call(
         self, inputs: tf.Tensor, initial_state: RecurrentState | None = None, valid: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, RecurrentState]:
@@ -243,18 +264,6 @@ class Recurrent(keras.layers.Layer):
             reverse=self.reverse,
         )
         return tf.cast(tf.transpose(outputs, [1, 0, 2]), self.compute_dtype), state
-
-    def project(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The products of all steps with the input kernel, bias added: `[B, T, I]` -> `[T, B, G * D]`."""
-        kernel = tf.cast(self.kernel, self.compute_dtype)
-        steps_first = tf.transpose(tf.cast(inputs, self.compute_dtype), [1, 0, 2])
-        return tf.cast(tf.tensordot(steps_first, kernel, 1), self.variable_dtype) + self.bias
-
-    def recurrent_weights(self) -> RecurrentWeights:
-        """The weights a cell multiplies in the loop, read and cast once, before it."""
-        kernel = tf.cast(self.recurrent_kernel, self.compute_dtype)
-        bias = None if self.recurrent_bias is None else tf.convert_to_tensor(self.recurrent_bias)
-        return RecurrentWeights(kernel, bias)
 
 
 @keras.saving.register_keras_serializable("tf_textgen")

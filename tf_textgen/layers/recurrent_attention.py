@@ -59,7 +59,7 @@ class AttentionMemory(keras.layers.Layer):
         self.projects = KEY_PROJECTIONS[attention]
         self.seed = seed
 
-    def build(self, values_shape: Sequence[int | None]) -> None:
+    def build(self, values_shape: Any) -> None:
         width = values_shape[-1]
         self.projection = None
         if self.projects:
@@ -126,16 +126,16 @@ def _weighted_mean(scores: tf.Tensor, memory: Memory) -> tuple[tf.Tensor, tf.Ten
 
 
 @keras.saving.register_keras_serializable("tf_textgen")
-class AttentiveRecurrent(recurrent.Recurrent):
+class AttentiveRecurrent(recurrent.RecurrentKernels):
     """A recurrent layer whose cell reads, beside its input, what its previous state finds in a memory.
 
     The input projection stands before the loop like that of `Recurrent`; the query, the context and their products are
-    in the loop, where the paper has them. Arguments as for `Recurrent`; the width A of query and keys is `units`.
+    in the loop, where the paper has them. Arguments as for `RecurrentKernels`; keys are as wide as the memory's.
 
     Reference: Bahdanau et al. 2015, section 3.1 and appendix A.2.2.
     """
 
-    def build(self, inputs_shape: Sequence[int | None], memory_shape: Any) -> None:
+    def build(self, inputs_shape: Sequence[int | None], memory_shape: Any = None) -> None:
         super().build(inputs_shape)
         gates = self.cell.gates
         self.context_kernel = self.add_weight(
@@ -180,7 +180,8 @@ class AttentiveRecurrent(recurrent.Recurrent):
             tf.cast(w, self.compute_dtype) for w in (self.context_kernel, self.query_kernel)
         )
         vector = tf.cast(self.score_vector, self.compute_dtype)[:, 0]
-        memory = Memory(*(tf.cast(part, self.compute_dtype) for part in memory[:2]), memory.valid)
+        values, keys = (tf.cast(part, self.compute_dtype) for part in (memory.values, memory.keys))
+        memory = Memory(values, keys, memory.valid)
 
         def step(row: tf.Tensor, state: recurrent.RecurrentState) -> recurrent.RecurrentState:
             query = tf.matmul(tf.cast(state[0], self.compute_dtype), query_kernel)

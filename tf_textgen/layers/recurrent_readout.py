@@ -11,7 +11,6 @@ from tf_textgen.errors import UserError
 from tf_textgen.layers.projection import Projection
 from tf_textgen.layers.recurrent_attention import Memory, dot_attention
 
-Shape = tuple[int | None, ...]
 READOUTS = ("none", "bahdanau", "luong_dot", "luong_general", "luong_scaled")
 
 
@@ -41,14 +40,10 @@ class RecurrentReadout(keras.layers.Layer):
         self.seed = seed
 
     def build(
-        self,
-        hidden_shape: Shape,
-        embedded_shape: Shape | None = None,
-        contexts_shape: Shape | None = None,
-        memory_shape: Any = None,
+        self, hidden_shape: Any, embedded_shape: Any = None, contexts_shape: Any = None, memory_shape: Any = None
     ) -> None:
         width = hidden_shape[-1]
-        self.projection = None
+        self.projection: Any = None
         if self.attention == "bahdanau":
             self.projection = self._project(width + embedded_shape[-1] + contexts_shape[-1], 2 * self.units)
         elif self.attention != "none":
@@ -76,6 +71,8 @@ class RecurrentReadout(keras.layers.Layer):
         if self.attention == "bahdanau":
             pairs = self.projection(tf.concat([hidden, embedded, contexts], axis=-1))
             return tf.maximum(*tf.split(pairs, 2, axis=-1))
+        if memory is None:
+            raise UserError(f"attention {self.attention} without a memory: expected what `AttentionMemory` returned")
         scale = hidden.shape[-1] ** -0.5 if self.attention == "luong_scaled" else 1.0
         contexts, _ = dot_attention(hidden, memory, scale=scale)
         return tf.tanh(self.projection(tf.concat([contexts, hidden], axis=-1)))

@@ -94,8 +94,9 @@ class RNNSeq2Seq(TextModel):
         memory = state.per_source or None
         embedded = self.target_embedding(tokens)
         hidden, contexts, states = self.decoder(embedded, states=state.per_step, memory=memory, valid=valid)
-        last = (None if steps is None else steps[:, -1:] for steps in (hidden, embedded, contexts))
-        return self._logits(*last, memory, training=False)[:, 0], State(states, state.per_source)
+        contexts = None if contexts is None else contexts[:, -1:]
+        logits = self._logits(hidden[:, -1:], embedded[:, -1:], contexts, memory, training=False)
+        return logits[:, 0], State(states, state.per_source)
 
     def _logits(
         self,
