@@ -1,1 +1,1 @@
-"""What `model.fit` needs: schedules, optimizers, checkpoints, callbacks."""
+"""What `model.fit` needs: optimizers, schedules, callbacks by global step, checkpoints, the run folder."""

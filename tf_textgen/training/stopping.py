@@ -106,7 +106,7 @@ class MinutesBudget(RunCallback):
         self.state.total_steps = plan_steps(self.config, self.steps_per_epoch, self.state)
         self.schedule.total_steps = self.state.total_steps or 0
         message = (
-            f"a step takes {step_s * 1000:.0f} ms, a validation {validation_s:.1f} s: the budget of "
+            f"a step takes {step_s * 1000:.0f} ms, a validation {validation_s:.2f} s: the budget of "
             f"{self.config.minutes:g} minutes ends at step {self.state.steps_for_minutes}"
         )
         announce(self.listeners, "on_message", message)
