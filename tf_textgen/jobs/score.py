@@ -19,9 +19,7 @@ HELP = "Log-probability of given texts or pairs."
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     loading.define_run_flags(flag_values)
-    text_help = (
-        "A text to score; pairs as source TAB target. Without it: --text_file or standard input."
-    )
+    text_help = "A text to score; pairs as source TAB target. Without it: --text_file or standard input."
     flags.DEFINE_multi_string("text", [], text_help, flag_values=flag_values)
     flags.DEFINE_string(
         "text_file", None, "A file with one text (or source TAB target) a line.", flag_values=flag_values

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.decoding.decoding_config import check_against_vocabulary
 from tf_textgen.jobs import loading
 from tf_textgen.models import model_kind
@@ -50,6 +51,7 @@ def run(flag_values: flags.FlagValues) -> int:
 
 
 def _train(given: Recipe, folder: RunFolder) -> int:
+    import_tensorflow_quietly()
     from tf_textgen.data.dataset import open_corpus
     from tf_textgen.generator import TextGenerator
     from tf_textgen.training.checkpoints import Checkpoints
