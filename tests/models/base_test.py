@@ -161,6 +161,17 @@ def test_keras_file_keeps_how_it_was_compiled(tmp_path):
     np.testing.assert_array_equal(_table(loaded), _table(model))
 
 
+def test_keras_file_of_a_model_compiled_but_not_trained(tmp_path):
+    """Its optimizer has no moments yet, in memory and in the file alike."""
+    model = _model(optimizer=keras.optimizers.Adam(1e-2), steps_per_execution=2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.steps_per_execution == 2 and int(loaded.optimizer.iterations) == 0
+    for each in (model, loaded):
+        each.train_on_batch(*_batch(1))
+    np.testing.assert_array_equal(_table(loaded), _table(model))
+
+
 def test_bad_options_are_named():
     with pytest.raises(UserError, match=r"label_smoothing=1: expected a value in \[0, 1\)"):
         _model(label_smoothing=1.0)

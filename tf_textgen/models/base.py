@@ -167,13 +167,23 @@ class TextModel(keras.Model):
         if not self.compiled:
             return {}
         optimizer = keras.saving.serialize_keras_object(self.optimizer)
-        smoothing = {"label_smoothing": self.label_smoothing, "clip_norm": self.clip_norm}
-        return {"optimizer": optimizer, **smoothing, "jit_compile": self.jit_compile}
+        return {
+            "optimizer": optimizer,
+            "optimizer_built": self.optimizer.built,
+            "label_smoothing": self.label_smoothing,
+            "clip_norm": self.clip_norm,
+            "jit_compile": self.jit_compile,
+            "run_eagerly": self.run_eagerly,
+            "steps_per_execution": self.steps_per_execution,
+        }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
-        self.compile(**{**config, "optimizer": optimizer})
-        self.optimizer.build(self.trainable_variables)
+        values = dict(config)
+        optimizer, built = keras.saving.deserialize_keras_object(values.pop("optimizer")), values.pop("optimizer_built")
+        self.compile(optimizer, **values)
+        # An optimizer has its variables from the first update on; the file holds those that were there.
+        if built:
+            self.optimizer.build(self.trainable_variables)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
