@@ -50,7 +50,7 @@ def field(
       flag: False for values that follow from the data (a vocabulary's size) and have no flag.
     """
     bounds = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
-    metadata = {"help": help, "choices": choices, "flag": flag}
+    metadata: dict[str, Any] = {"help": help, "choices": choices, "flag": flag}
     metadata["bounds"] = {name: bound for name, bound in bounds.items() if bound is not None}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -111,6 +111,7 @@ def flag_name(config_class: type[Config], name: str) -> str:
 def define_flags(config_class: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one absl flag for each field, named `prefix.field`."""
     hints = typing.get_type_hints(config_class)
+    default: Any
     for entry in dataclasses.fields(config_class):
         if not entry.metadata.get("flag", True):
             continue
@@ -124,8 +125,9 @@ def define_flags(config_class: type[Config], flag_values: flags.FlagValues = fla
             text = f"{text} One of {', '.join(map(str, entry.metadata['choices']))}."
             flags.DEFINE_string(name, default, text, flag_values=flag_values)
         else:
-            define = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}[kind]
-            define(name, default, text, flag_values=flag_values)
+            makers: dict[type, Any]
+            makers = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+            makers[kind](name, default, text, flag_values=flag_values)
 
 
 def from_flags(config_class: type[ConfigT], flag_values: flags.FlagValues = flags.FLAGS, **others: Any) -> ConfigT:

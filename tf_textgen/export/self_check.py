@@ -31,12 +31,10 @@ def input_names(loaded, signature_name):
 
 def python_ops(loaded):
     """The ops of all signatures that call back into Python."""
-    names = set()
-    for signature in loaded.signatures.values():
-        graph = signature.graph.as_graph_def()
-        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-        names.update(node.op for node in nodes if "PyFunc" in node.op)
-    return sorted(names)
+    graphs = [signature.graph.as_graph_def() for signature in loaded.signatures.values()]
+    nodes = [node for graph in graphs for node in graph.node]
+    nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
+    return sorted({node.op for node in nodes if "PyFunc" in node.op})
 
 
 def _plain(tensor):
