@@ -37,10 +37,11 @@ _HOMES = {
     "load_tokenizer": "tf_textgen.text",
     "make_optimizer": "tf_textgen.training.optimizers",
     "open_corpus": "tf_textgen.data.dataset",
-    "read_texts": "tf_textgen.data.sources",
     "resolve_corpus": "tf_textgen.data.corpora",
     "steps_per_epoch": "tf_textgen.data.dataset",
     "training_batches": "tf_textgen.data.dataset",
+    "training_texts": "tf_textgen.data.sources",
+    "with_corpus": "tf_textgen.data.corpora",
 }
 __all__ = sorted(_HOMES)
 
