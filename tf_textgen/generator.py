@@ -13,9 +13,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
 from tf_textgen.decoding.loop import decode
 from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, sanitize
+from tf_textgen.decoding.stopping import FINISH_REASONS
 from tf_textgen.errors import UserError
 from tf_textgen.models.base import TextModel
 from tf_textgen.objectives.cross_entropy import token_log_probabilities
@@ -118,8 +119,8 @@ class TextGenerator(tf.Module):
 
         Args:
           prompts: texts; an empty one starts from the beginning-of-text token.
-          decoding: parameters for all of them. Sample `i` of a prompt uses `decoding.seed + i`, so a text depends on
-            its prompt and seed alone, not on its place among the prompts.
+          decoding: parameters for all of them. A prompt's samples have seeds of their own (`sample_seed`), so a
+            text depends on its prompt and seed alone, not on its place among the prompts.
           batch_size: rows decoded at once.
 
         Returns:
@@ -133,7 +134,7 @@ class TextGenerator(tf.Module):
         results: list[Continuation] = []
         for start in range(0, len(rows), batch_size):
             some = rows[start : start + batch_size]
-            seeds = [decoding.seed + sample for _, sample in some]
+            seeds = [sample_seed(decoding.seed, sample) for _, sample in some]
             parameters = from_config(decoding, len(some))._replace(seed=tf.constant(seeds, tf.int64))
             output = self.generate_graph(tf.constant([prompt for prompt, _ in some], tf.string), parameters)
             results += _to_continuations(some, output)
@@ -288,6 +289,3 @@ def _to_continuations(rows: Sequence[tuple[str, int]], output: Generation) -> li
             )
         )
     return results
-
-
-FINISH_REASONS = ("eos", "length", "stop")

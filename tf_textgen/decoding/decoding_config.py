@@ -13,6 +13,7 @@ STOP_SEPARATOR = "\x1f"  # ASCII "unit separator": one string carries all stop s
 MAX_STOPS = 16  # the search for stop strings takes memory in proportion to both numbers,
 MAX_STOP_BYTES = 256  # and one row must not be able to starve its neighbours
 _INT64 = 2**63
+_SEED_STRIDE = 0x1E3779B97F4A7C15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,3 +71,12 @@ def check_against_vocabulary(config: DecodingConfig, vocabulary_size: int) -> No
             f"--{config.prefix}.top_k={config.top_k}: expected at most {vocabulary_size}, the vocabulary's size; "
             "0 keeps all tokens"
         )
+
+
+def sample_seed(seed: int, sample: int) -> int:
+    """The seed, an int64, of one of a prompt's samples.
+
+    The first keeps the seed, so it is the text that one sample alone would be. The others are far from the seeds that
+    people choose, lest the second sample of seed 1 be the first of seed 2.
+    """
+    return (seed + sample * _SEED_STRIDE + _INT64) % (2 * _INT64) - _INT64

@@ -34,7 +34,6 @@ DTYPES = Parameters(
     seed=tf.int64,
     stop=tf.string,
 )
-_SEED_STRIDE = 0x1E3779B97F4A7C15
 
 
 def from_config(config: DecodingConfig, rows: int | tf.Tensor) -> Parameters:
@@ -54,17 +53,6 @@ def neutral_where(rows: tf.Tensor, parameters: Parameters) -> Parameters:
     neutral = Parameters(0.0, 0, 1.0, 0.0, 1.0, 0, parameters.max_new_tokens, parameters.seed, parameters.stop)
     pairs = zip(neutral, parameters, strict=True)
     return Parameters(*(tf.where(rows, tf.cast(off, given.dtype), given) for off, given in pairs))
-
-
-def for_samples(parameters: Parameters, num_samples: int) -> Parameters:
-    """Each row `num_samples` times, one after another, with seeds of their own: `[B * num_samples]`.
-
-    The first sample keeps the row's seed, so it is the text that one sample alone would be. The others are far from the
-    seeds that people choose, lest the second sample of seed 1 be the first of seed 2.
-    """
-    repeated = Parameters(*(tf.repeat(given, num_samples) for given in parameters))
-    sample = tf.tile(tf.range(num_samples, dtype=tf.int64), tf.shape(parameters.seed))
-    return repeated._replace(seed=repeated.seed + sample * _SEED_STRIDE)
 
 
 def sanitize(parameters: Parameters, vocabulary_size: int, bound: int) -> tuple[Parameters, tf.Tensor]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import tensorflow as tf
-
-NestT = TypeVar("NestT")
 
 
 class Progress(NamedTuple):
@@ -71,11 +69,3 @@ def add_seen(seen: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     """Marks one token of each row as seen. `[B, V]` bool, `[B]` int32 -> `[B, V]` bool."""
     where = tf.stack([tf.range(tf.shape(tokens)[0]), tokens], axis=-1)
     return tf.tensor_scatter_nd_update(seen, where, tf.ones_like(tokens, tf.bool))
-
-
-def repeat_rows(state: NestT, times: int | tf.Tensor) -> NestT:
-    """Each row of a nest of `[B, ...]` tensors `times` times, one after another: `[B * times, ...]`.
-
-    A prompt is read once and continued several times.
-    """
-    return tf.nest.map_structure(lambda x: tf.repeat(x, times, axis=0), state)

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tf_textgen.decoding.decoding_config import STOP_SEPARATOR
 
 REASONS = ("", "eos", "length", "stop")
-RUNNING, EOS, LENGTH, STOP = range(4)
+RUNNING, EOS, LENGTH, STOP = range(len(REASONS))
+FINISH_REASONS = REASONS[1:]
 _NOWHERE = tf.int32.max
 
 

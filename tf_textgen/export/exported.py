@@ -8,10 +8,14 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from tf_textgen.decoding.decoding_config import STOP_SEPARATOR, DecodingConfig
+import tensorflow as tf
+
+from tf_textgen.decoding.decoding_config import STOP_SEPARATOR, DecodingConfig, sample_seed
 from tf_textgen.decoding.parameters import Parameters
+from tf_textgen.decoding.stopping import FINISH_REASONS
 from tf_textgen.errors import UserError
-from tf_textgen.generator import FINISH_REASONS, Continuation
+from tf_textgen.export import self_check
+from tf_textgen.generator import Continuation
 
 CONFIG_FILE = os.path.join("assets.extra", "config.json")
 
@@ -27,13 +31,9 @@ class Exported:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        from tf_textgen.export import self_check
-
         self.path = version_folder(path)
-        self._ask = self_check.ask
-        self._loaded = self_check.tf.saved_model.load(str(self.path))
-        names = self_check.input_names(self._loaded, "generate")
-        self.is_pair = "source" in names
+        self._loaded = tf.saved_model.load(str(self.path))
+        self.is_pair = "source" in self_check.input_names(self._loaded, "generate")
         config = json.loads((self.path / CONFIG_FILE).read_text("utf-8"))
         self.decoding = DecodingConfig.from_json(config["decoding"])
 
@@ -42,8 +42,8 @@ class Exported:
         decoding = decoding or self.decoding
         rows = [(text, sample) for text in texts for sample in range(decoding.num_samples)]
         inputs = generate_inputs("source" if self.is_pair else "prompt", [text for text, _ in rows], decoding)
-        inputs["seed"] = [decoding.seed + sample for _, sample in rows]
-        answer = self._ask(self._loaded, "generate", inputs)
+        inputs["seed"] = [sample_seed(decoding.seed, sample) for _, sample in rows]
+        answer = self_check.ask(self._loaded, "generate", inputs)
         for reason in answer["finish_reason"]:
             if reason not in FINISH_REASONS:
                 raise UserError(reason)

@@ -26,9 +26,10 @@ def run(flag_values: flags.FlagValues) -> None:
     decoding = loading.decoding_of(loaded, flag_values)
     from tf_textgen.export.saved_model import export
 
-    directory = wanted.dir or str(pathlib.Path("saved_models") / pathlib.Path(flag_values["run.dir"].value).name)
-    bounds = {"max_new_tokens": wanted.max_new_tokens, "max_prompt_tokens": wanted.max_prompt_tokens}
-    generator = loading.generator_of(loaded, **bounds)
+    directory = wanted.dir or str(pathlib.Path("saved_models") / pathlib.Path(str(flag_values["run.dir"].value)).name)
+    generator = loading.generator_of(
+        loaded, max_new_tokens=wanted.max_new_tokens, max_prompt_tokens=wanted.max_prompt_tokens
+    )
     if decoding.max_new_tokens > generator.max_new_tokens:
         decoding = DecodingConfig.from_json({**decoding.to_json(), "max_new_tokens": generator.max_new_tokens})
     path = export(generator, directory, decoding=decoding, version=wanted.version, config=loaded.config)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -12,7 +13,7 @@ from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 
 if TYPE_CHECKING:
-    from tf_textgen.generator import TextGenerator
+    from tf_textgen.generator import PromptFormat, TextGenerator
     from tf_textgen.training.run_folder import LoadedRun
 
 
@@ -34,7 +35,7 @@ def load(flag_values: flags.FlagValues) -> LoadedRun:
     if not flag_values["run.dir"].value:
         raise UserError("--run.dir is missing: expected the folder of a run, as `train --run.dir=...` wrote it")
     import_tensorflow_quietly()
-    return load_run(flag_values["run.dir"].value, checkpoint=flag_values["run.checkpoint"].value)
+    return load_run(flag_values["run.dir"].value, checkpoint=str(flag_values["run.checkpoint"].value))
 
 
 def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig:
@@ -46,14 +47,20 @@ def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig
     return decoding
 
 
-def generator_of(run: LoadedRun, **bounds: int) -> TextGenerator:
+def generator_of(run: LoadedRun, *, max_new_tokens: int = 256, max_prompt_tokens: int = 1024) -> TextGenerator:
     """The run's model and tokenizer, prompted as its training rows began."""
     from tf_textgen.generator import TextGenerator
 
-    return TextGenerator(run.model, run.tokenizer, prompt_format=prompt_format(run.config), **bounds)
+    return TextGenerator(
+        run.model,
+        run.tokenizer,
+        prompt_format=prompt_format(run.config),
+        max_new_tokens=max_new_tokens,
+        max_prompt_tokens=max_prompt_tokens,
+    )
 
 
-def prompt_format(config: dict) -> str:
+def prompt_format(config: Mapping[str, Any]) -> PromptFormat:
     """How the rows of the data of `config` (a run's config.json) begin; see `TextGenerator`."""
     from tf_textgen.models import model_kind
 
