@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import pathlib
 from typing import ClassVar
 
 import pytest
@@ -17,6 +18,7 @@ class Sample(Config):
     kind: str = field("slow", "Which.", choices=("slow", "fast"))
     names: tuple[str, ...] = field((), "Which ones.")
     loud: bool = field(True, "Whether to shout.")
+    ends: tuple[str, ...] = field((), "Where to end.", escapes=True)
     size: int = field(required, "Follows from the data.", flag=False)
 
 
@@ -36,6 +38,37 @@ def test_flagfile_lines_give_the_configuration_again():
     config = Sample(count=4, names=("a", "b c"), loud=False, kind="fast", rate=1e-7, size=7)
     assert from_flags(Sample, parse(*to_flags(config)), size=7) == config
     assert to_flags(Sample(size=7)) == []
+
+
+def test_any_text_survives_the_flagfile(tmp_path: pathlib.Path):
+    ends = (
+        "\n",
+        "a\r\n\tb ",
+        "\\n",
+        "\\",
+        " x\u3000",
+        "\u2028\x00",
+        "从前\U0001f600\U000e0001",
+        "C:\\x",
+        "# no comment",
+    )
+    config = Sample(ends=ends, size=7)
+    path = tmp_path / "recipe.flags"
+    path.write_text("\n".join(to_flags(config)) + "\n", encoding="utf-8")
+    assert from_flags(Sample, parse(f"--flagfile={path}"), size=7) == config
+    assert override(Sample(size=7), parse(r"--sample.ends=a\nb")).ends == ("a\nb",)
+
+
+@pytest.mark.parametrize("text", [r"a\q", "a\\", r"\x4", r"\ud800"])
+def test_an_escape_without_meaning_is_told(text: str):
+    with pytest.raises(UserError, match=r"--sample\.ends=.*a backslash stands before .*; expected n, t, r"):
+        from_flags(Sample, parse(f"--sample.ends={text}"), size=7)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a ", "a\r"])
+def test_what_a_flagfile_would_lose_is_refused(name: str):
+    with pytest.raises(UserError, match=r"--sample\.names=.*expected no line end and no space at its end"):
+        to_flags(Sample(names=(name,), size=7))
 
 
 def test_json_round_trip_and_unknown_field():

@@ -16,6 +16,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,9 @@ from tf_textgen.errors import UserError
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 _REQUIRED = dataclasses.MISSING
+_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
+_ESCAPES_HELP = r"Reads \n, \t, \r, \\, \xHH and \uHHHH as the characters they stand for."
+_ESCAPE = re.compile(r"\\(?:(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})|(.?))", re.DOTALL)
 
 
 def field(
@@ -39,6 +43,7 @@ def field(
     above: float | None = None,
     below: float | None = None,
     flag: bool = True,
+    escapes: bool = False,
 ) -> Any:
     """Declares one field of a `Config`.
 
@@ -48,9 +53,11 @@ def field(
       choices: the values allowed.
       at_least, at_most, above, below: inclusive and exclusive bounds of a number (NaN breaks all of them).
       flag: False for values that follow from the data (a vocabulary's size) and have no flag.
+      escapes: whether the flag's text reads backslash escapes (see `unescape`), since a flagfile holds a flag a line.
     """
     bounds = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
-    metadata: dict[str, Any] = {"help": help, "choices": choices, "flag": flag}
+    help = f"{help} {_ESCAPES_HELP}" if escapes else help
+    metadata: dict[str, Any] = {"help": help, "choices": choices, "flag": flag, "escapes": escapes}
     metadata["bounds"] = {name: bound for name, bound in bounds.items() if bound is not None}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -135,8 +142,7 @@ def from_flags(config_class: type[ConfigT], flag_values: flags.FlagValues = flag
     values: dict[str, Any] = {}
     for entry in dataclasses.fields(config_class):
         if entry.metadata.get("flag", True):
-            value = flag_values[flag_name(config_class, entry.name)].value
-            values[entry.name] = tuple(value) if isinstance(value, list) else value
+            values[entry.name] = _flag_value(flag_values, flag_name(config_class, entry.name), entry)
     return config_class(**values, **others)
 
 
@@ -146,21 +152,74 @@ def override(config: ConfigT, flag_values: flags.FlagValues = flags.FLAGS) -> Co
     for entry in dataclasses.fields(config):
         name = flag_name(type(config), entry.name)
         if name in flag_values and flag_values[name].present:
-            value = flag_values[name].value
-            given[entry.name] = tuple(value) if isinstance(value, list) else value
+            given[entry.name] = _flag_value(flag_values, name, entry)
     return dataclasses.replace(config, **given)
 
 
 def to_flags(config: Config) -> list[str]:
-    """The lines of a flagfile that set every field which differs from its default."""
+    """The lines of a flagfile that set every field which differs from its default.
+
+    Raises:
+      UserError: where a line of a flagfile cannot hold the value.
+    """
     lines = []
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
         if not entry.metadata.get("flag", True) or value == entry.default:
             continue
         for one in value if isinstance(value, tuple) else (value,):
-            lines.append(f"--{flag_name(type(config), entry.name)}={json.dumps(one) if isinstance(one, bool) else one}")
+            text = json.dumps(one) if isinstance(one, bool) else str(one)
+            name = flag_name(type(config), entry.name)
+            lines.append(flag_line(name, escape(text) if entry.metadata.get("escapes") else text))
     return lines
+
+
+def flag_line(name: str, value: str) -> str:
+    """One line of a flagfile, which loses line ends and the spaces around a line; raises `UserError` rather."""
+    line = f"--{name}={value}"
+    if line != line.strip() or "\n" in line or "\r" in line:
+        raise UserError(
+            f"--{name}={value!r}: expected no line end and no space at its end, which recipe.flags could not hold; "
+            "choose another"
+        )
+    return line
+
+
+def escape(text: str) -> str:
+    """`text` so that `unescape` gives it back and a line of a flagfile can hold it."""
+    end = len(text.rstrip())
+    return "".join(
+        _ESCAPES.get(c, f"\\u{ord(c):04x}") if c == "\\" or i >= end or not (c.isprintable() or c > "\uffff") else c
+        for i, c in enumerate(text)
+    )
+
+
+def unescape(name: str, text: str) -> str:
+    r"""The text that a flag's value stands for: `\n`, `\t`, `\r`, `\\`, `\xHH` and `\uHHHH` are one character each.
+
+    Raises:
+      UserError: where a backslash begins anything else.
+    """
+    plain = {written[1]: character for character, written in _ESCAPES.items()}
+
+    def one(found: re.Match[str]) -> str:
+        code, letter = found.groups()
+        character = chr(int(code[1:], 16)) if code else plain.get(letter)
+        if character is None or "\ud800" <= character <= "\udfff":
+            raise UserError(
+                f"--{name}={text}: a backslash stands before {code or letter or 'nothing'!r}; expected n, t, r, xHH, "
+                "uHHHH of a character, or a second backslash"
+            )
+        return character
+
+    return _ESCAPE.sub(one, text)
+
+
+def _flag_value(flag_values: flags.FlagValues, name: str, entry: dataclasses.Field[Any]) -> Any:
+    value: Any = flag_values[name].value
+    if entry.metadata.get("escapes"):
+        value = [unescape(name, one) for one in value] if isinstance(value, list) else unescape(name, value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _flag_type(hint: Any) -> type:

@@ -37,7 +37,7 @@ class DecodingConfig(Config):
     )
     min_new_tokens: int = field(0, "The end token is not chosen before this many tokens.", at_least=0)
     max_new_tokens: int = field(128, "A continuation ends after this many tokens.", at_least=1)
-    stop: tuple[str, ...] = field((), "Ends the text before this string.")
+    stop: tuple[str, ...] = field((), "Ends the text before this string.", escapes=True)
     seed: int = field(0, "The same seed and prompt give the same text.", at_least=-_INT64, at_most=_INT64 - 1)
     num_samples: int = field(1, "Continuations of each prompt.", at_least=1)
 

@@ -89,7 +89,8 @@ class Recipe:
     def flag_lines(self) -> list[str]:
         """The flagfile that gives this recipe again."""
         folders = {"tokenizer.dir": self.tokenizer_dir, "data_dir": self.data_dir}
-        lines = [f"--model={self.model}", *(f"--{name}={value}" for name, value in folders.items() if value)]
+        lines = [f"--model={self.model}"]
+        lines += [config.flag_line(name, value) for name, value in folders.items() if value]
         for part in (self.model_config, *(getattr(self, name) for name in _PARTS)):
             lines += config.to_flags(part)
         return lines

@@ -37,7 +37,9 @@ class RunConfig(Config):
         10, "Steps between readings of the metrics; each makes the host wait for the device.", at_least=1
     )
     samples: int = field(3, "Texts to sample at each validation; 0 samples none.", at_least=0)
-    sample_prompt: tuple[str, ...] = field((), "Prompt of a sample text; without one, beginnings of the data's text.")
+    sample_prompt: tuple[str, ...] = field(
+        (), "Prompt of a sample text; without one, beginnings of the data's text.", escapes=True
+    )
     sample_tokens: int = field(80, "New tokens in a sample text.", at_least=1)
     precision: str = field(
         "float32",
