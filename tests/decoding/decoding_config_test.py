@@ -6,7 +6,7 @@ import pytest
 from absl import flags
 
 from tf_textgen.config import define_flags, from_flags, to_flags
-from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_vocabulary
+from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_vocabulary, sample_seed
 from tf_textgen.errors import UserError
 
 
@@ -46,6 +46,14 @@ def test_top_k_against_the_vocabulary():
     check_against_vocabulary(DecodingConfig(top_k=50), 50)
     with pytest.raises(UserError, match=r"--decoding.top_k=51: expected at most 50, the vocabulary's size; 0 keeps"):
         check_against_vocabulary(DecodingConfig(top_k=51), 50)
+
+
+def test_samples_have_seeds_of_their_own():
+    seeds = [sample_seed(seed, sample) for seed in (1, 2, 2**63 - 1, -(2**63)) for sample in range(4)]
+    assert seeds[::4] == [1, 2, 2**63 - 1, -(2**63)]
+    assert len({*seeds}) == len(seeds)
+    assert all(-(2**63) <= seed < 2**63 for seed in seeds)
+    assert all(abs(seed) > 1e9 for seed in seeds[1:4])
 
 
 def test_json_and_flags_round_trip():

@@ -68,16 +68,3 @@ def test_sanitize(name, bad, good, message):
 def test_sanitize_no_rows():
     safe, error = parameters.sanitize(parameters.from_config(GOOD, 0), vocabulary_size=50, bound=32)
     assert error.shape == (0,) and safe.stop.shape == (0,)
-
-
-def test_for_samples():
-    given = parameters.from_config(GOOD, 2)._replace(seed=tf.constant([1, 2], tf.int64))
-    repeated = parameters.for_samples(given, 3)
-    seeds = repeated.seed.numpy()
-    assert seeds[[0, 3]].tolist() == [1, 2]
-    assert len({*seeds}) == 6
-    assert np.abs(np.diff(seeds.astype(float))).min() > 1e9
-    assert repeated.top_p.shape == (6,)
-    same = parameters.for_samples(given, 1)
-    for a, b in zip(given, same, strict=True):
-        np.testing.assert_array_equal(a, b)

@@ -21,10 +21,3 @@ def test_tokens_seen_ignores_padding_and_foreign_ids():
 def test_add_seen():
     seen = state.add_seen(tf.zeros([2, 3], tf.bool), tf.constant([2, 0])).numpy()
     assert seen.tolist() == [[False, False, True], [True, False, False]]
-
-
-def test_repeat_rows_of_a_nest():
-    nest = {"cache": (tf.constant([[1, 2], [3, 4]]),), "lengths": tf.constant([5, 6])}
-    repeated = state.repeat_rows(nest, 2)
-    assert repeated["lengths"].numpy().tolist() == [5, 5, 6, 6]
-    assert repeated["cache"][0].numpy().tolist() == [[1, 2], [1, 2], [3, 4], [3, 4]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -38,10 +38,14 @@ DTYPES = Parameters(
 
 def from_config(config: DecodingConfig, rows: int | tf.Tensor) -> Parameters:
     """`config` for each of `rows` rows (a number or a scalar tensor)."""
+    pairs = zip(values_of(config).values(), DTYPES, strict=True)
+    return Parameters(*(tf.fill([rows], tf.constant(value, dtype)) for value, dtype in pairs))
+
+
+def values_of(config: DecodingConfig) -> dict[str, Any]:
+    """The fields of `Parameters` of one row, as Python values."""
     values = {name: getattr(config, name) for name in Parameters._fields}
-    values["stop"] = STOP_SEPARATOR.join(config.stop)
-    pairs = zip(Parameters._fields, DTYPES, strict=True)
-    return Parameters(*(tf.fill([rows], tf.constant(values[name], dtype)) for name, dtype in pairs))
+    return {**values, "stop": STOP_SEPARATOR.join(config.stop)}
 
 
 def neutral_where(rows: tf.Tensor, parameters: Parameters) -> Parameters:

@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import STOP_SEPARATOR, DecodingConfig, sample_seed
-from tf_textgen.decoding.parameters import Parameters
+from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
+from tf_textgen.decoding.parameters import values_of
 from tf_textgen.decoding.stopping import FINISH_REASONS
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
@@ -54,9 +54,8 @@ class Exported:
 
 def generate_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConfig) -> dict[str, list[Any]]:
     """Inputs of the signature `generate`: `decoding` for each of `texts`."""
-    values = {name: getattr(decoding, name) for name in Parameters._fields}
-    values["stop"] = STOP_SEPARATOR.join(decoding.stop)
-    return {text_name: list(texts), **{name: [value] * len(texts) for name, value in values.items()}}
+    rows = {name: [value] * len(texts) for name, value in values_of(decoding).items()}
+    return {text_name: list(texts), **rows}
 
 
 def version_numbers(root: pathlib.Path) -> list[int]:
