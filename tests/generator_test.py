@@ -115,6 +115,23 @@ def test_scores_of_pairs_on_a_language_model_count_the_target_alone():
     np.testing.assert_allclose(found.token_log_probabilities[1], expected, atol=1e-5)
 
 
+def test_scores_of_long_pairs_say_what_was_cut():
+    """The source gives way to the target, as in generation; only then the target loses its end."""
+    generator = tiny_models.generator("transformer_lm", prompt_format="pair", max_positions=16)
+    found = generator.score(["abc", "abc", "a" * 30], ["q" * 30 + "xyz", "xyz", ""])
+    np.testing.assert_array_equal(found.truncated, [True, False, True])
+    np.testing.assert_array_equal(found.token_count, [4, 4, 15])
+    kept = generator.score(["abc"], ["q" * 8 + "xyz"])
+    assert not kept.truncated[0]
+    np.testing.assert_allclose(found.log_probability[0], kept.log_probability[0], rtol=1e-5)
+
+
+def test_scores_say_that_a_source_was_cut():
+    generator = tiny_models.generator("rnn_seq2seq")
+    found = generator.score(["ab", "ab"], ["x" * 2000, "x"])
+    np.testing.assert_array_equal(found.truncated, [True, False])
+
+
 def test_long_prompt_is_cut_from_the_left_and_said_so():
     generator = tiny_models.generator("transformer_lm")
     long = "".join(chr(97 + i % 26) for i in range(200))

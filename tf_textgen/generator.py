@@ -44,7 +44,7 @@ class TextScore(NamedTuple):
     perplexity: tf.Tensor  # [B] float32, exp(-log_probability / token_count)
     token_log_probabilities: tf.Tensor  # [B, T] float32, 0 behind the end
     token_texts: tf.Tensor  # [B, T] string, "" behind the end
-    truncated: tf.Tensor  # [B] bool, True where the end of the text was beyond the context
+    truncated: tf.Tensor  # [B] bool, True where the source lost its beginning or the text its end to the context
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,10 +98,10 @@ class TextGenerator(tf.Module):
         self.weights = [variable.value for variable in model.weights]
         self.prompt_format = prompt_format
         self._holder = _Untracked(model)
-        self.context = getattr(model.config, "max_positions", None) if prompt_format != "source" else None
-        target_room = getattr(model.config, "max_positions", None)
-        self.max_new_tokens = min(max_new_tokens, target_room - 1) if target_room else max_new_tokens
-        self.max_prompt_tokens = min(max_prompt_tokens, self.context - 1) if self.context else max_prompt_tokens
+        self.context = getattr(model.config, "max_positions", None)  # of the row that the model writes; None: no end
+        self.max_new_tokens = min(max_new_tokens, self.context - 1) if self.context else max_new_tokens
+        prompt_context = None if prompt_format == "source" else self.context
+        self.max_prompt_tokens = min(max_prompt_tokens, prompt_context - 1) if prompt_context else max_prompt_tokens
         rows = Parameters(*(tf.TensorSpec([None], dtype, name) for name, dtype in DTYPES._asdict().items()))
         text = tf.TensorSpec([None], tf.string)
         self.generate_graph = tf.function(self._generate, input_signature=[text, rows])
@@ -229,18 +229,18 @@ class TextGenerator(tf.Module):
     def _score(self, sources: tf.Tensor, texts: tf.Tensor) -> TextScore:
         tokenizer = self.tokenizer
         tokens = tokenizer.tokenize(texts)
-        features, before = self._score_context(sources)
         # The end of a text belongs to a target; a text to be continued has none.
         ends = tf.fill(tf.shape(texts), int(self.is_pair))
         labels = tf.concat([tokens, repeat_id(tokenizer.eos_id, ends)], axis=1)
-        limit = (
-            getattr(self._holder.model.config, "max_positions", None) or self.max_new_tokens + self.max_prompt_tokens
-        )
-        room = tf.maximum(limit + 1 - tf.cast(before.row_lengths(), tf.int32), 0)
-        truncated = tf.cast(labels.row_lengths(), tf.int32) > room
+        # The last label is not read, hence the one more.
+        places = 1 + (self.context or self.max_new_tokens + self.max_prompt_tokens)
+        wanted = tf.cast(labels.row_lengths(), tf.int32)
+        features, before, source_cut = self._score_context(sources, places - wanted)
+        skipped = tf.cast(before.row_lengths(), tf.int32)
+        room = tf.maximum(places - skipped, 0)
+        truncated = source_cut | (wanted > room)
         labels = keep_first(labels, room)
         inputs = tf.concat([before, labels], axis=1)
-        skipped = tf.cast(before.row_lengths(), tf.int32)
         counts = tf.cast(labels.row_lengths(), tf.int32)
         padded = inputs.to_tensor(tokenizer.pad_id)
         features["target_tokens"] = padded[:, :-1]
@@ -257,16 +257,20 @@ class TextGenerator(tf.Module):
         pieces = tf.gather(tokenizer.pieces, labels.to_tensor(tokenizer.pad_id))
         return TextScore(total, counts, tf.exp(-mean), values, tf.where(present, repair_utf8(pieces), ""), truncated)
 
-    def _score_context(self, sources: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.RaggedTensor]:
-        """Features of the source, and what stands before the first label in the target's input."""
+    def _score_context(
+        self, sources: tf.Tensor, room: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.RaggedTensor, tf.Tensor]:
+        """Features of the source, what stands before the first label (`[B]` `room` for it), which sources were cut."""
         tokenizer, one = self.tokenizer, tf.ones(tf.shape(sources), tf.int32)
         if self.prompt_format == "source":
-            source, lengths, _ = self._source(sources)
-            return {"source_tokens": source, "source_lengths": lengths}, repeat_id(tokenizer.bos_id, one)
+            source, lengths, cut = self._source(sources)
+            return {"source_tokens": source, "source_lengths": lengths}, repeat_id(tokenizer.bos_id, one), cut
         if self.prompt_format == "pair":
-            kept = keep_last(self.source_tokenizer.tokenize(sources), one * (self.max_prompt_tokens - 2))
-            return {}, tf.concat([repeat_id(tokenizer.bos_id, one), kept, repeat_id(tokenizer.sep_id, one)], axis=1)
-        return {}, repeat_id(tokenizer.bos_id, one)
+            tokens = self.source_tokenizer.tokenize(sources)
+            room = tf.maximum(tf.minimum(room, self.max_prompt_tokens) - 2, 0)
+            framed = [repeat_id(tokenizer.bos_id, one), keep_last(tokens, room), repeat_id(tokenizer.sep_id, one)]
+            return {}, tf.concat(framed, axis=1), tf.cast(tokens.row_lengths(), tf.int32) > room
+        return {}, repeat_id(tokenizer.bos_id, one), tf.zeros_like(one, tf.bool)
 
 
 def _to_continuations(rows: Sequence[tuple[str, int]], output: Generation) -> list[Continuation]:

@@ -76,8 +76,8 @@ class Tokenizer(tf.Module):
         """Puts ids together to texts.
 
         Args:
-          tokens: `[B, T]` of any integer type, ragged or padded. Special ids and ids outside the vocabulary are dropped,
-            so that one bad id cannot spoil its batch.
+          tokens: `[B, T]` of any integer type, ragged or padded. Special ids and ids outside the vocabulary are
+            dropped, so that one bad id cannot spoil its batch.
 
         Returns:
           `[B]` string. A tokenizer of bytes gives the raw bytes back; see `repair_utf8`.
