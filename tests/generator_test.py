@@ -142,6 +142,14 @@ def test_long_prompt_is_cut_from_the_left_and_said_so():
     assert cut.text == same.text
 
 
+def test_default_leaves_the_prompt_half_of_the_context():
+    generator = tiny_models.generator("transformer_lm", max_positions=16)
+    assert generator.max_new_tokens == 15 and generator.default_new_tokens == 8
+    (continuation,) = generator.generate(["12345678"])
+    assert not continuation.prompt_truncated and continuation.token_count <= 8
+    assert tiny_models.generator("rnn_seq2seq").default_new_tokens == 24
+
+
 def test_bad_row_fails_alone_and_by_name(generator):
     parameters = from_config(GREEDY, 3)._replace(temperature=tf.constant([0.0, float("nan"), 0.0]))
     output = generator.generate_graph(tf.constant(["a", "b", "a"]), parameters)

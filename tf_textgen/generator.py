@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
+from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
 from tf_textgen.decoding.loop import decode
 from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, sanitize
 from tf_textgen.decoding.stopping import FINISH_REASONS
@@ -108,6 +108,13 @@ class TextGenerator(tf.Module):
         self.score_graph = tf.function(self._score, input_signature=[text, text])
 
     @property
+    def default_new_tokens(self) -> int:
+        """How many new tokens to ask for where nobody said: a prompt keeps half of the context they share."""
+        shared = self.context if self.prompt_format != "source" else None
+        most = min(DecodingConfig().max_new_tokens, self.max_new_tokens)
+        return min(most, max(1, shared // 2)) if shared else most
+
+    @property
     def is_pair(self) -> bool:
         """Whether the model maps a source to a target."""
         return self.prompt_format in ("pair", "source")
@@ -119,8 +126,9 @@ class TextGenerator(tf.Module):
 
         Args:
           prompts: texts; an empty one starts from the beginning-of-text token.
-          decoding: parameters for all of them. A prompt's samples have seeds of their own (`sample_seed`), so a
-            text depends on its prompt and seed alone, not on its place among the prompts.
+          decoding: parameters for all of them; None samples `default_new_tokens`. A prompt's samples have seeds of
+            their own (`sample_seed`), so a text depends on its prompt and seed alone, not on its place among the
+            prompts.
           batch_size: rows decoded at once.
 
         Returns:
@@ -129,7 +137,7 @@ class TextGenerator(tf.Module):
         Raises:
           UserError: where a parameter is out of its bounds.
         """
-        decoding = decoding or DecodingConfig()
+        decoding = decoding or DecodingConfig(max_new_tokens=self.default_new_tokens)
         rows = [(prompt, sample) for prompt in prompts for sample in range(decoding.num_samples)]
         results: list[Continuation] = []
         for start in range(0, len(rows), batch_size):
@@ -137,7 +145,7 @@ class TextGenerator(tf.Module):
             seeds = [sample_seed(decoding.seed, sample) for _, sample in some]
             parameters = from_config(decoding, len(some))._replace(seed=tf.constant(seeds, tf.int64))
             output = self.generate_graph(tf.constant([prompt for prompt, _ in some], tf.string), parameters)
-            results += _to_continuations(some, output)
+            results += _to_continuations(some, output, decoding)
         return results
 
     def score(self, texts: Sequence[str], sources: Sequence[str] | None = None) -> TextScore:
@@ -273,14 +281,16 @@ class TextGenerator(tf.Module):
         return {}, repeat_id(tokenizer.bos_id, one), tf.zeros_like(one, tf.bool)
 
 
-def _to_continuations(rows: Sequence[tuple[str, int]], output: Generation) -> list[Continuation]:
+def _to_continuations(
+    rows: Sequence[tuple[str, int]], output: Generation, decoding: DecodingConfig
+) -> list[Continuation]:
     """Python values of one batch; a row that the graph refused raises what it said."""
     arrays = [np.asarray(value) for value in output]
     results = []
     for (prompt, sample), text, score, count, reason, truncated in zip(rows, *arrays, strict=True):
         finish_reason = reason.decode()
         if finish_reason not in FINISH_REASONS:
-            raise UserError(finish_reason)
+            raise UserError(refusal(finish_reason, decoding))
         results.append(
             Continuation(
                 prompt=prompt,

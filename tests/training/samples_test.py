@@ -10,7 +10,7 @@ from tf_textgen.training.samples import make_sampler, prompts_from
 
 
 class Generator:
-    max_new_tokens = 20
+    default_new_tokens = 20
     tokenizer = source_tokenizer = ByteTokenizer()
 
     def generate(self, prompts, decoding):

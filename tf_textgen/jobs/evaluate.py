@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -13,6 +12,7 @@ from tf_textgen import config
 from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import loading
+from tf_textgen.training.run_config import RunConfig
 
 if TYPE_CHECKING:
     from tf_textgen.training.run_folder import LoadedRun
@@ -39,8 +39,8 @@ def run(flag_values: flags.FlagValues) -> None:
     metrics = evaluate(
         loaded,
         config.override(DataConfig.from_json(loaded.config["data"]), flag_values),
-        split=flag_values["split"].value,
-        files=tuple(flag_values["file"].value),
+        split=str(flag_values["split"].value),
+        files=tuple(flag_values["file"].value or ()),
         stride=flag_values["stride"].value,
     )
     if flag_values["json"].value:
@@ -75,6 +75,8 @@ def evaluate(
     """
     from tf_textgen.data.dataset import evaluation_batches, open_corpus
     from tf_textgen.models import model_kind
+    from tf_textgen.training import validation
+    from tf_textgen.training.fitting import use_xla
 
     if files:
         if data.format == "parallel":
@@ -88,14 +90,8 @@ def evaluate(
     if split not in opened:
         raise UserError(f"--split={split}: the run has no such data; give --file or --data.{split}")
     batches = evaluation_batches(opened[split], data, model_kind=model_kind(loaded.config["model"]), stride=stride)
-    loaded.model.compile()
-    values = loaded.model.evaluate(batches, verbose=0, return_dict=True)
-    nats, tokens, text_bytes = float(values["loss"]), int(values["tokens"]), int(opened[split].num_bytes)
-    return {
-        "nats_per_token": nats,
-        "perplexity": math.exp(min(nats, 700.0)),
-        "bits_per_byte": nats * tokens / math.log(2) / max(text_bytes, 1),
-        "accuracy": float(values["accuracy"]),
-        "tokens": tokens,
-        "bytes": text_bytes,
-    }
+    run_config = RunConfig.from_json(loaded.config["run"])
+    loaded.model.compile(jit_compile=use_xla(run_config, is_pairs=data.is_pairs))
+    text = opened[split]
+    metrics = validation.evaluate(loaded.model, batches, text.num_bytes / text.num_tokens)
+    return {**metrics, "bytes": text.num_bytes}

@@ -30,8 +30,7 @@ def run(flag_values: flags.FlagValues) -> None:
     generator = loading.generator_of(
         loaded, max_new_tokens=wanted.max_new_tokens, max_prompt_tokens=wanted.max_prompt_tokens
     )
-    if decoding.max_new_tokens > generator.max_new_tokens:
-        decoding = DecodingConfig.from_json({**decoding.to_json(), "max_new_tokens": generator.max_new_tokens})
+    decoding = loading.within_bounds(decoding, generator, flag_values)
     path = export(generator, directory, decoding=decoding, version=wanted.version, config=loaded.config)
     name = path.parent.name
     print(f"exported {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,20 @@ def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig
     decoding = override(DecodingConfig.from_json(run.config.get("decoding", {})), flag_values)
     check_against_vocabulary(decoding, run.tokenizer.vocabulary_size)
     return decoding
+
+
+def within_bounds(decoding: DecodingConfig, generator: TextGenerator, flag_values: flags.FlagValues) -> DecodingConfig:
+    """Leaves the prompt its room where nobody chose `max_new_tokens`; a wish beyond the bound is an error."""
+    wish, bound = decoding.max_new_tokens, generator.max_new_tokens
+    if flag_values["decoding.max_new_tokens"].present and wish > bound:
+        reason = "one less than the context of this model"
+        if generator.context is None or bound < generator.context - 1:
+            reason = "as --export.max_new_tokens says"
+        raise UserError(f"--decoding.max_new_tokens={wish}: expected at most {bound}, {reason}")
+    if flag_values["decoding.max_new_tokens"].present or (wish <= bound and wish != DecodingConfig().max_new_tokens):
+        return decoding
+    most = min(wish, generator.default_new_tokens)
+    return dataclasses.replace(decoding, max_new_tokens=most, min_new_tokens=min(decoding.min_new_tokens, most))
 
 
 def generator_of(run: LoadedRun, *, max_new_tokens: int = 256, max_prompt_tokens: int = 1024) -> TextGenerator:

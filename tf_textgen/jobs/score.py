@@ -44,7 +44,7 @@ def run(flag_values: flags.FlagValues) -> None:
             if flag_values["per_token"].value:
                 row["tokens"] = [piece.decode() for piece in pieces[:count]]
                 row["token_log_probabilities"] = [round(float(value), 6) for value in values[:count]]
-            _write(row, as_json=flag_values["json"].value)
+            _write(row, as_json=bool(flag_values["json"].value))
 
 
 def _split_pairs(lines: list[str]) -> tuple[list[str], list[str]]:
@@ -64,4 +64,5 @@ def _write(row: dict, *, as_json: bool) -> None:
     for piece, value in zip(row.get("tokens", ()), row.get("token_log_probabilities", ()), strict=True):
         print(f"  {value:9.4f}  {piece!r}", flush=True)
     if row["truncated"]:
-        print(f"note: {row['text'][:40]!r}... is longer than the context; its end was left out", file=sys.stderr)
+        lost = "a source loses its beginning, a text its end"
+        print(f"note: {row['text'][:40]!r}... is longer than the context: {lost}", file=sys.stderr)

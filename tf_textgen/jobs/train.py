@@ -107,19 +107,15 @@ def _tokenizer(recipe: Recipe, folder: RunFolder) -> Tokenizer:
 
 
 def _compiled_model(recipe: Recipe, config: dict[str, Any]) -> TextModel:
-    import tensorflow as tf
-
+    from tf_textgen.training.fitting import use_xla
     from tf_textgen.training.optimizers import make_optimizer
 
-    # XLA compiles anew for each shape, and on a CPU it has no bfloat16 matrix product.
-    good_arithmetic = recipe.run.precision == "float32" or bool(tf.config.list_physical_devices("GPU"))
-    use_xla = {"on": True, "off": False, "auto": good_arithmetic and not recipe.data.is_pairs}[recipe.run.xla]
     model, optimizer = make_model(config), recipe.optimizer
     model.compile(
         make_optimizer(optimizer, model.trainable_variables),
         label_smoothing=optimizer.label_smoothing,
         clip_norm=optimizer.clip_norm or None,
-        jit_compile=use_xla,
+        jit_compile=use_xla(recipe.run, is_pairs=recipe.data.is_pairs),
     )
     return model
 

@@ -55,6 +55,15 @@ def open_data(
     )
 
 
+def use_xla(config: RunConfig, *, is_pairs: bool) -> bool:
+    """Whether `config` compiles with XLA; `auto` does so where that is faster.
+
+    XLA compiles anew for each shape, of which pairs have many, and on a CPU it has no bfloat16 matrix product.
+    """
+    good_arithmetic = config.precision == "float32" or bool(tf.config.list_physical_devices("GPU"))
+    return {"on": True, "off": False, "auto": good_arithmetic and not is_pairs}[config.xla]
+
+
 class FitResult(NamedTuple):
     """How `fit` ended.
 

@@ -27,7 +27,7 @@ def make_sampler(
     prompts = list(run.sample_prompt) or prompts_from(split, generator, run.samples)
     if not prompts:
         return None
-    limit = min(run.sample_tokens, generator.max_new_tokens)
+    limit = min(run.sample_tokens, generator.default_new_tokens)
     shortest = min(decoding.min_new_tokens, limit)
     decoding = dataclasses.replace(decoding, max_new_tokens=limit, min_new_tokens=shortest, num_samples=1)
 

@@ -1,0 +1,52 @@
+"""Runs as generators: how their rows began, and how much they may add."""
+
+import pytest
+from absl import flags
+
+from tests.support import tiny_models
+from tf_textgen import config
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.errors import UserError
+from tf_textgen.jobs import loading
+
+
+def _flags(*arguments):
+    flag_values = flags.FlagValues()
+    config.define_flags(DecodingConfig, flag_values)
+    flag_values(["job", *arguments])
+    return flag_values
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "expected"),
+    [
+        (128, (), 8),  # the default of everybody: the prompt keeps half
+        (12, (), 12),  # a recipe's own choice
+        (40, (), 8),  # of a recipe, but beyond the context
+        (128, ("--decoding.max_new_tokens=15",), 15),
+    ],
+)
+def test_prompts_keep_their_room(recorded, asked, expected):
+    generator, flag_values = tiny_models.generator("transformer_lm", max_positions=16), _flags(*asked)
+    decoding = config.override(DecodingConfig(max_new_tokens=recorded, min_new_tokens=9), flag_values)
+    found = loading.within_bounds(decoding, generator, flag_values)
+    assert (found.max_new_tokens, found.min_new_tokens) == (expected, min(9, expected))
+
+
+def test_a_wish_beyond_the_context_is_an_error():
+    generator = tiny_models.generator("transformer_lm", max_positions=16)
+    with pytest.raises(UserError, match="max_new_tokens=16: expected at most 15, one less than the context"):
+        loading.within_bounds(DecodingConfig(max_new_tokens=16), generator, _flags("--decoding.max_new_tokens=16"))
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "expected"),
+    [
+        ("rnn_seq2seq", {"format": "tsv", "batching": "windows"}, "source"),
+        ("transformer_lm", {"format": "tsv", "batching": "windows"}, "pair"),
+        ("transformer_lm", {"format": "text", "batching": "packed"}, "document"),
+        ("transformer_lm", {"format": "text", "batching": "windows"}, "continuation"),
+    ],
+)
+def test_prompt_format_is_that_of_the_training_rows(model, data, expected):
+    assert loading.prompt_format({"model": model, "data": data}) == expected
