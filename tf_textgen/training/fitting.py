@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TextIO
 
 import tensorflow as tf
@@ -110,8 +110,7 @@ def fit(
     Raises:
       UserError: loss that is no number, disk full.
     """
-    patience = config.early_stopping_validations
-    state.early_stopped = 0 < patience <= state.validations_since_best
+    state.early_stopped = 0 < config.early_stopping_validations <= state.validations_since_best
     state.total_steps = plan_steps(config, data.steps_per_epoch, state)
     schedule = model.optimizer.schedule
     schedule.total_steps = state.total_steps or 0
@@ -125,19 +124,7 @@ def fit(
     ]
     meter = Meter(state, listeners, config.log_every, checkpoints)
     saver = SaveCheckpoints(state, checkpoints, meter, config.checkpoint_every)
-    validate = None
-    if data.validation is not None:
-        validate = Validate(
-            state,
-            checkpoints,
-            saver,
-            data.validation,
-            listeners,
-            every=config.validate_every,
-            patience=patience,
-            bytes_per_token=data.validation_bytes_per_token,
-            sampler=sampler,
-        )
+    validate = _validate(data, config, state, checkpoints, saver, listeners, sampler)
     callbacks: list[RunCallback] = [meter]
     if state.total_steps is None:
         budget = MinutesBudget(state, config, schedule, listeners, saver, validate, data.steps_per_epoch)
@@ -153,3 +140,28 @@ def fit(
         finally:
             progress.on_train_end()
     return FitResult(meter.last, meter.tokens_per_second, stop.number)
+
+
+def _validate(
+    data: TrainingData,
+    config: RunConfig,
+    state: RunState,
+    checkpoints: Checkpoints,
+    saver: SaveCheckpoints,
+    listeners: Sequence[RunCallback],
+    sampler: Sampler | None,
+) -> Validate | None:
+    """The callback that validates, where there is something to validate on."""
+    if data.validation is None:
+        return None
+    return Validate(
+        state,
+        checkpoints,
+        saver,
+        data.validation,
+        listeners,
+        every=config.validate_every,
+        patience=config.early_stopping_validations,
+        bytes_per_token=data.validation_bytes_per_token,
+        sampler=sampler,
+    )
