@@ -19,7 +19,7 @@ from tf_textgen.jobs import loading
 from tf_textgen.jobs.prompts import lines_of
 
 if TYPE_CHECKING:
-    from tf_textgen.generator import Continuation, TextGenerator
+    from tf_textgen.generator import Continuation
 
 Continue: TypeAlias = "Callable[[Sequence[str]], list[Continuation]]"
 
@@ -64,8 +64,8 @@ def _run_folder(flag_values: flags.FlagValues) -> tuple[Continue, bool]:
     loaded = loading.load(flag_values)
     decoding = loading.decoding_of(loaded, flag_values)
     generator = loading.generator_of(loaded, max_new_tokens=max(256, decoding.max_new_tokens))
-    decoding = _within_context(decoding, generator, flag_values["decoding.max_new_tokens"].present)
-    batch_size = flag_values["batch_size"].value
+    decoding = loading.within_bounds(decoding, generator, flag_values)
+    batch_size = int(flag_values["batch_size"].value or 1)
     return (lambda texts: generator.generate(texts, decoding, batch_size=batch_size)), generator.is_pair
 
 
@@ -79,18 +79,6 @@ def _export(path: str, flag_values: flags.FlagValues) -> tuple[Continue, bool]:
     exported = Exported(path)
     decoding = config.override(exported.decoding, flag_values)
     return (lambda texts: exported.generate(texts, decoding)), exported.is_pair
-
-
-def _within_context(decoding: DecodingConfig, generator: TextGenerator, asked: bool) -> DecodingConfig:
-    """A default that the context has no room for is lowered; a wish that it has no room for is an error."""
-    if decoding.max_new_tokens <= generator.max_new_tokens:
-        return decoding
-    if asked:
-        raise UserError(
-            f"--decoding.max_new_tokens={decoding.max_new_tokens}: expected at most {generator.max_new_tokens}, "
-            "one less than the context of this model"
-        )
-    return dataclasses.replace(decoding, max_new_tokens=generator.max_new_tokens)
 
 
 def _write_json(continuation: Continuation, *, is_pair: bool) -> None:
