@@ -96,3 +96,9 @@ def test_override_takes_only_what_was_given():
 def test_bad_values_are_told_in_one_line(values, message):
     with pytest.raises(UserError, match=message):
         Sample(size=1, **values)
+
+
+@pytest.mark.parametrize("values", [{"count": "three"}, {}, {"rate": [1.0]}])
+def test_json_of_other_types_is_told(values: dict):
+    with pytest.raises(UserError, match=r"a configuration of 'sample' is damaged"):
+        Sample.from_json({"size": 1, **values} if values else values)

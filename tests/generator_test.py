@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.support import tiny_models
 from tf_textgen.decoding.decoding_config import DecodingConfig
-from tf_textgen.decoding.parameters import from_config
+from tf_textgen.decoding.parameters import Parameters, from_config
 from tf_textgen.errors import UserError
 from tf_textgen.objectives.cross_entropy import token_log_probabilities
 
@@ -26,6 +26,28 @@ def test_a_prompt_in_a_batch_gives_what_it_gives_alone(generator, decoding):
     alone = generator.generate(PROMPTS, decoding, batch_size=1)
     assert [c.text for c in together] == [c.text for c in alone]
     np.testing.assert_allclose([c.score for c in together], [c.score for c in alone], atol=1e-4)
+
+
+def test_rows_of_a_batch_keep_their_own_parameters(generator):
+    """What a row's neighbours ask for switches processors on and lengthens the cache, but never changes the row."""
+    wishes = [
+        DecodingConfig(temperature=0.0, max_new_tokens=5),
+        DecodingConfig(max_new_tokens=20, seed=1),
+        DecodingConfig(max_new_tokens=20, top_p=0.9, repetition_penalty=1.3, seed=2, stop=("a",)),
+        DecodingConfig(temperature=0.7, max_new_tokens=24, top_k=10, seed=3, stop=("zz", "b")),
+        DecodingConfig(max_new_tokens=1, min_p=0.1, seed=4),
+        DecodingConfig(temperature=0.0, max_new_tokens=24, min_new_tokens=9, repetition_penalty=1.5),
+    ]
+    prompts = ["", "abc", "x" * 63, "Zwölf 猫", "q", "hello " * 9]
+    rows = [from_config(wish, 1) for wish in wishes]
+    together = generator.generate_graph(
+        tf.constant(prompts), Parameters(*(tf.concat(column, 0) for column in zip(*rows, strict=True)))
+    )
+    for index, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
+        alone = generator.generate_graph(tf.constant([prompt]), row)
+        for name in ("text", "token_count", "finish_reason", "prompt_truncated"):
+            assert getattr(together, name)[index] == getattr(alone, name)[0], (name, prompt)
+        np.testing.assert_allclose(together.score[index], alone.score[0], atol=1e-4)
 
 
 def test_one_trace_for_any_number_and_length_of_prompts(generator):

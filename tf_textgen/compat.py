@@ -28,6 +28,8 @@ def import_tensorflow_quietly() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
+            # Keras would wrap a one-line message of ours in many lines about the arguments of the call.
+            tf.keras.config.disable_traceback_filtering()
         except BaseException:
             os.dup2(kept, 2)
             written.seek(0)

@@ -86,7 +86,12 @@ class Config:
         for name in values:
             if name not in known:
                 raise UserError(f"unknown field {flag_name(cls, name)!r} in a configuration{did_you_mean(name, known)}")
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        try:
+            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        except TypeError as error:
+            raise UserError(
+                f"a configuration of {cls.prefix!r} is damaged ({error}): expected what was written"
+            ) from error
 
 
 def check_value(name: str, value: Any, metadata: Mapping[str, Any]) -> None:

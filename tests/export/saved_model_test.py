@@ -1,6 +1,7 @@
 """An export alone gives what the run gives, for models of both kinds."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -105,3 +106,43 @@ def test_one_signature_trace_takes_any_batch(exported):
         for spec in signature.structured_input_signature[1].values():
             assert spec.shape.as_list() == [None], name
     assert loaded.signatures["serving_default"](text=tf.constant([], tf.string))["text"].shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), tf.errors.ResourceExhaustedError(None, None, "x; full")]
+)
+def test_a_full_disk_is_told_and_leaves_nothing(error, tmp_path, monkeypatch):
+    def fail(_, path, **__):
+        (tmp_path / "model" / path).mkdir()
+        raise error
+
+    monkeypatch.setattr("tensorflow.saved_model.save", fail)
+    with pytest.raises(
+        UserError, match=r"--export.dir=.*: cannot be written \((No space left on device|full)\); expected"
+    ):
+        export(tiny_models.generator("transformer_lm"), tmp_path / "model")
+    assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--export.dir=.*: cannot be written \(Not a directory\); expected a folder"):
+        export(tiny_models.generator("transformer_lm"), tmp_path / "file" / "model")
+
+
+@pytest.mark.parametrize(("name", "content"), [("assets.extra/config.json", "[]"), ("saved_model.pb", "x")])
+def test_a_damaged_export_is_told(name, content, exported, tmp_path):
+    shutil.copytree(exported[1], tmp_path / "1")
+    (tmp_path / "1" / name).write_text(content)
+    with pytest.raises(
+        UserError, match=r"--saved_model=.*/1 is damaged .*expected it as `export` wrote it; export again"
+    ):
+        Exported(tmp_path)
+
+
+def test_a_request_out_of_bounds_is_told_with_its_value(exported):
+    generator, path, _ = exported
+    wanted = DecodingConfig(max_new_tokens=100_000)
+    for asked in (generator, Exported(path)):
+        with pytest.raises(UserError, match=r"--decoding.max_new_tokens=100000: expected an integer from 1 to"):
+            asked.generate(["a"], wanted)

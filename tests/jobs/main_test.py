@@ -54,6 +54,10 @@ def test_helpshort_imports_no_tensorflow():
         (["evaluate", "--split=trian"], "trian"),
         (["score", "--text=a", "--text_file=b"], "expected one of them"),
         (["build_vocab"], "--tokenizer.dir is missing"),
+        (["generate", "--prompt=a\udcffb"], "character 11 is not valid UTF-8; expected UTF-8 text"),
+        (["generate", "--prompt=a", r"--decoding.stop=a\q"], "a backslash stands before 'q'; expected n, t, r"),
+        (["generate", "--prompt=a", "--decoding.repetition_penalty=1e300"], "1e+300: expected a value of 1.2e-38 to"),
+        (["train", "--run.steps=1", "--run.dir=/proc/no"], "expected a folder that can be made and written"),
     ],
 )
 def test_bad_command_lines_are_one_line_and_exit_code_2(arguments, message, capsys):
@@ -61,3 +65,46 @@ def test_bad_command_lines_are_one_line_and_exit_code_2(arguments, message, caps
     shown = capsys.readouterr()
     assert message in shown.err
     assert shown.err.startswith("error: ") and shown.err.count("\n") == 1
+
+
+def test_a_flagfile_that_is_no_text(tmp_path, capsys):
+    (tmp_path / "recipe.flags").write_bytes(b"\xff\xfe--run.steps=3")
+    assert main(["train", f"--flagfile={tmp_path / 'recipe.flags'}"]) == 2
+    assert "is not UTF-8 (invalid start byte): expected a text file with one flag a line" in capsys.readouterr().err
+
+
+class _Job:
+    HELP = "Fails."
+
+    def __init__(self, error):
+        self.error = error
+
+    def define_flags(self, flag_values):
+        pass
+
+    def run(self, flag_values):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(28, "No space left on device", "x"), 2, "x: No space left on device; expected room on the disk; make"),
+        (OSError(13, "Permission denied", "x"), 2, "x: Permission denied; expected what may be read and written; ch"),
+        (OSError(5, "Input/output error"), 2, "a file: Input/output error; expected a file or folder that can be"),
+        (KeyError("a\nb"), 1, r"unexpected KeyError: 'a\nb'; give --debug as well to see where"),
+    ],
+)
+def test_every_failure_is_one_line(error, code, message, monkeypatch, capsys):
+    monkeypatch.setattr("importlib.import_module", lambda path: _Job(error))
+    assert main(["train"]) == code
+    shown = capsys.readouterr().err
+    assert message in shown and shown.startswith("error: ") and shown.count("\n") == 1
+    with pytest.raises(type(error)):
+        main(["train", "--debug"])
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f"{sys.executable} -m tf_textgen train --helpshort | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("python -m tf_textgen train")

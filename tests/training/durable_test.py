@@ -42,3 +42,21 @@ def test_an_error_while_filling_leaves_the_old_folder(tmp_path):
 def test_sha256_is_that_of_the_standard(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert durable.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_reason_is_free_of_tensorflows_names():
+    full = "{{function_node __wrapped__SaveV2}} /run/.step-1.x/model.tempstate7; No space left on device [Op:SaveV2]"
+    assert durable.reason(RuntimeError(full)) == "No space left on device"
+    assert durable.reason(OSError(28, "No space left on device")) == "No space left on device"
+    assert durable.reason(RuntimeError()) == "RuntimeError"
+
+
+def test_a_full_disk_is_told_with_the_files_name(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "a.txt").write_text("old")
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device.*a\.txt'"):
+        durable.write_text(tmp_path / "a.txt", "new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "old")]

@@ -127,3 +127,18 @@ def test_records_survive(tmp_path):
         assert folder.record() is None
         folder.write_record({"validation.nats_per_token": 1.5})
         assert folder.record() == json.loads((tmp_path / "run.json").read_text()) == {"validation.nats_per_token": 1.5}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": "transformer_lm"}', "null"])
+def test_a_damaged_configuration_is_told(content, tmp_path):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(
+        UserError, match=r"config.json is damaged \(.*expected JSON as train wrote it; put the file back"
+    ):
+        read_config(tmp_path)
+
+
+def test_a_damaged_record_is_none(tmp_path):
+    for content in ("{", "[]"):
+        (tmp_path / "run.json").write_text(content)
+        assert RunFolder(tmp_path).record() is None

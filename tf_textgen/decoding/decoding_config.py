@@ -13,6 +13,7 @@ STOP_SEPARATOR = "\x1f"  # ASCII "unit separator": one string carries all stop s
 MAX_STOPS = 16  # the search for stop strings takes memory in proportion to both numbers,
 MAX_STOP_BYTES = 256  # and one row must not be able to starve its neighbours
 _INT64 = 2**63
+_FLOAT32_SMALLEST, _FLOAT32_LARGEST = 2.0**-126, (2 - 2**-23) * 2.0**127
 _SEED_STRIDE = 0x1E3779B97F4A7C15
 
 
@@ -43,9 +44,13 @@ class DecodingConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("temperature", "repetition_penalty"):
-            if not math.isfinite(getattr(self, name)):
-                raise UserError(f"--{self.prefix}.{name}={getattr(self, name)}: expected a finite value")
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise UserError(f"--{self.prefix}.{name}={value}: expected a finite value")
+            if value and not _FLOAT32_SMALLEST <= value <= _FLOAT32_LARGEST:
+                bounds = f"{_FLOAT32_SMALLEST:.2g} to {_FLOAT32_LARGEST:.2g}, the range of float32"
+                raise UserError(f"--{self.prefix}.{name}={value}: expected a value of {bounds}")
         if self.min_new_tokens > self.max_new_tokens:
             raise UserError(
                 f"--{self.prefix}.min_new_tokens={self.min_new_tokens}: expected at most "
@@ -80,3 +85,9 @@ def sample_seed(seed: int, sample: int) -> int:
     people choose, lest the second sample of seed 1 be the first of seed 2.
     """
     return (seed + sample * _SEED_STRIDE + _INT64) % (2 * _INT64) - _INT64
+
+
+def refusal(reason: str, config: DecodingConfig) -> str:
+    """What the graph says of a bad row (`invalid NAME: expected ...`) with the value that came."""
+    name, expected = reason.removeprefix("invalid ").split(": ", 1)
+    return f"--{config.prefix}.{name}={getattr(config, name)}: {expected}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
+from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
 from tf_textgen.decoding.parameters import values_of
 from tf_textgen.decoding.stopping import FINISH_REASONS
 from tf_textgen.errors import UserError
@@ -32,10 +32,17 @@ class Exported:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = version_folder(path)
-        self._loaded = tf.saved_model.load(str(self.path))
-        self.is_pair = "source" in self_check.input_names(self._loaded, "generate")
-        config = json.loads((self.path / CONFIG_FILE).read_text("utf-8"))
-        self.decoding = DecodingConfig.from_json(config["decoding"])
+        try:
+            config = json.loads((self.path / CONFIG_FILE).read_text("utf-8"))
+            self.decoding = DecodingConfig.from_json(config["decoding"])
+            self.vocabulary_size: int | None = config.get("model_config", {}).get("vocabulary_size")
+            self._loaded = tf.saved_model.load(str(self.path))
+            self.is_pair = "source" in self_check.input_names(self._loaded, "generate")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
+            raise UserError(
+                f"--saved_model={path}: {self.path} is damaged ({str(error)[:200]}); expected it as `export` wrote it; "
+                "export again"
+            ) from error
 
     def generate(self, texts: Sequence[str], decoding: DecodingConfig | None = None) -> list[Continuation]:
         """Like `TextGenerator.generate`, answered by the signature `generate` in one request."""
@@ -46,7 +53,7 @@ class Exported:
         answer = self_check.ask(self._loaded, "generate", inputs)
         for reason in answer["finish_reason"]:
             if reason not in FINISH_REASONS:
-                raise UserError(reason)
+                raise UserError(refusal(reason, decoding))
         columns = {name: answer[name] for name in ("text", "score", "token_count", "finish_reason", "prompt_truncated")}
         values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return [Continuation(prompt=rows[i][0], sample=rows[i][1], **value) for i, value in enumerate(values)]

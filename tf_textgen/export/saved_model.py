@@ -10,13 +10,15 @@ Signatures (`B` rows; every input has the batch first, since TF Serving merges r
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -26,6 +28,7 @@ from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config
 from tf_textgen.errors import UserError
 from tf_textgen.export.exported import CONFIG_FILE, generate_inputs, version_numbers
 from tf_textgen.generator import TextGenerator
+from tf_textgen.training.durable import reason
 
 # Empty, one word, and longer than most contexts: each prompt shape must work in the one trace.
 CHECK_PROMPTS = ("", "The", "Once upon a time", "从前有一个", "word " * 400)
@@ -45,7 +48,7 @@ def export(
     Args:
       generator: what is served.
       directory: the served model's folder.
-      decoding: the parameters of `serving_default`.
+      decoding: the parameters of `serving_default`; None samples `generator.default_new_tokens`.
       version: version number; None takes the next free one.
       config: what the model is, written to assets.extra/config.json with the decoding parameters.
       prompts: texts on which the export must equal the generator.
@@ -56,22 +59,27 @@ def export(
     Raises:
       UserError: where the version exists, or the export answers otherwise than the generator.
     """
-    decoding = decoding or DecodingConfig(max_new_tokens=min(64, generator.max_new_tokens))
+    decoding = decoding or DecodingConfig(max_new_tokens=generator.default_new_tokens)
     root = pathlib.Path(directory)
-    version = version or max(version_numbers(root), default=0) + 1
-    target, beside = root / str(version), root / f".{version}.writing-{os.getpid()}"
-    if target.exists():
-        raise UserError(f"--export.version={version}: {target} exists already; choose another version or leave it out")
-    root.mkdir(parents=True, exist_ok=True)
-    try:
-        tf.saved_model.save(generator, str(beside), signatures=_signatures(generator, decoding))
-        (beside / CONFIG_FILE).parent.mkdir()
-        resolved = {**(config or {}), "decoding": decoding.to_json()}
-        (beside / CONFIG_FILE).write_text(json.dumps(resolved, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        _check(generator, beside, decoding, prompts)
-        os.rename(beside, target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with _locked(root):
+        version = version or max(version_numbers(root), default=0) + 1
+        target, beside = root / str(version), root / f".{version}.writing"
+        if target.exists():
+            raise UserError(
+                f"--export.version={version}: {target} exists already; choose another version or leave it out"
+            )
+        shutil.rmtree(beside, ignore_errors=True)  # of an export that was killed
+        try:
+            tf.saved_model.save(generator, str(beside), signatures=_signatures(generator, decoding))
+            (beside / CONFIG_FILE).parent.mkdir()
+            resolved = {**(config or {}), "decoding": decoding.to_json()}
+            (beside / CONFIG_FILE).write_text(json.dumps(resolved, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            _check(generator, beside, decoding, prompts)
+            os.rename(beside, target)
+        except (OSError, tf.errors.OpError) as error:
+            raise _cannot_write(root, error) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
     return target
 
 
@@ -100,6 +108,28 @@ def answer_in_fresh_process(path: str | os.PathLike[str], requests: Sequence[dic
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"the export in {path} does not run in a fresh process: {last}")
     return json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def _locked(root: pathlib.Path) -> Iterator[None]:
+    """Makes the folder of a served model and lets one export after the other write there."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(root, os.O_RDONLY)
+    except OSError as error:
+        raise _cannot_write(root, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _cannot_write(root: pathlib.Path, error: Exception) -> UserError:
+    return UserError(
+        f"--export.dir={root}: cannot be written ({reason(error)}); expected a folder with room for the export; "
+        "make room or name another"
+    )
 
 
 def _signatures(generator: TextGenerator, decoding: DecodingConfig) -> dict[str, Callable[..., Any]]:

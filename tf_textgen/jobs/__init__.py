@@ -7,6 +7,7 @@ inside `run` alone, so that `--helpshort` and a mistyped flag answer at once.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import re
@@ -29,8 +30,16 @@ JOBS = {
     "export": "tf_textgen.jobs.export",
     "describe": "tf_textgen.jobs.describe",
 }
+INTERNAL_ERROR_EXIT_CODE = 1
 BAD_INPUT_EXIT_CODE = 2
 INTERRUPTED_EXIT_CODE = 130
+_ADVICE = {
+    errno.ENOSPC: "expected room on the disk; make room and give the same command again",
+    errno.EDQUOT: "expected room on the disk; make room and give the same command again",
+    errno.EACCES: "expected what may be read and written; change its rights or name another",
+    errno.EPERM: "expected what may be read and written; change its rights or name another",
+    errno.EROFS: "expected what may be written; name another",
+}
 _ABSL_REPEAT = re.compile(r";\s+repeat this option to specify a list of values")
 
 
@@ -38,28 +47,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one job.
 
     Returns:
-      The exit code: 0 done, 2 bad input (one line on standard error), 130 interrupted; `train` documents its own.
+      The exit code: 0 done, 1 a bug, 2 bad input (one line on standard error each), 130 interrupted; `train` documents
+      its own.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what fails raises an exception all the same
     debug = "--debug" in arguments
     try:
-        return _run_job(arguments) or 0
-    except (UserError, flags.Error, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader (`head`, say) has had enough; the interpreter's own flush at exit must not complain again.
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+        _check_utf8(arguments)
+        code = _run_job(arguments) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader (`head`, say) has had enough; the interpreter's own flush at exit must not complain again.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
         if debug:
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT_EXIT_CODE
+        bad_input = isinstance(error, (UserError, flags.Error, OSError))
+        print(f"error: {' '.join(_message(error).split())}", file=sys.stderr)
+        return BAD_INPUT_EXIT_CODE if bad_input else INTERNAL_ERROR_EXIT_CODE
     except KeyboardInterrupt:
         if debug:
             raise
         print("interrupted", file=sys.stderr)
         return INTERRUPTED_EXIT_CODE
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        advice = _ADVICE.get(error.errno or 0, "expected a file or folder that can be used; name another")
+        return f"{error.filename or 'a file'}: {error.strerror}; {advice}"
+    if isinstance(error, (UserError, flags.Error, OSError)):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {str(error)[:300]}; give --debug as well to see where, and report it"
+
+
+def _check_utf8(arguments: Sequence[str]) -> None:
+    """Bytes that are not UTF-8 come from the shell as lone surrogates, which no file or tensor takes."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            shown = argument.encode("utf-8", "backslashreplace").decode()
+            raise UserError(f"{shown}: character {error.start + 1} is not valid UTF-8; expected UTF-8 text") from error
 
 
 def _run_job(arguments: list[str]) -> int | None:
@@ -76,7 +109,12 @@ def _run_job(arguments: list[str]) -> int | None:
         flags.DEFINE_boolean(help_flag, False, "Show the flags of this job.", flag_values=flag_values)
     job.define_flags(flag_values)
     _check_flagfile_comes_first(rest)
-    positional = flag_values([name, *rest])[1:]
+    try:
+        positional = flag_values([name, *rest])[1:]
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{rest[0]} is not UTF-8 ({error.reason}): expected a text file with one flag a line"
+        ) from error
     if flag_values["help"].value or flag_values["helpshort"].value:
         print(_job_help(name, job, flag_values))
         return 0

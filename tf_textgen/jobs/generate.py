@@ -13,7 +13,7 @@ from absl import flags
 
 from tf_textgen import config
 from tf_textgen.compat import import_tensorflow_quietly
-from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_vocabulary
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import loading
 from tf_textgen.jobs.prompts import lines_of
@@ -73,11 +73,17 @@ def _export(path: str, flag_values: flags.FlagValues) -> tuple[Continue, bool]:
     """Continues texts with a SavedModel, in which the run's code takes no part; and whether they are sources."""
     if flag_values["run.dir"].value:
         raise UserError("--run.dir and --saved_model are both given: expected one of them")
+    if flag_values["run.checkpoint"].present:
+        raise UserError(
+            "--run.checkpoint and --saved_model are both given: an export has no checkpoints; leave one out"
+        )
     import_tensorflow_quietly()
     from tf_textgen.export.exported import Exported
 
     exported = Exported(path)
     decoding = config.override(exported.decoding, flag_values)
+    if exported.vocabulary_size:
+        check_against_vocabulary(decoding, exported.vocabulary_size)
     return (lambda texts: exported.generate(texts, decoding)), exported.is_pair
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import pathlib
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,13 +20,16 @@ def lines_of(path: str | None, flag: str) -> Iterator[str]:
         yield from _typed() if sys.stdin.isatty() else _decoded(sys.stdin.buffer, "standard input")
         return
     if not pathlib.Path(path).is_file():
-        raise UserError(f"{flag}={path}: no such file; expected a text file with one text a line")
+        came = "a folder" if pathlib.Path(path).is_dir() else "no such file"
+        raise UserError(f"{flag}={path}: {came}; expected a text file with one text a line")
     with open(path, "rb") as file:
         yield from _decoded(file, path)
 
 
 def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
         try:
             yield line.rstrip(b"\r\n").decode("utf-8")
         except UnicodeDecodeError as error:

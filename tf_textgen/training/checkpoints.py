@@ -154,12 +154,11 @@ class Checkpoints:
         self._prune()
 
     def _cannot_save(self, step: int, error: Exception) -> str:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         free = shutil.disk_usage(self.directory if self.directory.exists() else "/").free / 1e6
         kept = f"the checkpoint of step {self.steps()[-1]} is kept" if self.steps() else "there is none before it"
         return (
-            f"cannot save the checkpoint of step {step} in {self.directory} ({reason}; {free:.0f} MB free); "
-            f"{kept}; make room and give the same command again"
+            f"cannot save the checkpoint of step {step} in {self.directory} ({durable.reason(error)}; "
+            f"{free:.0f} MB free); {kept}; make room and give the same command again"
         )
 
     def _prune(self) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,8 +24,10 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         os.chmod(beside, 0o644)
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         Path(beside).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a full disk names no file, and nobody knows the one beside
         raise
     sync_directory(path.parent)
 
@@ -58,6 +61,13 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
     sync_directory(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be written, without the names of TensorFlow's ops and of files beside the real ones."""
+    text = getattr(error, "strerror", None) or str(error).strip().split("\n", 1)[0]
+    text = re.sub(r"\{\{.*?\}\}|\[Op:\w*\]", "", text).strip()
+    return text.rpartition("; ")[2] or type(error).__name__
 
 
 def sha256(path: Path) -> str:

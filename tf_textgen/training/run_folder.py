@@ -11,6 +11,7 @@ Importing this imports no TensorFlow.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -77,10 +78,10 @@ class RunFolder:
             raise UserError(
                 f"run folder in use: {holder} trains in {self.path}; wait for its end or choose another --run.dir"
             ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-        lock.flush()
         self._lock = lock
+        lock.truncate(0)
+        with contextlib.suppress(OSError):  # the name is a courtesy; a full disk is told where something is lost
+            os.write(lock.fileno(), f"process {os.getpid()} on {os.uname().nodename}\n".encode())
         if not (self.path / "recipe.flags").exists():
             for name in ("checkpoints", "tokenizer", "config.json", "run.json"):
                 if (self.path / name).exists():
@@ -126,9 +127,12 @@ class RunFolder:
         durable.write_json(self.path / "config.json", config)
 
     def record(self) -> dict[str, Any] | None:
-        """`run.json`, or None before a run has ended."""
-        path = self.path / "run.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        """`run.json`, or None before a run has ended or where it is damaged: the next record takes its place."""
+        try:
+            record = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         durable.write_json(self.path / "run.json", record)
@@ -165,13 +169,20 @@ def read_config(directory: str | Path) -> dict[str, Any]:
     """
     path = Path(directory) / "config.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
+        for part in ("model_config", "data", "run"):
+            if not isinstance(config[part], dict):
+                raise ValueError(f"{part} is no object")
+        family(config["model"])
+        return config
     except OSError as error:
         raise UserError(
             f"{directory} is no run folder ({path.name}: {error.strerror}): expected the --run.dir of a training"
         ) from error
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): expected JSON as train wrote it") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): expected JSON as train wrote it; put the file back or train anew"
+        ) from error
 
 
 class LoadedRun(NamedTuple):

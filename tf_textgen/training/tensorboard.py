@@ -8,6 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
+from tf_textgen.training import durable
 from tf_textgen.training.callbacks import Measurement, RunCallback, bits_per_byte
 
 
@@ -65,8 +66,7 @@ class TensorBoard(RunCallback):
                 summaries()
             self._writer.flush()
         except tf.errors.OpError as error:
-            reason = str(error).splitlines()[0]
             raise UserError(
-                f"cannot write {self.directory} ({reason}): expected room and write access; make room and give the "
-                "same command again"
+                f"cannot write {self.directory} ({durable.reason(error)}): expected room and write access; "
+                "make room and give the same command again"
             ) from error
