@@ -32,7 +32,7 @@ _HOMES = {
     "UserError": "tf_textgen.errors",
     "build_tokenizer": "tf_textgen.text.vocabulary",
     "evaluation_batches": "tf_textgen.data.dataset",
-    "export": "tf_textgen.export.saved_model",
+    "export_saved_model": "tf_textgen.export.saved_model",
     "load_run": "tf_textgen.training.run_folder",
     "load_tokenizer": "tf_textgen.text",
     "make_optimizer": "tf_textgen.training.optimizers",

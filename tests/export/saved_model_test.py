@@ -11,7 +11,7 @@ from tests.support import tiny_models
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.export.exported import Exported
-from tf_textgen.export.saved_model import answer_in_fresh_process, export
+from tf_textgen.export.saved_model import answer_in_fresh_process, export_saved_model
 
 KINDS = ("transformer_lm", "rnn_seq2seq")
 TEXTS = ["", "a", "从前有一个", "the cat sat on the mat " * 20, "naïve 🙂"]
@@ -22,7 +22,7 @@ SAMPLED = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
 def exported(request, tmp_path_factory):
     generator = tiny_models.generator(request.param)
     root = tmp_path_factory.mktemp(request.param)
-    return generator, export(generator, root / "model", decoding=SAMPLED), root / "model"
+    return generator, export_saved_model(generator, root / "model", decoding=SAMPLED), root / "model"
 
 
 def test_fresh_process_gives_the_generators_texts(exported):
@@ -75,7 +75,7 @@ def test_versions_are_numbered_and_never_overwritten(exported):
     assert path.name == "1"
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     with pytest.raises(UserError, match=r"--export.version=1: .* exists already"):
-        export(generator, root, version=1)
+        export_saved_model(generator, root, version=1)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
     assert sorted(entry.name for entry in root.iterdir()) == ["1"]
 
@@ -85,7 +85,7 @@ def test_failed_check_publishes_nothing(tmp_path, monkeypatch):
     answers = [{"text": ["other"] * 9}, {"text": ["other"] * 9}, {"python_ops": []}]
     monkeypatch.setattr("tf_textgen.export.saved_model.answer_in_fresh_process", lambda *_: answers)
     with pytest.raises(UserError, match="nothing was published"):
-        export(generator, tmp_path / "model")
+        export_saved_model(generator, tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
 
 
@@ -120,14 +120,14 @@ def test_a_full_disk_is_told_and_leaves_nothing(error, tmp_path, monkeypatch):
     with pytest.raises(
         UserError, match=r"--export.dir=.*: cannot be written \((No space left on device|full)\); expected"
     ):
-        export(tiny_models.generator("transformer_lm"), tmp_path / "model")
+        export_saved_model(tiny_models.generator("transformer_lm"), tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"--export.dir=.*: cannot be written \(Not a directory\); expected a folder"):
-        export(tiny_models.generator("transformer_lm"), tmp_path / "file" / "model")
+        export_saved_model(tiny_models.generator("transformer_lm"), tmp_path / "file" / "model")
 
 
 @pytest.mark.parametrize(("name", "content"), [("assets.extra/config.json", "[]"), ("saved_model.pb", "x")])

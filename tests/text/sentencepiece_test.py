@@ -1,3 +1,4 @@
+import gc
 import io
 import re
 
@@ -83,3 +84,12 @@ def test_foreign_and_damaged_models_are_refused():
         SentencePieceTokenizer(model.getvalue())
     with pytest.raises(UserError, match=r"not a SentencePiece model"):
         SentencePieceTokenizer(b"junk")
+
+
+def test_one_of_two_equal_tokenizers_outlives_the_other(tmp_path):
+    first = build_tokenizer(config("unigram"), documents())
+    second = type(first).from_files(first.files())
+    expected = first.tokenize(tf.constant(["the cat"])).to_list()
+    del first
+    gc.collect()
+    assert second.tokenize(tf.constant(["the cat"])).to_list() == expected

@@ -1,5 +1,6 @@
 """What holds for every kind of tokenizer."""
 
+import errno
 import hashlib
 import json
 import random
@@ -203,7 +204,7 @@ def test_a_failed_save_leaves_the_old_files(tokenizers, tmp_path, monkeypatch):
     tokenizers["words"].save(tmp_path)
 
     def fail(source, target):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):

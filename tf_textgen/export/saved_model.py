@@ -34,7 +34,7 @@ from tf_textgen.training.durable import reason
 CHECK_PROMPTS = ("", "The", "Once upon a time", "从前有一个", "word " * 400)
 
 
-def export(
+def export_saved_model(
     generator: TextGenerator,
     directory: str | os.PathLike[str],
     *,

@@ -24,14 +24,14 @@ def run(flag_values: flags.FlagValues) -> None:
     wanted = config.from_flags(ExportConfig, flag_values)
     loaded = loading.load(flag_values)
     decoding = loading.decoding_of(loaded, flag_values)
-    from tf_textgen.export.saved_model import export
+    from tf_textgen.export.saved_model import export_saved_model
 
     directory = wanted.dir or str(pathlib.Path("saved_models") / pathlib.Path(str(flag_values["run.dir"].value)).name)
     generator = loading.generator_of(
         loaded, max_new_tokens=wanted.max_new_tokens, max_prompt_tokens=wanted.max_prompt_tokens
     )
     decoding = loading.within_bounds(decoding, generator, flag_values)
-    path = export(generator, directory, decoding=decoding, version=wanted.version, config=loaded.config)
+    path = export_saved_model(generator, directory, decoding=decoding, version=wanted.version, config=loaded.config)
     name = path.parent.name
     print(f"exported {path}")
     print("  checked: a fresh process with tensorflow and tensorflow_text alone gives the run's own continuations")

@@ -7,6 +7,7 @@ arXiv:1508.07909 (BPE).
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -21,6 +22,8 @@ from tf_textgen.text.tokenizer_config import TokenizerConfig
 MODEL_FILE = "sentencepiece.model"
 _SPACE = "\u2581"  # SentencePiece's own sign of a space
 _UNKNOWN = "\u2585"  # and of an unknown character: it skips lines which contain it
+
+_INSTANCES = itertools.count()
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -41,9 +44,12 @@ class SentencePieceTokenizer(Tokenizer):
     def __init__(self, model: bytes) -> None:
         self._model = model
         super().__init__(_read_pieces(model))
-        # Two of these ops under one name swap their models in a SavedModel (tensorflow/text issue 1304): the
-        # fingerprint makes the name unique to the model.
-        self._op = tensorflow_text.SentencepieceTokenizer(model, out_type=tf.int32, name=self.name)
+        # Two of these ops under one name swap their models in a SavedModel (tensorflow/text issue 1304), and in one
+        # process share their resource, which goes with the first of them: the fingerprint makes the name unique to
+        # the model, the number to the instance.
+        self._op = tensorflow_text.SentencepieceTokenizer(
+            model, out_type=tf.int32, name=f"{self.name}_{next(_INSTANCES)}"
+        )
 
     def files(self) -> dict[str, bytes]:
         return {MODEL_FILE: self._model}
