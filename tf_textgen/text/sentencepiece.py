@@ -44,9 +44,8 @@ class SentencePieceTokenizer(Tokenizer):
     def __init__(self, model: bytes) -> None:
         self._model = model
         super().__init__(_read_pieces(model))
-        # Two of these ops under one name swap their models in a SavedModel (tensorflow/text issue 1304), and in one
-        # process share their resource, which goes with the first of them: the fingerprint makes the name unique to
-        # the model, the number to the instance.
+        # Two of these ops under one name swap their models in a SavedModel (tensorflow/text issue 1304): the
+        # fingerprint makes the name unique to the model, the number to the instance.
         self._op = tensorflow_text.SentencepieceTokenizer(
             model, out_type=tf.int32, name=f"{self.name}_{next(_INSTANCES)}"
         )
