@@ -6,7 +6,8 @@ import pytest
 from tf_textgen.config import Config
 from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS
-from tf_textgen.models.costs import Weight, costs, optimizer_numbers
+from tf_textgen.models.cost_parts import Weight, optimizer_numbers
+from tf_textgen.models.costs import costs
 from tf_textgen.models.rnn_seq2seq_config import ATTENTIONS, RNNSeq2SeqConfig
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
 from tf_textgen.training.optimizer_config import OptimizerConfig

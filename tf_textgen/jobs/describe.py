@@ -1,6 +1,6 @@
 """Says what a recipe or a run costs before anybody pays: weights, operations and memory.
 
-The formulas, and what they leave out, stand in `models.costs`. Imports TensorFlow only to read `--tokenizer.dir`.
+The formulas, and what they leave out, stand in `models.cost_parts`. Imports TensorFlow only to read `--tokenizer.dir`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from tf_textgen.config import Config
 from tf_textgen.data.corpus_table import CORPORA
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.models import MODELS, family, model_kind
-from tf_textgen.models.costs import BYTES, FLOAT32_BYTES, Costs, costs, optimizer_numbers
+from tf_textgen.models.cost_parts import BYTES, FLOAT32_BYTES, Costs, optimizer_numbers
+from tf_textgen.models.costs import costs
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training import recipe
 from tf_textgen.training.optimizer_config import OptimizerConfig

@@ -1,0 +1,76 @@
+"""The costs of recurrent models. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+from tf_textgen.models.cost_parts import Costs, Part, Weight, logits_part, product_part, together
+from tf_textgen.models.rnn_seq2seq_config import RNNSeq2SeqConfig
+
+_LSTM_GATES = 4
+_STATES = 2  # of an LSTM: hidden and carry
+
+
+def rnn_seq2seq_costs(config: RNNSeq2SeqConfig, source_tokens: int) -> Costs:
+    width, memory_width, embedding = config.width, config.memory_width, config.embedding_width
+    sources = config.source_vocabulary_size or config.vocabulary_size
+    attends = config.attention != "none"
+    parts = []
+    if not config.shared_embeddings:
+        table = (Weight((sources, embedding)),)
+        parts.append(Part("source embedding", table, activations=embedding, side="source"))
+    directions = 2 if config.bidirectional else 1
+    units = memory_width // directions
+    widths = [embedding] + [memory_width] * (config.encoder_layers - 1)
+    layers = [_lstm(inputs, units) for inputs in widths for _ in range(directions)]
+    parts.append(together("encoder", layers, side="source"))
+    if config.bridge == "dense":
+        # Once a row: too little for a token to be counted.
+        state = (Weight((memory_width, width), True), Weight((width,)))
+        parts.append(Part("bridge", state * _STATES * config.decoder_layers))
+    if config.attention in ("bahdanau", "luong_general"):
+        parts.append(product_part("attention keys", [(memory_width, width)], bias=False, side="source"))
+    parts.append(Part("target embedding", (Weight((config.vocabulary_size, embedding)),), activations=embedding))
+    parts.append(_decoder(config, source_tokens))
+    vector = embedding if config.tied_embeddings else width
+    if readout := _readout(config, vector):
+        parts.append(readout)
+    parts.append(logits_part(vector, config.vocabulary_size, config.tied_embeddings, bias=not config.tied_embeddings))
+    keys = width if config.attention in ("bahdanau", "luong_general") else memory_width
+    memory = source_tokens * (memory_width + keys) if attends else 0
+    return Costs(tuple(parts), cache=_STATES * width * config.decoder_layers + memory)
+
+
+def _decoder(config: RNNSeq2SeqConfig, source_tokens: int) -> Part:
+    width, memory_width = config.width, config.memory_width
+    attentive = config.attention == "bahdanau"
+    above = width + memory_width if attentive else width
+    layers = [_lstm(config.embedding_width, width)]
+    layers += [_lstm(above, width) for _ in range(config.decoder_layers - 1)]
+    if attentive:
+        looking = [(memory_width, _LSTM_GATES * width), (width, width)]
+        layers.append(product_part("attention", looking, bias=False))
+        layers.append(Part("scores", (Weight((width, 1)),)))
+    made = together("decoder", layers)
+    if config.attention == "none":
+        return made
+    # Scores and the weighted sum; the additive score also keeps its tanh for every place of the source.
+    kept = source_tokens * (width + 2 if attentive else 2)
+    return made._replace(
+        flops=made.flops + 2 * source_tokens * (width + memory_width), activations=made.activations + kept
+    )
+
+
+def _readout(config: RNNSeq2SeqConfig, vector: int) -> Part | None:
+    width, memory_width = config.width, config.memory_width
+    if config.attention == "bahdanau":
+        read = width + config.embedding_width + memory_width
+        return product_part("readout", [(read, 2 * vector)], bias=True)
+    if config.attention != "none":
+        return product_part("readout", [(width + memory_width, vector)], bias=False)
+    return product_part("readout", [(width, vector)], bias=False) if vector != width else None
+
+
+def _lstm(inputs: int, units: int) -> Part:
+    gates = _LSTM_GATES * units
+    made = product_part("lstm", [(inputs, gates), (units, gates)], bias=False)
+    # The bias is added once; the loop keeps gates and states of every step.
+    return made._replace(weights=(*made.weights, Weight((gates,))), activations=inputs + 2 * gates + 3 * units)
