@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from tf_textgen.text import TokenizerConfig, build_tokenizer
+
 
 def _stderr(code: str) -> str:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -27,3 +31,26 @@ def test_a_failing_import_is_shown(tmp_path):
         "try: f()\nexcept ImportError: pass"
     )
     assert _stderr(code) == "why it fails\n"
+
+
+@pytest.fixture(scope="module")
+def load_model(tmp_path_factory):
+    """Code that loads a SentencePiece model with what `{}` says."""
+    path = tmp_path_factory.mktemp("sentencepiece") / "model"
+    text = "the quick brown fox jumps over the lazy dog while it rains and the sun shines on " * 3
+    tokenizer = build_tokenizer(TokenizerConfig(vocabulary_size=290, algorithm="bpe"), [text])
+    path.write_bytes(tokenizer.files()["sentencepiece.model"])
+    return (
+        "from tf_textgen.compat import import_tensorflow_quietly as f; f(); import tensorflow_text\n"
+        "from tf_textgen.text.sentencepiece import SentencePieceTokenizer\n"
+        f"model = open({str(path)!r}, 'rb').read()\n"
+        "{}(model)"
+    )
+
+
+def test_sentencepiece_is_loaded_quietly(load_model):
+    assert _stderr(load_model.format("SentencePieceTokenizer")) == ""
+
+
+def test_sentencepiece_itself_is_not_quiet_yet(load_model):
+    assert "identity" in _stderr(load_model.format("tensorflow_text.SentencepieceTokenizer"))

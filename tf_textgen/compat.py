@@ -6,9 +6,11 @@ needed. Importing this imports no TensorFlow.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 
 def import_tensorflow_quietly() -> None:
@@ -18,18 +20,32 @@ def import_tensorflow_quietly() -> None:
     (`TF_CPP_MIN_LOG_LEVEL`) is heeded, so that a job's own words drown. `TF_TEXTGEN_VERBOSE=1` lets them through.
     Delete this when `python -c "import tensorflow"` is silent at log level 2.
     """
-    if "tensorflow" in sys.modules or os.environ.get("TF_TEXTGEN_VERBOSE"):
+    if "tensorflow" in sys.modules:
+        return
+    with quiet_stderr():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+        # Keras would wrap a one-line message of ours in many lines about the arguments of the call.
+        tf.keras.config.disable_traceback_filtering()
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keeps back what C++ code writes to standard error, unless the block fails or `TF_TEXTGEN_VERBOSE` is set.
+
+    The SentencePiece op of tensorflow-text 2.21 writes `normalizer.cc ... use identity normalization` whenever a model
+    is loaded, at a log level that nothing in Python reaches. Delete its use there when the op is silent.
+    """
+    if os.environ.get("TF_TEXTGEN_VERBOSE"):
+        yield
         return
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as written:
         os.dup2(written.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()
-            # Keras would wrap a one-line message of ours in many lines about the arguments of the call.
-            tf.keras.config.disable_traceback_filtering()
+            yield
         except BaseException:
             os.dup2(kept, 2)
             written.seek(0)

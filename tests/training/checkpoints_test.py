@@ -228,3 +228,15 @@ def test_what_a_killed_save_leaves_is_not_a_checkpoint(tmp_path):
     shutil.copytree(checkpoints.folder(1), tmp_path / ".step-00000002.abc")
     assert checkpoints.steps() == [1] and checkpoints.newest_whole() == 1
     assert json.loads((checkpoints.folder(1) / "state.json").read_text())["step"] == 1
+
+
+def test_what_a_killed_save_left_is_removed_when_the_run_goes_on(tmp_path):
+    model, optimizer = make()
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(RunState(step=3), model, optimizer)
+    for name in (".step-00000005.x1y2", ".step-00000003.x1y2.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.index").write_text("half")
+    checkpoints.remove_unfinished()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
+    assert checkpoints.newest_whole() == 3

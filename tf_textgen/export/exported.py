@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_textgen.compat import quiet_stderr
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
 from tf_textgen.decoding.parameters import values_of
 from tf_textgen.decoding.stopping import FINISH_REASONS
@@ -36,7 +37,8 @@ class Exported:
             config = json.loads((self.path / CONFIG_FILE).read_text("utf-8"))
             self.decoding = DecodingConfig.from_json(config["decoding"])
             self.vocabulary_size: int | None = config.get("model_config", {}).get("vocabulary_size")
-            self._loaded = tf.saved_model.load(str(self.path))
+            with quiet_stderr():
+                self._loaded = tf.saved_model.load(str(self.path))
             self.is_pair = "source" in self_check.input_names(self._loaded, "generate")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
             raise UserError(

@@ -15,6 +15,7 @@ import sentencepiece
 import tensorflow as tf
 import tensorflow_text
 
+from tf_textgen.compat import quiet_stderr
 from tf_textgen.errors import UserError
 from tf_textgen.text.tokenizer import SPECIAL_PIECES, Tokenizer, repair_utf8
 from tf_textgen.text.tokenizer_config import TokenizerConfig
@@ -46,9 +47,10 @@ class SentencePieceTokenizer(Tokenizer):
         super().__init__(_read_pieces(model))
         # Two of these ops under one name swap their models in a SavedModel (tensorflow/text issue 1304): the
         # fingerprint makes the name unique to the model, the number to the instance.
-        self._op = tensorflow_text.SentencepieceTokenizer(
-            model, out_type=tf.int32, name=f"{self.name}_{next(_INSTANCES)}"
-        )
+        with quiet_stderr():
+            self._op = tensorflow_text.SentencepieceTokenizer(
+                model, out_type=tf.int32, name=f"{self.name}_{next(_INSTANCES)}"
+            )
 
     def files(self) -> dict[str, bytes]:
         return {MODEL_FILE: self._model}

@@ -145,6 +145,11 @@ class Checkpoints:
         self._prune()
         return path
 
+    def remove_unfinished(self) -> None:
+        """Removes what a process left that was killed while it saved; to be called by who holds the run's lock."""
+        for path in self.directory.glob(".step-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
     def mark_best(self, step: int, loss: float) -> None:
         """Makes the checkpoint of `step` the best one."""
         try:
