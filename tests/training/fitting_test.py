@@ -100,9 +100,10 @@ def whole(tmp_path_factory):
 def test_steps_validations_and_checkpoints_come_by_global_step(whole):
     path, last, state, output = whole
     assert (state.step, state.total_steps, last["optimizer/iteration"]) == (8, 8, 8)
-    logged, checkpoints = scalars(path / "logs"), Checkpoints(path / "checkpoints")
-    assert sorted(logged["train/loss"]) == [2, 3, 4, 6, 8]
-    assert sorted(logged["validation/nats_per_token"]) == sorted(logged["samples"]) == [3, 6, 8]
+    training, validation = (scalars(path / "logs" / name) for name in ("train", "validation"))
+    checkpoints = Checkpoints(path / "checkpoints")
+    assert sorted(training["metrics/loss"]) == [2, 3, 4, 6, 8]
+    assert sorted(validation["metrics/loss"]) == sorted(validation["samples"]) == [3, 6, 8]
     assert {2, 4, 6, 8} <= set(checkpoints.steps()) and checkpoints.best_step() == state.best_step
     assert "step 8/8" in output and "step 3: validation" in output
 
@@ -115,10 +116,10 @@ def test_samples_are_written_at_every_validation(whole):
 def test_validation_is_the_mean_over_tokens(whole):
     path, last, _, _ = whole
     expected, _ = token_loss(last, range(100, 100 + VALIDATION))
-    logged = {tag: values[8] for tag, values in scalars(path / "logs").items() if 8 in values}
-    assert logged["validation/nats_per_token"] == pytest.approx(expected, rel=1e-5)
-    assert logged["validation/perplexity"] == pytest.approx(math.exp(expected), rel=1e-5)
-    assert logged["validation/bits_per_byte"] == pytest.approx(expected / math.log(2) / 2.0, rel=1e-5)
+    logged = {tag: values[8] for tag, values in scalars(path / "logs" / "validation").items() if 8 in values}
+    assert logged["metrics/loss"] == pytest.approx(expected, rel=1e-5)
+    assert logged["metrics/perplexity"] == pytest.approx(math.exp(expected), rel=1e-5)
+    assert logged["metrics/bits_per_byte"] == pytest.approx(expected / math.log(2) / 2.0, rel=1e-5)
 
 
 def test_training_loss_is_of_the_last_interval_weighted_by_tokens(tmp_path):
@@ -126,17 +127,17 @@ def test_training_loss_is_of_the_last_interval_weighted_by_tokens(tmp_path):
     model = make_tiny(learning_rate=1e-12, dropout=0.0)
     expected = {step: token_loss(weights(model), range(step - 2, step)) for step in (2, 4)}
     _, state, _, _ = train(tmp_path, options(steps=4, validate_every=100), model=model, validation=False)
-    logged = scalars(tmp_path / "logs")
+    logged = scalars(tmp_path / "logs" / "train")
     for step, (loss, _) in expected.items():
-        assert logged["train/loss"][step] == pytest.approx(loss, rel=1e-5)
-        assert logged["train/perplexity"][step] == pytest.approx(math.exp(loss), rel=1e-5)
-        assert logged["train/bits_per_byte"][step] == pytest.approx(loss / math.log(2) / 2.0, rel=1e-5)
+        assert logged["metrics/loss"][step] == pytest.approx(loss, rel=1e-5)
+        assert logged["metrics/perplexity"][step] == pytest.approx(math.exp(loss), rel=1e-5)
+        assert logged["metrics/bits_per_byte"][step] == pytest.approx(loss / math.log(2) / 2.0, rel=1e-5)
     assert state.tokens == sum(count for _, count in expected.values())
 
 
 def test_learning_rate_shown_is_the_one_used(tmp_path):
     _, _, _, _ = train(tmp_path, options(steps=4, log_every=1), validation=False)
-    shown = scalars(tmp_path / "logs")["learning_rate"]
+    shown = scalars(tmp_path / "logs" / "train")["training/learning_rate"]
     np.testing.assert_allclose(
         [shown[s] for s in (1, 2, 3, 4)], [0.025, 0.05, 0.05 * (1 - 0.9 / 2), 0.05 * 0.1], rtol=1e-5
     )

@@ -15,56 +15,60 @@ from tf_textgen.training.callbacks import Measurement, RunCallback, bits_per_byt
 class TensorBoard(RunCallback):
     """Writes scalars by global step, and sample texts.
 
-    Tags: `train/loss` (nats/token), `train/perplexity`, `train/accuracy`, `train/bits_per_byte`, `learning_rate`,
-    `gradient_norm`, `tokens_per_second`, `validation/*` and the text `samples`.
+    Training and validation are two runs in TensorBoard's sense, so that their curves share a chart: `logs/train` and
+    `logs/validation` both hold `metrics/loss` (nats/token), `metrics/perplexity`, `metrics/accuracy` and
+    `metrics/bits_per_byte`; `logs/train` alone `training/learning_rate`, `training/gradient_norm` and
+    `training/tokens_per_second`; `logs/validation` alone the text `samples`.
 
     Args:
       directory: the folder `logs/` of the run.
-      bytes_per_token: of the training text; None writes no `train/bits_per_byte`.
+      bytes_per_token: of the training text; None writes no `metrics/bits_per_byte` for it.
     """
 
     def __init__(self, directory: str | Path, bytes_per_token: float | None = None) -> None:
         super().__init__()
-        self.directory, self.bytes_per_token = str(directory), bytes_per_token
-        self._writer: tf.summary.SummaryWriter | None = None
+        self.directory, self.bytes_per_token = Path(directory), bytes_per_token
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def on_measurement(self, measurement: Measurement) -> None:
         values = {
-            "train/loss": measurement.loss,
-            "train/perplexity": measurement.perplexity,
-            "train/accuracy": measurement.accuracy,
-            "learning_rate": measurement.learning_rate,
-            "gradient_norm": measurement.gradient_norm,
+            "metrics/loss": measurement.loss,
+            "metrics/perplexity": measurement.perplexity,
+            "metrics/accuracy": measurement.accuracy,
+            "training/learning_rate": measurement.learning_rate,
+            "training/gradient_norm": measurement.gradient_norm,
         }
         if measurement.tokens_per_second:
-            values["tokens_per_second"] = measurement.tokens_per_second
+            values["training/tokens_per_second"] = measurement.tokens_per_second
         if self.bytes_per_token:
-            values["train/bits_per_byte"] = bits_per_byte(measurement.loss, self.bytes_per_token)
-        self._write(measurement.step, values)
+            values["metrics/bits_per_byte"] = bits_per_byte(measurement.loss, self.bytes_per_token)
+        self._write("train", measurement.step, values)
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._write(step, {f"validation/{name}": value for name, value in metrics.items() if name != "tokens"})
+        names = {"nats_per_token": "loss"}
+        values = {f"metrics/{names.get(name, name)}": value for name, value in metrics.items() if name != "tokens"}
+        self._write("validation", step, values)
 
     def on_sample(self, step: int, text: str) -> None:
         # Markdown shows an indented block as it stands.
         block = "\n".join("    " + line for line in text.splitlines())
-        self._add(lambda: tf.summary.text("samples", block, step=step))
+        self._add("validation", lambda: tf.summary.text("samples", block, step=step))
 
     def on_train_end(self, logs: object = None) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
 
-    def _write(self, step: int, values: Mapping[str, float]) -> None:
-        self._add(lambda: [tf.summary.scalar(name, value, step=step) for name, value in values.items()])
+    def _write(self, run: str, step: int, values: Mapping[str, float]) -> None:
+        self._add(run, lambda: [tf.summary.scalar(name, value, step=step) for name, value in values.items()])
 
-    def _add(self, summaries: Callable[[], object]) -> None:
+    def _add(self, run: str, summaries: Callable[[], object]) -> None:
         try:
-            if self._writer is None:
-                self._writer = tf.summary.create_file_writer(self.directory)
-            with self._writer.as_default():
+            if run not in self._writers:
+                self._writers[run] = tf.summary.create_file_writer(str(self.directory / run))
+            with self._writers[run].as_default():
                 summaries()
-            self._writer.flush()
+            self._writers[run].flush()
         except tf.errors.OpError as error:
             raise UserError(
                 f"cannot write {self.directory} ({durable.reason(error)}): expected room and write access; "
