@@ -54,3 +54,11 @@ def test_sentencepiece_is_loaded_quietly(load_model):
 
 def test_sentencepiece_itself_is_not_quiet_yet(load_model):
     assert "identity" in _stderr(load_model.format("tensorflow_text.SentencepieceTokenizer"))
+
+
+def test_sentencepiece_itself_does_not_outlive_its_kernel_yet(load_model):
+    code = load_model.format("op = tensorflow_text.SentencepieceTokenizer") + (
+        "\nimport sys, tensorflow as tf; tf.random.set_seed(1)\n"
+        "try: op.tokenize(['a'])\nexcept tf.errors.NotFoundError: sys.stderr.write('lost')"
+    )
+    assert _stderr(code).endswith("lost")

@@ -23,7 +23,9 @@ FLOORS = (
     ("__main__",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-PRIVATE = re.compile(r"tensorflow\.python|tf\.__internal__|tf\.compat\.v1|tensorflow\.compat\.v1|keras\.src")
+PRIVATE = re.compile(
+    r"tensorflow\.python|tf\.__internal__|tf\.compat\.v1|tensorflow\.compat\.v1|keras\.src|tensorflow_text\.python"
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

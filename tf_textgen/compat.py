@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 
 def import_tensorflow_quietly() -> None:
@@ -54,3 +55,29 @@ def quiet_stderr() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def sentencepiece_op(model: bytes, name: str) -> Any:
+    """A `tensorflow_text.SentencepieceTokenizer` (int32 ids) that lives as long as the process.
+
+    That of tensorflow-text 2.21 belongs to a cached kernel, which `tf.random.set_seed` and `keras.utils.clear_session`
+    throw away: every later use fails with `Resource ... does not exist` (its own source notes it as to be done). Under
+    a shared name the resource belongs to the device instead; equal models may share one, so `name` has to follow from
+    the model. In a SavedModel, two ops under one name would swap their models (tensorflow/text issue 1304). Delete
+    this when the test of the plain op fails.
+
+    Args:
+      model: the serialized SentencePiece model.
+      name: of the resource.
+    """
+    import tensorflow as tf
+    from tensorflow_text.python.ops import sentencepiece_tokenizer as private
+
+    class Resource(private._SentencepieceModelResource):
+        def _create_resource(self) -> tf.Tensor:
+            return private.gen_sentencepiece_tokenizer.sentencepiece_op(model=self._model, shared_name=self._name)
+
+    with quiet_stderr():
+        op = private.SentencepieceTokenizer(model, out_type=tf.int32, name=name)
+        op._model_resource = Resource(model, name)
+    return op

@@ -223,6 +223,8 @@ def test_grammar_pairs(name, tmp_path, monkeypatch):
         pairs = [Pair(*line.split("\t")) for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()]
         assert len(pairs) == count
         assert all(written.conditional_nats(pair) < 40 for pair in pairs[:20])
+    nats, tokens = sum(map(written.conditional_nats, pairs)), sum(len(pair.target) + 1 for pair in pairs)
+    assert embedded.grammar_nats_per_token(name, "test") == pytest.approx(nats / tokens)
 
 
 def test_with_corpus_fills_a_data_config(cut, tmp_path):

@@ -2,6 +2,7 @@ import gc
 import io
 import re
 
+import keras
 import pytest
 import sentencepiece
 import tensorflow as tf
@@ -93,3 +94,14 @@ def test_one_of_two_equal_tokenizers_outlives_the_other(tmp_path):
     del first
     gc.collect()
     assert second.tokenize(tf.constant(["the cat"])).to_list() == expected
+
+
+@pytest.mark.parametrize("forget", [lambda: tf.random.set_seed(1), keras.utils.clear_session], ids=["seed", "session"])
+def test_lives_on_when_tensorflow_forgets_its_kernels(tokenizers, forget):
+    tokenizer = tokenizers["unigram"]
+    graph = tf.function(lambda texts: tokenizer.detokenize(tokenizer.tokenize(texts)))
+    texts = tf.constant(["the cat", "漢字"])
+    assert graph(texts).numpy().tolist() == texts.numpy().tolist()
+    forget()
+    assert graph(texts).numpy().tolist() == texts.numpy().tolist()
+    assert tokenizer.detokenize(tokenizer.tokenize(texts)).numpy().tolist() == texts.numpy().tolist()

@@ -7,15 +7,13 @@ arXiv:1508.07909 (BPE).
 from __future__ import annotations
 
 import io
-import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import sentencepiece
 import tensorflow as tf
-import tensorflow_text
 
-from tf_textgen.compat import quiet_stderr
+from tf_textgen.compat import sentencepiece_op
 from tf_textgen.errors import UserError
 from tf_textgen.text.tokenizer import SPECIAL_PIECES, Tokenizer, repair_utf8
 from tf_textgen.text.tokenizer_config import TokenizerConfig
@@ -23,8 +21,6 @@ from tf_textgen.text.tokenizer_config import TokenizerConfig
 MODEL_FILE = "sentencepiece.model"
 _SPACE = "\u2581"  # SentencePiece's own sign of a space
 _UNKNOWN = "\u2585"  # and of an unknown character: it skips lines which contain it
-
-_INSTANCES = itertools.count()
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -45,12 +41,7 @@ class SentencePieceTokenizer(Tokenizer):
     def __init__(self, model: bytes) -> None:
         self._model = model
         super().__init__(_read_pieces(model))
-        # Two of these ops under one name swap their models in a SavedModel (tensorflow/text issue 1304): the
-        # fingerprint makes the name unique to the model, the number to the instance.
-        with quiet_stderr():
-            self._op = tensorflow_text.SentencepieceTokenizer(
-                model, out_type=tf.int32, name=f"{self.name}_{next(_INSTANCES)}"
-            )
+        self._op = sentencepiece_op(model, self.name)
 
     def files(self) -> dict[str, bytes]:
         return {MODEL_FILE: self._model}
