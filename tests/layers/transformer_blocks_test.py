@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
-from tf_textgen.layers.transformer_blocks import DecoderBlock
+from tf_textgen.layers.transformer_blocks import TransformerBlock
 
 
 class _Attention(keras.layers.Layer):
@@ -19,7 +19,7 @@ def _times(factor):
 
 def _block(placement, **options):
     parts = _Attention(), _times(10.0), _times(2.0), _times(3.0)
-    return DecoderBlock(*parts, norm_placement=placement, **options)
+    return TransformerBlock(*parts, norm_placement=placement, **options)
 
 
 def test_pre_norm():
