@@ -15,10 +15,11 @@ from tf_textgen.layers.projection import fold_seed
 PLACEMENTS = ("pre", "post")
 
 
-class TransformerBlock(keras.layers.Layer):
+class DecoderBlock(keras.layers.Layer):
     """`x + attention(norm(x))`, then `x + feed_forward(norm(x))`; or with `post` `norm(x + attention(x))` and so on.
 
-    A block of a decoder that reads a source attends to it in between, in the same manner.
+    A block of a decoder that reads a source attends to it in between, in the same manner. Without that, and with a
+    bias that hides padding alone, it is a block of an encoder. (`.keras` files hold the name of this class.)
 
     Args:
       attention: a layer like `SelfAttention`.

@@ -14,7 +14,7 @@ from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.layers.kv_cache import KeyValues
 from tf_textgen.layers.positions import LearnedPositions, sinusoids
 from tf_textgen.layers.projection import Projection, fold_seed
-from tf_textgen.layers.transformer_blocks import TransformerBlock
+from tf_textgen.layers.transformer_blocks import DecoderBlock
 from tf_textgen.models.base import Features, State, TextModel
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
 from tf_textgen.models.transformer_parts import check_length, make_block, make_norm, make_rotation
@@ -148,7 +148,7 @@ class TransformerLM(TextModel):
             hidden = self.output_projection(hidden)
         return self.embedding(hidden, reverse=True)
 
-    def _block(self, index: int) -> TransformerBlock:
+    def _block(self, index: int) -> DecoderBlock:
         config, name = self.config, f"block_{index}"
         return make_block(
             config,

@@ -13,7 +13,7 @@ from tf_textgen.layers.feed_forward import FeedForward
 from tf_textgen.layers.normalization import normalization
 from tf_textgen.layers.positions import Rotation, rotation
 from tf_textgen.layers.projection import fold_seed
-from tf_textgen.layers.transformer_blocks import TransformerBlock
+from tf_textgen.layers.transformer_blocks import DecoderBlock
 from tf_textgen.models.transformer_config import TransformerConfig
 
 
@@ -26,7 +26,7 @@ def make_block(
     seed: int | None,
     name: str,
     dtype: Any,
-) -> TransformerBlock:
+) -> DecoderBlock:
     """One block.
 
     Args:
@@ -59,7 +59,7 @@ def make_block(
         name="feed_forward",
         **shared,
     )
-    return TransformerBlock(
+    return DecoderBlock(
         SelfAttention(config.width, seed=fold_seed(seed, "attention"), name="attention", **heads),
         feed_forward,
         make_norm(config, "attention_norm", dtype),
