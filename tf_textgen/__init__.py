@@ -29,6 +29,8 @@ _HOMES = {
     "TokenizerConfig": "tf_textgen.text.tokenizer_config",
     "TransformerLM": "tf_textgen.models.transformer_lm",
     "TransformerLMConfig": "tf_textgen.models.transformer_lm_config",
+    "TransformerSeq2Seq": "tf_textgen.models.transformer_seq2seq",
+    "TransformerSeq2SeqConfig": "tf_textgen.models.transformer_seq2seq_config",
     "UserError": "tf_textgen.errors",
     "build_tokenizer": "tf_textgen.text.vocabulary",
     "evaluation_batches": "tf_textgen.data.dataset",

@@ -98,10 +98,11 @@ class TextGenerator(tf.Module):
         self.weights = [variable.value for variable in model.weights]
         self.prompt_format = prompt_format
         self._holder = _Untracked(model)
-        self.context = getattr(model.config, "max_positions", None)  # of the row that the model writes; None: no end
+        self.context = getattr(model.config, "max_positions", None)  # of each row that the model reads; None: no end
         self.max_new_tokens = min(max_new_tokens, self.context - 1) if self.context else max_new_tokens
-        prompt_context = None if prompt_format == "source" else self.context
-        self.max_prompt_tokens = min(max_prompt_tokens, prompt_context - 1) if prompt_context else max_prompt_tokens
+        # A source has a row of its own, of the same length; a prompt leaves room for one new token.
+        longest = self.context and self.context - (prompt_format != "source")
+        self.max_prompt_tokens = min(max_prompt_tokens, longest) if longest else max_prompt_tokens
         rows = Parameters(*(tf.TensorSpec([None], dtype, name) for name, dtype in DTYPES._asdict().items()))
         text = tf.TensorSpec([None], tf.string)
         self.generate_graph = tf.function(self._generate, input_signature=[text, rows])

@@ -26,10 +26,11 @@ def describe(capsys, *arguments):
 
 def write_run(folder, name, **model_fields):
     fields = {**tiny_models.CONFIGS[name], "vocabulary_size": 50, **model_fields}
+    formats = {"language_model": "text", "encoder_decoder": "tsv"}
     recorded = {
         "model": name,
         "model_config": MODELS[name].config_class(**fields).to_json(),
-        "data": DataConfig(context=32, batch_size=4, format="tsv" if name == "rnn_seq2seq" else "text").to_json(),
+        "data": DataConfig(context=32, batch_size=4, format=formats[MODELS[name].kind]).to_json(),
         "optimizer": OptimizerConfig(name="sgd").to_json(),
         "run": RunConfig(precision="mixed_bfloat16").to_json(),
     }

@@ -4,15 +4,24 @@ import tensorflow as tf
 
 from tests.support import transformer_oracle as oracle
 from tf_textgen.errors import UserError
-from tf_textgen.layers.attention import SCORES, SelfAttention, attention_bias, causal_mask, segment_mask
+from tf_textgen.layers.attention import (
+    SCORES,
+    CrossAttention,
+    SelfAttention,
+    attention_bias,
+    cached_mask,
+    causal_mask,
+    prompt_mask,
+    segment_mask,
+)
 from tf_textgen.layers.kv_cache import KeyValues
 from tf_textgen.layers.positions import rotation
 
 SHAPE = {"num_heads": 4, "num_kv_heads": 4, "head_width": 6, "value_width": 5}
 
 
-def _layer(**options):
-    layer = SelfAttention(8, **{**SHAPE, **options}, stddev=0.7, output_stddev=0.7, seed=1, name="attention")
+def _layer(kind=SelfAttention, **options):
+    layer = kind(8, **{**SHAPE, **options}, stddev=0.7, output_stddev=0.7, seed=1, name="attention")
     layer.build()
     rng = np.random.default_rng(2)
     for variable in layer.weights:
@@ -25,10 +34,11 @@ def _inputs(batch=2, length=5):
     return np.random.default_rng(0).normal(size=(batch, length, 8)).astype(np.float32)
 
 
-def _expected(layer, row, visible, positions=None):
+def _expected(layer, row, visible, positions=None, memory=None):
     return oracle.attention(
         row.astype(np.float64), oracle.by_path(layer), visible, heads=layer.num_heads, kv_heads=layer.num_kv_heads,
         head_width=layer.head_width, value_width=layer.value_width, kind=layer.score, positions=positions,
+        memory=memory,
     )  # fmt: skip
 
 
@@ -93,6 +103,31 @@ def test_the_cache_gives_what_the_whole_sequence_gives(score):
         bias = attention_bias((tf.range(6) <= slot)[tf.newaxis, tf.newaxis])
         part, past = layer(x[:, slot : slot + 1], bias, past=past, slot=tf.constant(slot))
         np.testing.assert_allclose(part[:, 0], whole[:, slot], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_cross_attention_equals_the_oracle_on_what_is_not_hidden(score, kv_heads):
+    layer, x = _layer(CrossAttention, score=score, num_kv_heads=kv_heads), _inputs()
+    source = np.random.default_rng(3).normal(size=(2, 7, 8)).astype(np.float32)
+    lengths = [7, 2]
+    result = layer(x, layer.project(tf.constant(source)), attention_bias(tf.sequence_mask(lengths, 7)[:, tf.newaxis]))
+    for row, length in enumerate(lengths):
+        memory = source[row, :length].astype(np.float64)
+        expected = _expected(layer, x[row], np.ones((5, length), bool), memory=memory)
+        np.testing.assert_allclose(result[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_masks_of_left_padded_prompts():
+    padding = tf.constant([0, 2])
+    rows = [
+        [[1, 0, 0], [1, 1, 0], [1, 1, 1]],
+        [[0, 0, 0], [0, 0, 0], [0, 0, 1]],
+    ]
+    np.testing.assert_array_equal(prompt_mask(3, padding), np.array(rows, bool))
+    cache = KeyValues(tf.zeros([2, 1, 5, 1]), tf.zeros([2, 1, 5, 1]))
+    rows = [[[1, 1, 1, 1, 0]], [[0, 0, 1, 1, 0]]]
+    np.testing.assert_array_equal(cached_mask(cache, tf.constant(3), padding), np.array(rows, bool))
 
 
 def test_dropout_is_reproducible_and_off_outside_training():

@@ -10,6 +10,7 @@ from tf_textgen.models.cost_parts import Weight, optimizer_numbers
 from tf_textgen.models.costs import costs
 from tf_textgen.models.rnn_seq2seq_config import ATTENTIONS, RNNSeq2SeqConfig
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
+from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfig
 from tf_textgen.training.optimizer_config import OptimizerConfig
 
 TRANSFORMERS = [
@@ -28,12 +29,25 @@ RECURRENT = [
     {"attention": "luong_dot", "bridge": "copy", "source_vocabulary_size": 23},
     {"attention": "luong_scaled", "bridge": "zero", "decoder_layers": 1, "encoder_layers": 1},
 ]
+ENCODER_DECODERS = [
+    {},
+    {"shared_embeddings": False, "source_vocabulary_size": 23, "norm_placement": "post", "positions": "learned"},
+    {"use_bias": False, "positions": "rotary", "normalization": "rms_norm", "activation": "swiglu"},
+    {"embedding_width": 6, "num_kv_heads": 1, "head_width": 4, "value_width": 10, "attention_score": "cosine"},
+    {"embedding_width": 6, "tied_embeddings": False, "feed_forward_width": 20, "shared_embeddings": False},
+]
 CONFIGS: list[Config] = [
     *(
         TransformerLMConfig(
             **{"vocabulary_size": 31, "num_layers": 3, "num_heads": 2, "width": 16, "max_positions": 9, **o}
         )
         for o in TRANSFORMERS
+    ),
+    *(
+        TransformerSeq2SeqConfig(
+            **{"vocabulary_size": 31, "encoder_layers": 1, "decoder_layers": 2, "num_heads": 2, "width": 16, **o}
+        )
+        for o in ENCODER_DECODERS
     ),
     *(RNNSeq2SeqConfig(**{"vocabulary_size": 31, "width": 12, "embedding_width": 8, **o}) for o in RECURRENT),
 ]
@@ -95,6 +109,24 @@ def test_operations_of_an_lstm_encoder_decoder():
     attention = 2 * 5 * (6 + 4)
     assert found.forward_flops("target") == 2 * (3 + 6) * 24 + attention + 2 * (6 + 4) * 6 + 2 * 6 * 11
     assert found.cache == 2 * 6 + 5 * (4 + 6)
+
+
+def test_the_base_model_of_the_paper():
+    """65 million weights (Vaswani et al. 2017, table 3), with the 37,000 tokens of section 5.1."""
+    config = TransformerSeq2SeqConfig(
+        vocabulary_size=37_000, encoder_layers=6, decoder_layers=6, num_heads=8, width=512, norm_placement="post"
+    )
+    found = costs(config, source_tokens=20, target_tokens=30)
+    attention, feed_forward, norm = 4 * 512 * 513, 2 * 512 * 2048 + 2048 + 512, 2 * 512
+    blocks = 6 * (attention + feed_forward + 2 * norm) + 6 * (2 * attention + feed_forward + 3 * norm)
+    assert found.parameters == 37_000 * 512 + blocks == 63_082_496
+    # The source meets self-attention, feed-forward layers and the keys and values of six cross-attentions.
+    products = 2 * 512 * 2048
+    source = 6 * (4 * 512**2 + products) + 6 * 2 * 512**2
+    assert found.forward_flops("source") == 2 * source + 6 * 4 * 20 * 512
+    target = 6 * (4 * 512**2 + 2 * 512**2 + products) + 37_000 * 512
+    assert found.forward_flops("target") == 2 * target + 6 * 4 * (20 + 30) * 512
+    assert found.cache == 6 * (20 + 30) * 2 * 512
 
 
 @pytest.mark.parametrize(

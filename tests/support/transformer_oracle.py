@@ -57,20 +57,27 @@ def score(kind: str, query: Array, key: Array, scale: float = 10.0) -> float:
 
 def attention(
     x: Array, weights: Mapping[str, Array], visible: Array, *, heads: int, kv_heads: int, head_width: int,
-    value_width: int, kind: str = "dot_product", positions: Array | None = None,
+    value_width: int, kind: str = "dot_product", positions: Array | None = None, memory: Array | None = None,
 ) -> Array:  # fmt: skip
-    """`x` `[T, D]`, `visible` `[T, T]`; weights by path below the layer; rotary where positions are given."""
-    projected = linear(x, weights, "query_key_value")
-    length = len(x)
-    queries = projected[:, : heads * head_width].reshape(length, heads, head_width)
-    keys = projected[:, heads * head_width : (heads + kv_heads) * head_width].reshape(length, kv_heads, head_width)
-    values = projected[:, (heads + kv_heads) * head_width :].reshape(length, kv_heads, value_width)
+    """`x` `[T, D]` looks at itself or at `memory` `[C, D]` as far as `visible` `[T, C]`.
+
+    Weights by path below the layer; rotary where positions are given.
+    """
+    if memory is None:
+        projected = linear(x, weights, "query_key_value")
+        queries, projected = np.split(projected, [heads * head_width], axis=-1)
+    else:
+        queries, projected = linear(x, weights, "query"), linear(memory, weights, "key_value")
+    length, slots = visible.shape
+    queries = queries.reshape(length, heads, head_width)
+    keys, values = np.split(projected, [kv_heads * head_width], axis=-1)
+    keys, values = keys.reshape(slots, kv_heads, head_width), values.reshape(slots, kv_heads, value_width)
     result = np.zeros((length, heads, value_width))
     for n in range(heads):
         k = n // (heads // kv_heads)
         scale = weights["scale"][n] if kind == "cosine" else 1.0
         for t in range(length):
-            seen = [c for c in range(length) if visible[t, c]]
+            seen = [c for c in range(slots) if visible[t, c]]
             scores = []
             for c in seen:
                 query, key = queries[t, n], keys[c, k]
@@ -132,21 +139,64 @@ def logits(
     return x @ weights["embedding/table"].T
 
 
-def block(config: Any, weights: Mapping[str, Array], x: Array, visible: Array, positions: Array) -> Array:
+def seq2seq_logits(config: Any, weights: Mapping[str, Array], source: Array, target: Array) -> Array:
+    """Logits `[T, V]` of one row, from the fields of a `TransformerSeq2SeqConfig` and the weights of `by_path`."""
+    target_table = weights["target_embedding/table"]
+    source_table = target_table if config.shared_embeddings else weights["source_embedding/table"]
+    everything = np.ones((len(source), len(source)), bool)
+    memory = _stack(config, below(weights, "encoder"), config.encoder_layers, source_table[source], everything)
+    causal = np.tril(np.ones((len(target), len(target)), bool))
+    x = _stack(config, below(weights, "decoder"), config.decoder_layers, target_table[target], causal, memory)
+    if not config.tied_embeddings:
+        return linear(x, weights, "logits")
+    if config.token_width != config.width:
+        x = linear(x, weights, "output_projection")
+    return x @ target_table.T
+
+
+def _stack(
+    config: Any, weights: Mapping[str, Array], layers: int, embedded: Array, visible: Array,
+    memory: Array | None = None,
+) -> Array:  # fmt: skip
+    positions = np.arange(len(embedded))
+    x = embedded * math.sqrt(config.token_width)
+    if config.token_width != config.width:
+        x = linear(x, weights, "input_projection")
+    if config.positions == "learned":
+        x = x + weights["positions/table"][positions]
+    if config.positions == "sinusoidal":
+        x = x + np.stack([sinusoid(p, config.width) for p in positions])
+    for index in range(layers):
+        x = block(config, below(weights, f"block_{index}"), x, visible, positions, memory)
+    return norm(config, weights, "final_norm", x) if config.norm_placement == "pre" else x
+
+
+def block(
+    config: Any, weights: Mapping[str, Array], x: Array, visible: Array, positions: Array, memory: Array | None = None
+) -> Array:
+    sizes = {
+        "heads": config.num_heads, "kv_heads": config.key_value_heads, "head_width": config.key_width,
+        "value_width": config.head_value_width, "kind": config.attention_score,
+    }  # fmt: skip
+
     def attend(y: Array) -> Array:
-        return attention(
-            y, below(weights, "attention"), visible, heads=config.num_heads, kv_heads=config.key_value_heads,
-            head_width=config.key_width, value_width=config.head_value_width, kind=config.attention_score,
-            positions=positions if config.positions == "rotary" else None,
-        )  # fmt: skip
+        rotary = positions if config.positions == "rotary" else None
+        return attention(y, below(weights, "attention"), visible, positions=rotary, **sizes)
+
+    def attend_to_memory(y: Array) -> Array:
+        everything = np.ones((len(y), len(memory)), bool)
+        return attention(y, below(weights, "cross_attention"), everything, memory=memory, **sizes)
 
     def feed_forward(y: Array) -> Array:
         own = below(weights, "feed_forward")
         return linear(activate(config.activation, linear(y, own, "input_projection")), own, "output_projection")
 
-    for name, sublayer in (("attention_norm", attend), ("feed_forward_norm", feed_forward)):
+    sublayers = {"attention": attend, "cross_attention": attend_to_memory, "feed_forward": feed_forward}
+    if memory is None:
+        del sublayers["cross_attention"]
+    for name, sublayer in sublayers.items():
         if config.norm_placement == "pre":
-            x = x + sublayer(norm(config, weights, name, x))
+            x = x + sublayer(norm(config, weights, f"{name}_norm", x))
         else:
-            x = norm(config, weights, name, x + sublayer(x))
+            x = norm(config, weights, f"{name}_norm", x + sublayer(x))
     return x

@@ -1,4 +1,4 @@
-"""Self-attention of many heads over the past, with a cache of keys and values.
+"""Attention of many heads: of a sequence to itself, with a cache of keys and values, and to another one.
 
 Letters: `B` batch, `T` queries, `C` keys (slots), `D` width, `N` query heads, `K` key and value heads, `G = N / K`
 queries sharing a key, `H` head width.
@@ -34,13 +34,24 @@ def segment_mask(segment_ids: tf.Tensor) -> tf.Tensor:
     return segment_ids[:, :, tf.newaxis] == segment_ids[:, tf.newaxis, :]
 
 
+def prompt_mask(length: int | tf.Tensor, padding: tf.Tensor) -> tf.Tensor:
+    """`[B, P, P]` bool for left-padded prompts: a causal mask that hides the `padding` `[B]` first places of each."""
+    return causal_mask(length) & (tf.range(length) >= padding[:, tf.newaxis])[:, tf.newaxis]
+
+
+def cached_mask(cache: KeyValues, slot: tf.Tensor, padding: tf.Tensor) -> tf.Tensor:
+    """`[B, 1, C]` bool for the token at `slot`: it sees the slots written so far, but for each row's padding."""
+    past = tf.range(tf.shape(cache.keys)[2])
+    return ((past <= slot) & (past >= padding[:, tf.newaxis]))[:, tf.newaxis]
+
+
 def attention_bias(attention_mask: tf.Tensor) -> tf.Tensor:
     """What is added to the scores: 0 where the mask `[B, T, C]` is true, -1e30 elsewhere --> `[B, 1, 1, T, C]`."""
     return tf.where(attention_mask, 0.0, _HIDDEN)[:, tf.newaxis, tf.newaxis]
 
 
-class SelfAttention(keras.layers.Layer):
-    """Softmax of scores times values, for each head; queries, keys and values come from one matrix product.
+class Attention(keras.layers.Layer):
+    """What self- and cross-attention share: heads, scores and weighted sums, without the input's projections.
 
     Keras' casting of arguments is off: rotations and biases stay float32 under mixed precision, and so do scores and
     softmax; the products are made in the compute dtype.
@@ -55,7 +66,7 @@ class SelfAttention(keras.layers.Layer):
         al., 2020); `euclidean` `-|q - k|`.
       use_bias: add biases to the projections.
       dropout: share of attention weights dropped.
-      stddev, output_stddev: standard deviations of the initial matrices.
+      stddev, output_stddev: standard deviations of the initial matrices; None as in `Projection`.
       seed: of the initial matrices and of dropout.
 
     Reference:
@@ -74,7 +85,7 @@ class SelfAttention(keras.layers.Layer):
         score: str = "dot_product",
         use_bias: bool = True,
         dropout: float = 0.0,
-        stddev: float = 0.02,
+        stddev: float | None = 0.02,
         output_stddev: float | None = None,
         seed: int | None = None,
         **kwargs: Any,
@@ -84,30 +95,94 @@ class SelfAttention(keras.layers.Layer):
             raise UserError(f"attention score {score!r}: expected one of {', '.join(SCORES)}")
         if num_heads % num_kv_heads:
             raise UserError(f"{num_kv_heads} key heads for {num_heads} query heads: expected a divisor")
+        self.width = width
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.head_width, self.value_width = head_width, value_width
-        self.score = score
-        shared = {"use_bias": use_bias, "dtype": self.dtype_policy}
+        self.score, self.use_bias, self.stddev, self.seed = score, use_bias, stddev, seed
         self.widths = [num_heads * head_width, num_kv_heads * head_width, num_kv_heads * value_width]
-        self.query_key_value = Projection(
-            width, sum(self.widths), stddev=stddev, seed=fold_seed(seed, "input"), name="query_key_value", **shared
-        )
-        self.output_projection = Projection(
-            num_heads * value_width,
-            width,
-            stddev=output_stddev or stddev,
-            seed=fold_seed(seed, "output"),
-            name="output_projection",
-            **shared,
+        self._add_input_projections()
+        self.output_projection = self._projection(
+            num_heads * value_width, width, "output", "output_projection", stddev=output_stddev or stddev
         )
         self.dropout = keras.layers.Dropout(dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy)
 
     def build(self, input_shape: Any = None) -> None:
-        self.query_key_value.build()
         self.output_projection.build()
         if self.score == "cosine":
             initial = keras.initializers.Constant(_INITIAL_COSINE_SCALE)
             self.scale = self.add_weight((self.num_heads,), initial, name="scale", autocast=False)
+
+    def _add_input_projections(self) -> None:
+        """Makes the layers that give queries, keys and values."""
+        raise NotImplementedError
+
+    def _projection(
+        self, input_width: int, output_width: int, seed_name: str, name: str, stddev: float | None
+    ) -> Projection:
+        return Projection(
+            input_width,
+            output_width,
+            use_bias=self.use_bias,
+            stddev=stddev,
+            seed=fold_seed(self.seed, seed_name),
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def _attend(self, queries: tf.Tensor, present: KeyValues, bias: tf.Tensor, training: bool) -> tf.Tensor:
+        """Prepared queries `[B, N, T, H]` and keys --> `[B, T, D]`."""
+        weights = tf.nn.softmax(self._scores(queries, present.keys) + bias)
+        weights = self.dropout(tf.cast(weights, self.compute_dtype), training=training)
+        return self.output_projection(self._weighted_sum(weights, present.values))
+
+    def _heads(self, flat: tf.Tensor, heads: int) -> tf.Tensor:
+        """`[B, T, heads * width]` --> `[B, heads, T, width]`."""
+        batch, length, width = dimensions(flat)
+        return tf.transpose(tf.reshape(flat, [batch, length, heads, width // heads]), [0, 2, 1, 3])
+
+    def _prepare_queries(self, queries: tf.Tensor) -> tf.Tensor:
+        """All that is done to a query alone."""
+        if self.score == "dot_product":
+            return queries * self.head_width**-0.5
+        if self.score == "cosine":
+            scale = tf.cast(self.scale, tf.float32)[:, tf.newaxis, tf.newaxis]
+            return tf.cast(_unit(queries) * scale, self.compute_dtype)
+        return queries
+
+    def _prepare_keys(self, keys: tf.Tensor) -> tf.Tensor:
+        """All that is done to a key alone, so that cached keys are ready for their product."""
+        return tf.cast(_unit(keys), self.compute_dtype) if self.score == "cosine" else keys
+
+    def _scores(self, queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        """`[B, N, T, H]`, `[B, K, C, H]` --> `[B, K, G, T, C]` float32, without repeating a key."""
+        batch, heads, length, width = dimensions(queries)
+        group = heads // self.num_kv_heads
+        queries = tf.reshape(queries, [batch, self.num_kv_heads, group * length, width])
+        if self.score == "euclidean":
+            scores = -_distances(queries, keys)
+        else:
+            scores = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32)
+        return tf.reshape(scores, [batch, self.num_kv_heads, group, length, dimensions(keys)[2]])
+
+    def _weighted_sum(self, weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        """`[B, K, G, T, C]`, `[B, K, C, value width]` --> `[B, T, N * value width]`."""
+        batch, kv_heads, group, length, slots = dimensions(weights)
+        mixed = tf.matmul(tf.reshape(weights, [batch, kv_heads, group * length, slots]), values)
+        mixed = tf.reshape(mixed, [batch, self.num_heads, length, self.value_width])
+        return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch, length, self.num_heads * self.value_width])
+
+
+class SelfAttention(Attention):
+    """Attention of a sequence to itself; queries, keys and values come from one matrix product."""
+
+    def _add_input_projections(self) -> None:
+        self.query_key_value = self._projection(
+            self.width, sum(self.widths), "input", "query_key_value", stddev=self.stddev
+        )
+
+    def build(self, input_shape: Any = None) -> None:
+        self.query_key_value.build()
+        super().build(input_shape)
 
     def call(
         self,
@@ -134,49 +209,41 @@ class SelfAttention(keras.layers.Layer):
         """
         parts = tf.split(self.query_key_value(inputs), self.widths, axis=-1)
         queries = self._heads(parts[0], self.num_heads)
-        present = KeyValues(*(self._heads(part, self.num_kv_heads) for part in parts[1:]))
-        queries, keys = self._prepare(queries, present.keys, rotation)
-        present = present._replace(keys=keys)
-        if past is not None:
-            present = kv_cache.write(past, present, slot)
-        weights = tf.nn.softmax(self._scores(queries, present.keys) + bias)
-        weights = self.dropout(tf.cast(weights, self.compute_dtype), training=training)
-        return self.output_projection(self._weighted_sum(weights, present.values)), present
-
-    def _heads(self, flat: tf.Tensor, heads: int) -> tf.Tensor:
-        """`[B, T, heads * width]` --> `[B, heads, T, width]`."""
-        batch, length, width = dimensions(flat)
-        return tf.transpose(tf.reshape(flat, [batch, length, heads, width // heads]), [0, 2, 1, 3])
-
-    def _prepare(self, queries: tf.Tensor, keys: tf.Tensor, rotation: Rotation | None) -> tuple[tf.Tensor, tf.Tensor]:
-        """All that is done to one query or key alone, so that cached keys are ready for their product."""
+        keys, values = (self._heads(part, self.num_kv_heads) for part in parts[1:])
         if rotation is not None:
             queries, keys = rotate(queries, rotation), rotate(keys, rotation)
-        if self.score == "dot_product":
-            queries *= self.head_width**-0.5
-        elif self.score == "cosine":
-            scale = tf.cast(self.scale, tf.float32)[:, tf.newaxis, tf.newaxis]
-            queries = tf.cast(_unit(queries) * scale, self.compute_dtype)
-            keys = tf.cast(_unit(keys), self.compute_dtype)
-        return queries, keys
+        present = KeyValues(self._prepare_keys(keys), values)
+        if past is not None:
+            present = kv_cache.write(past, present, slot)
+        return self._attend(self._prepare_queries(queries), present, bias, training), present
 
-    def _scores(self, queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        """`[B, N, T, H]`, `[B, K, C, H]` --> `[B, K, G, T, C]` float32, without repeating a key."""
-        batch, heads, length, width = dimensions(queries)
-        group = heads // self.num_kv_heads
-        queries = tf.reshape(queries, [batch, self.num_kv_heads, group * length, width])
-        if self.score == "euclidean":
-            scores = -_distances(queries, keys)
-        else:
-            scores = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32)
-        return tf.reshape(scores, [batch, self.num_kv_heads, group, length, dimensions(keys)[2]])
 
-    def _weighted_sum(self, weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-        """`[B, K, G, T, C]`, `[B, K, C, value width]` --> `[B, T, N * value width]`."""
-        batch, kv_heads, group, length, slots = dimensions(weights)
-        mixed = tf.matmul(tf.reshape(weights, [batch, kv_heads, group * length, slots]), values)
-        mixed = tf.reshape(mixed, [batch, self.num_heads, length, self.value_width])
-        return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch, length, self.num_heads * self.value_width])
+class CrossAttention(Attention):
+    """Attention of a sequence to another, whose keys and values are made once, by `project`."""
+
+    def _add_input_projections(self) -> None:
+        query_width, *key_value_widths = self.widths
+        self.query = self._projection(self.width, query_width, "query", "query", stddev=self.stddev)
+        self.key_value = self._projection(
+            self.width, sum(key_value_widths), "key_value", "key_value", stddev=self.stddev
+        )
+
+    def build(self, input_shape: Any = None) -> None:
+        self.query.build()
+        self.key_value.build()
+        super().build(input_shape)
+
+    def project(self, memory: tf.Tensor) -> KeyValues:
+        """The keys and values `[B, K, S, ...]` of what the encoder made of a source, `[B, S, D]`."""
+        keys, values = (
+            self._heads(part, self.num_kv_heads) for part in tf.split(self.key_value(memory), self.widths[1:], axis=-1)
+        )
+        return KeyValues(self._prepare_keys(keys), values)
+
+    def call(self, inputs: tf.Tensor, memory: KeyValues, bias: tf.Tensor, *, training: bool = False) -> tf.Tensor:
+        """`[B, T, D]` --> `[B, T, D]`, over keys and values of `project`; `bias` is float32 `[B, 1, 1, 1, S]`."""
+        queries = self._heads(self.query(inputs), self.num_heads)
+        return self._attend(self._prepare_queries(queries), memory, bias, training)
 
 
 def _unit(vectors: tf.Tensor) -> tf.Tensor:

@@ -35,7 +35,7 @@ class FeedForward(keras.layers.Layer):
       activation: `relu` (Vaswani et al., 2017), `gelu` (exact), `gelu_tanh` (GPT-2's approximation) or `swiglu`, whose
         gate and value stand side by side in one matrix `[D, 2 F]`.
       use_bias: add biases.
-      stddev, output_stddev: standard deviations of the initial matrices.
+      stddev, output_stddev: standard deviations of the initial matrices; None as in `Projection`.
       seed: of the initial matrices.
 
     Reference:
@@ -49,7 +49,7 @@ class FeedForward(keras.layers.Layer):
         *,
         activation: str = "gelu_tanh",
         use_bias: bool = True,
-        stddev: float = 0.02,
+        stddev: float | None = 0.02,
         output_stddev: float | None = None,
         seed: int | None = None,
         **kwargs: Any,

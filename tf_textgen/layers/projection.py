@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import Any
 
@@ -29,7 +30,7 @@ class Projection(keras.layers.Layer):
     Args:
       input_width, output_width: D and E.
       use_bias: add a bias, 0 at first.
-      stddev: standard deviation of the initial kernel.
+      stddev: standard deviation of the initial kernel; None is `sqrt(2 / (D + E))` (Glorot and Bengio, 2010).
       seed: of the initial kernel.
     """
 
@@ -39,13 +40,15 @@ class Projection(keras.layers.Layer):
         output_width: int,
         *,
         use_bias: bool = True,
-        stddev: float = 0.02,
+        stddev: float | None = 0.02,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.input_width, self.output_width = input_width, output_width
         self.use_bias = use_bias
+        if stddev is None:
+            stddev = math.sqrt(2.0 / (input_width + output_width))
         self.initializer = keras.initializers.RandomNormal(stddev=stddev, seed=seed)
         self.bias = None
 

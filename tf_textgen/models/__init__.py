@@ -9,6 +9,7 @@ from tf_textgen.config import Config, did_you_mean
 from tf_textgen.errors import UserError
 from tf_textgen.models.rnn_seq2seq_config import RNNSeq2SeqConfig
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
+from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfig
 
 if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
@@ -32,6 +33,9 @@ class Family(NamedTuple):
 MODELS = {
     "rnn_seq2seq": Family(RNNSeq2SeqConfig, "tf_textgen.models.rnn_seq2seq:RNNSeq2Seq", "encoder_decoder"),
     "transformer_lm": Family(TransformerLMConfig, "tf_textgen.models.transformer_lm:TransformerLM"),
+    "transformer_seq2seq": Family(
+        TransformerSeq2SeqConfig, "tf_textgen.models.transformer_seq2seq:TransformerSeq2Seq", "encoder_decoder"
+    ),
 }
 
 

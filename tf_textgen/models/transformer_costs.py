@@ -3,52 +3,125 @@
 from __future__ import annotations
 
 from tf_textgen.models.cost_parts import Costs, Part, Weight, logits_part, product_part
+from tf_textgen.models.transformer_config import TransformerConfig
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
+from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfig
 
 
 def transformer_lm_costs(config: TransformerLMConfig, context: int) -> Costs:
-    width, token_width, bias = config.width, config.token_width, config.use_bias
-    narrow = token_width != width
-    vectors = 1 + (bias and config.normalization == "layer_norm")
-    norms = 2 * config.num_layers + (config.norm_placement == "pre")
-    table = Weight((config.vocabulary_size, token_width))
-    parts = [Part("token embedding", (table,), activations=token_width)]
-    if config.positions == "learned":
-        parts.append(Part("positions", (Weight((config.max_positions, width)),)))
-    if narrow:
-        parts.append(product_part("input projection", [(token_width, width)], bias=False))
-    parts += [
-        _attention(config, context),
-        _feed_forward(config),
-        Part("normalizations", (Weight((width,)),) * (vectors * norms), activations=2 * norms * width),
+    layers = config.num_layers
+    parts = [
+        _embedding(config, config.vocabulary_size),
+        *_input(config),
+        _self_attention(config, layers, context),
+        _feed_forward(config, layers),
+        _normalizations(config, 2 * layers),
+        *_output(config),
     ]
-    if narrow and config.tied_embeddings:
-        parts.append(product_part("output projection", [(width, token_width)], bias=False))
-    parts.append(
-        logits_part(token_width if config.tied_embeddings else width, config.vocabulary_size, config.tied_embeddings)
-    )
-    widths = config.key_value_heads * (config.key_width + config.head_value_width)
-    return Costs(tuple(parts), cache=config.num_layers * context * widths)
+    return Costs(tuple(parts), cache=layers * context * _key_value_width(config))
 
 
-def _attention(config: TransformerLMConfig, context: int) -> Part:
-    heads, keys = config.num_heads, config.key_value_heads
-    query_width, mixed = heads * config.key_width, heads * config.head_value_width
-    together = query_width + keys * (config.key_width + config.head_value_width)
-    one = product_part("attention", [(config.width, together), (mixed, config.width)], bias=config.use_bias)
+def transformer_seq2seq_costs(config: TransformerSeq2SeqConfig, source_tokens: int, target_tokens: int) -> Costs:
+    encoder, decoder = config.encoder_layers, config.decoder_layers
+    source = [
+        *_input(config),
+        _self_attention(config, encoder, source_tokens),
+        _feed_forward(config, encoder),
+        _normalizations(config, 2 * encoder),
+    ]
+    if not config.shared_embeddings:
+        source.insert(0, _embedding(config, config.source_vocabulary))
+    target = [
+        _embedding(config, config.vocabulary_size),
+        *_input(config),
+        _self_attention(config, decoder, target_tokens),
+        _cross_attention(config, decoder, source_tokens),
+        _feed_forward(config, decoder),
+        _normalizations(config, 3 * decoder),
+        *_output(config),
+    ]
+    parts = [part._replace(name=f"source {part.name}", side="source") for part in source]
+    parts.append(_cross_keys(config, decoder))
+    parts += [part._replace(name=f"target {part.name}") for part in target]
+    cached = decoder * (source_tokens + target_tokens) * _key_value_width(config)
+    return Costs(tuple(parts), cache=cached)
+
+
+def _embedding(config: TransformerConfig, tokens: int) -> Part:
+    return Part("token embedding", (Weight((tokens, config.token_width)),), activations=config.token_width)
+
+
+def _input(config: TransformerConfig) -> list[Part]:
+    """What lies between token vectors and the first block."""
+    parts = []
+    if config.positions == "learned":
+        parts.append(Part("positions", (Weight((config.max_positions, config.width)),)))
+    if config.token_width != config.width:
+        parts.append(product_part("input projection", [(config.token_width, config.width)], bias=False))
+    return parts
+
+
+def _output(config: TransformerConfig) -> list[Part]:
+    """What lies between the last block and the logits."""
+    parts, vector = [], config.token_width if config.tied_embeddings else config.width
+    if vector != config.width:
+        parts.append(product_part("output projection", [(config.width, vector)], bias=False))
+    return [*parts, logits_part(vector, config.vocabulary_size, config.tied_embeddings)]
+
+
+def _normalizations(config: TransformerConfig, in_blocks: int) -> Part:
+    count = in_blocks + (config.norm_placement == "pre")
+    vectors = 1 + (config.use_bias and config.normalization == "layer_norm")
+    return Part("normalizations", (Weight((config.width,)),) * (vectors * count), activations=2 * count * config.width)
+
+
+def _self_attention(config: TransformerConfig, layers: int, context: int) -> Part:
+    query_width, mixed = _query_width(config), _mixed_width(config)
+    together = query_width + _key_value_width(config)
+    products = product_part("attention", [(config.width, together), (mixed, config.width)], bias=config.use_bias)
+    return _attention(config, products, layers, context)
+
+
+def _cross_attention(config: TransformerConfig, layers: int, source_tokens: int) -> Part:
+    shapes = [(config.width, _query_width(config)), (_mixed_width(config), config.width)]
+    products = product_part("cross-attention", shapes, bias=config.use_bias)
+    return _attention(config, products, layers, source_tokens)
+
+
+def _attention(config: TransformerConfig, products: Part, layers: int, context: int) -> Part:
+    """The products of a token with what its attention adds at this context."""
+    heads, mixed = config.num_heads, _mixed_width(config)
     scale = (Weight((heads,)),) if config.attention_score == "cosine" else ()
     return Part(
-        "attention",
-        (one.weights + scale) * config.num_layers,
-        config.num_layers * (one.flops + 2 * context * (query_width + mixed)),
+        products.name,
+        (products.weights + scale) * layers,
+        layers * (products.flops + 2 * context * (_query_width(config) + mixed)),
         # Scores and weights of every head beside what the products read and wrote.
-        config.num_layers * (one.activations + mixed + config.width + 2 * heads * context),
+        layers * (products.activations + mixed + config.width + 2 * heads * context),
     )
 
 
-def _feed_forward(config: TransformerLMConfig) -> Part:
+def _cross_keys(config: TransformerConfig, layers: int) -> Part:
+    """Keys and values of cross-attention: made once for each token of the source."""
+    shapes = [(config.width, _key_value_width(config))] * layers
+    return product_part("cross-attention keys and values", shapes, bias=config.use_bias, side="source")
+
+
+def _feed_forward(config: TransformerConfig, layers: int) -> Part:
     inner = config.inner_width
     first = 2 * inner if config.activation == "swiglu" else inner
     one = product_part("", [(config.width, first), (inner, config.width)], bias=config.use_bias)
-    layers = config.num_layers
     return Part("feed-forward", one.weights * layers, layers * one.flops, layers * (one.activations + inner))
+
+
+def _query_width(config: TransformerConfig) -> int:
+    return config.num_heads * config.key_width
+
+
+def _mixed_width(config: TransformerConfig) -> int:
+    """Of the values that all heads have weighed, side by side."""
+    return config.num_heads * config.head_value_width
+
+
+def _key_value_width(config: TransformerConfig) -> int:
+    return config.key_value_heads * (config.key_width + config.head_value_width)

@@ -8,18 +8,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_textgen.errors import UserError
 from tf_textgen.layers import kv_cache
-from tf_textgen.layers.attention import SelfAttention, attention_bias, causal_mask, segment_mask
+from tf_textgen.layers.attention import attention_bias, cached_mask, causal_mask, prompt_mask, segment_mask
 from tf_textgen.layers.embedding import TokenEmbedding
-from tf_textgen.layers.feed_forward import FeedForward
 from tf_textgen.layers.kv_cache import KeyValues
-from tf_textgen.layers.normalization import normalization
-from tf_textgen.layers.positions import LearnedPositions, Rotation, rotation, sinusoids
+from tf_textgen.layers.positions import LearnedPositions, sinusoids
 from tf_textgen.layers.projection import Projection, fold_seed
 from tf_textgen.layers.transformer_blocks import DecoderBlock
 from tf_textgen.models.base import Features, State, TextModel
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
+from tf_textgen.models.transformer_parts import check_length, make_block, make_norm, make_rotation
 
 
 @keras.saving.register_keras_serializable(package="tf_textgen")
@@ -61,7 +59,7 @@ class TransformerLM(TextModel):
             self.logits_projection = self._projection(config.width, config.vocabulary_size, "logits")
         self.dropout = keras.layers.Dropout(config.dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy)
         self.blocks = [self._block(index) for index in range(config.num_layers)]
-        self.final_norm = self._norm("final_norm") if config.norm_placement == "pre" else None
+        self.final_norm = make_norm(config, "final_norm", self.dtype_policy) if config.norm_placement == "pre" else None
 
     def build(self, input_shape: Any = None) -> None:
         """Makes all weights; the shapes given to the layers are what `summary` shows."""
@@ -81,7 +79,7 @@ class TransformerLM(TextModel):
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         tokens = features["target_tokens"]
-        self._check_length(tokens)
+        check_length(self.config, tokens)
         mask = causal_mask(tf.shape(tokens)[1])
         positions = features.get("positions")
         if "segment_ids" in features:
@@ -97,9 +95,8 @@ class TransformerLM(TextModel):
         tokens, lengths = features["target_tokens"], features["target_lengths"]
         length = tf.shape(tokens)[1]
         padding = length - lengths
-        slots = tf.range(length)
-        mask = causal_mask(length) & (slots >= padding[:, tf.newaxis])[:, tf.newaxis]
-        hidden, caches = self._decode(tokens, slots - padding[:, tf.newaxis], mask)
+        positions = tf.range(length) - padding[:, tf.newaxis]
+        hidden, caches = self._decode(tokens, positions, prompt_mask(length, padding))
         caches = tuple(kv_cache.reserve(cache, capacity) for cache in caches)
         state = State({"caches": caches, "slot": tf.zeros_like(padding) + length}, {"padding": padding})
         return self._logits(hidden[:, -1]), state
@@ -107,10 +104,9 @@ class TransformerLM(TextModel):
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         caches, slots, padding = state.per_step["caches"], state.per_step["slot"], state.per_source["padding"]
         slot = tf.reduce_sum(slots[:1])  # the same in all rows; 0 in a batch of none
-        past = tf.range(tf.shape(caches[0].keys)[2])
-        mask = (past <= slot) & (past >= padding[:, tf.newaxis])  # --> [B, C]
+        mask = cached_mask(caches[0], slot, padding)
         positions = (slots - padding)[:, tf.newaxis]
-        hidden, caches = self._decode(tokens[:, tf.newaxis], positions, mask[:, tf.newaxis], caches, slot)
+        hidden, caches = self._decode(tokens[:, tf.newaxis], positions, mask, caches, slot)
         state = State({"caches": caches, "slot": slots + 1}, state.per_source)
         return self._logits(hidden[:, 0]), state
 
@@ -125,7 +121,7 @@ class TransformerLM(TextModel):
     ) -> tuple[tf.Tensor, tuple[KeyValues, ...]]:
         """`[B, T]` tokens and positions, `[B, T, C]` mask --> hidden `[B, T, D]`, keys and values of each block."""
         x = self.dropout(self._embed(tokens, positions), training=training)
-        bias, angles = attention_bias(attention_mask), self._rotation(positions)
+        bias, angles = attention_bias(attention_mask), make_rotation(self.config, positions)
         present = []
         for index, block in enumerate(self.blocks):
             past = caches[index] if caches else None
@@ -144,11 +140,6 @@ class TransformerLM(TextModel):
             return x * math.sqrt(self.config.width) + tf.cast(sinusoids(positions, self.config.width), x.dtype)
         return x
 
-    def _rotation(self, positions: tf.Tensor) -> Rotation | None:
-        if self.config.positions != "rotary":
-            return None
-        return rotation(positions, self.config.key_width, self.config.rotary_base)
-
     def _logits(self, hidden: tf.Tensor) -> tf.Tensor:
         """`[..., D]` --> `[..., V]` float32."""
         if self.logits_projection is not None:
@@ -157,65 +148,14 @@ class TransformerLM(TextModel):
             hidden = self.output_projection(hidden)
         return self.embedding(hidden, reverse=True)
 
-    def _check_length(self, tokens: tf.Tensor) -> None:
-        """Only learned positions end; the other kinds may be judged on sequences longer than the trained ones."""
-        length, longest = tokens.shape[1], self.config.max_positions
-        if self.positions is not None and length is not None and length > longest:
-            raise UserError(
-                f"sequences of {length} tokens: expected at most --transformer_lm.max_positions={longest}; "
-                "raise it or cut the data into shorter windows"
-            )
-
     def _block(self, index: int) -> DecoderBlock:
         config, name = self.config, f"block_{index}"
-        seed = fold_seed(self.seed, name)
-        # Every block adds twice to the residual stream; the smaller start keeps its variance (GPT-2, section 2.3).
-        residual_stddev = config.initializer_stddev / math.sqrt(2 * config.num_layers)
-        shared = {
-            "use_bias": config.use_bias,
-            "stddev": config.initializer_stddev,
-            "output_stddev": residual_stddev,
-            "dtype": self.dtype_policy,
-        }
-        attention = SelfAttention(
-            config.width,
-            num_heads=config.num_heads,
-            num_kv_heads=config.key_value_heads,
-            head_width=config.key_width,
-            value_width=config.head_value_width,
-            score=config.attention_score,
-            dropout=config.attention_dropout,
-            seed=fold_seed(seed, "attention"),
-            name="attention",
-            **shared,
-        )
-        feed_forward = FeedForward(
-            config.width,
-            config.inner_width,
-            activation=config.activation,
-            seed=fold_seed(seed, "feed_forward"),
-            name="feed_forward",
-            **shared,
-        )
-        return DecoderBlock(
-            attention,
-            feed_forward,
-            self._norm("attention_norm"),
-            self._norm("feed_forward_norm"),
-            norm_placement=config.norm_placement,
-            dropout=config.dropout,
-            seed=seed,
-            name=name,
-            dtype=self.dtype_policy,
-        )
-
-    def _norm(self, name: str) -> keras.layers.Layer:
-        config = self.config
-        return normalization(
-            config.normalization,
-            config.width,
-            epsilon=config.norm_epsilon,
-            use_bias=config.use_bias,
+        return make_block(
+            config,
+            stddev=config.initializer_stddev,
+            # Every block adds twice to the residual stream; the smaller start keeps its variance (GPT-2, section 2.3).
+            output_stddev=config.initializer_stddev / math.sqrt(2 * config.num_layers),
+            seed=fold_seed(self.seed, name),
             name=name,
             dtype=self.dtype_policy,
         )

@@ -13,7 +13,7 @@ from tf_textgen.data.corpora import with_corpus
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
-from tf_textgen.models import MODELS, family
+from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training.optimizer_config import OptimizerConfig
 from tf_textgen.training.run_config import RunConfig
@@ -69,7 +69,10 @@ class Recipe:
         if positions is None:
             return
         needed, flag = self.data.context, f"--data.context={self.data.context}"
-        if self.data.is_pairs:  # `<s> source <sep> target`
+        if model_kind(self.model) == "encoder_decoder":  # a row each: `source </s>` and `<s> target`
+            needed = max(self.data.max_source_tokens, self.data.max_target_tokens) + 1
+            flag = f"--data.max_source_tokens and --data.max_target_tokens each, {needed} with the special token"
+        elif self.data.is_pairs:  # `<s> source <sep> target`
             needed = self.data.max_source_tokens + self.data.max_target_tokens + 2
             flag = f"--data.max_source_tokens and --data.max_target_tokens, {needed} with the special tokens"
         if needed > positions:
