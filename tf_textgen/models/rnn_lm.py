@@ -58,7 +58,7 @@ class RNNLM(TextModel):
         )
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
-        return self._read(features["target_tokens"], resets=_segment_starts(features), training=training)[0]
+        return self._read(features["target_tokens"], resets=_resets(features), training=training)[0]
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
         tokens = features["target_tokens"]
@@ -68,6 +68,14 @@ class RNNLM(TextModel):
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         return self._advance(tokens[:, tf.newaxis], state.per_step)
+
+    def initial_carry(self, rows: int) -> tuple[RecurrentState, ...]:
+        return self.recurrent.zero_states(rows)
+
+    def call_carried(
+        self, features: Features, carry: tuple[RecurrentState, ...], training: bool = False
+    ) -> tuple[tf.Tensor, tuple[RecurrentState, ...]]:
+        return self._read(features["target_tokens"], carry, resets=features["resets"], training=training)
 
     def example_features(self) -> dict[str, tf.Tensor]:
         return {"target_tokens": tf.zeros([1, 1], tf.int32)}
@@ -111,8 +119,10 @@ class RNNLM(TextModel):
         return {"name": name, "seed": fold_seed(self.seed, name), "dtype": self.dtype_policy}
 
 
-def _segment_starts(features: Features) -> tf.Tensor | None:
-    """Where a segment begins beside another, `[B, T]` bool; None if rows hold one text."""
+def _resets(features: Features) -> tf.Tensor | None:
+    """Where the state becomes zeros, `[B, T]` bool: said by the data, or where segments meet; None if nowhere."""
+    if "resets" in features:
+        return features["resets"]
     if "segment_ids" not in features:
         return None
     segments = features["segment_ids"]
