@@ -159,9 +159,9 @@ def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Itera
             if part == "model" and values != before:
                 return  # the fields of two families have nothing in common
             continue
-        later = _added_later(recorded["model"], part, before)
+        before = {**_added_later(recorded["model"], part, before), **before}
         for name, value in values.items():
-            if name not in _FREE.get(part, ()) and value != before.get(name, later.get(name)):
+            if name not in _FREE.get(part, ()) and value != before.get(name):
                 prefix = family(recorded["model"]).config_class.prefix if part == "model_config" else part
                 yield f"{prefix}.{name} is {_brief(before.get(name))} there, {_brief(value)} here"
 
