@@ -81,9 +81,7 @@ def test_element_spec(case, names, shape, tmp_path):
         dataset.evaluation_batches(split, config, model_kind=kind),
     ):
         features, labels, weights = made.element_spec
-        assert set(features) == names and all(
-            spec.dtype == (tf.bool if name == "resets" else tf.int32) for name, spec in features.items()
-        )
+        assert set(features) == names and all(spec.dtype == tf.int32 for spec in features.values())
         assert tuple(features["target_tokens"].shape) == tuple(labels.shape) == tuple(weights.shape) == shape
         assert (labels.dtype, weights.dtype) == (tf.int32, tf.float32)
 

@@ -13,9 +13,9 @@ from tf_textgen.errors import UserError
 class Streams:
     """The stream `<s> document </s> <s> document </s> ...` cut into `batch_size` stretches, read side by side.
 
-    Row b of one step goes on where row b of the step before ended. `resets` is True at each `<s>`, and at the first
-    token of each row of an epoch or an evaluation: before these tokens the state has to be zeros. A label `<s>` has
-    weight 0.
+    Row b of one step goes on where row b of the step before ended. `resets` is 1 at each `<s>`, and at the first
+    token of each row of an epoch or an evaluation: before these tokens the state has to be zeros (an integer, since
+    Keras sums features over replicas, which TensorFlow cannot do with bool). A label `<s>` has weight 0.
 
     Training takes the stream as a ring, as `Windows` do, and begins each epoch at another place. An evaluation counts
     each label once. The stretches are equally long but for the last, and an epoch ends with them: what its last step
@@ -29,7 +29,7 @@ class Streams:
         self._split, self._context, self._batch_size = split, context, batch_size
         self._tokens = split.stream_tokens
         shape = (batch_size, context)
-        self.fields = (Field("target_tokens", np.int32, shape), Field("resets", np.bool_, shape))
+        self.fields = (Field("target_tokens", np.int32, shape), Field("resets", np.int32, shape))
 
     @property
     def steps_per_epoch(self) -> int:

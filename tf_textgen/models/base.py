@@ -112,7 +112,7 @@ class TextModel(keras.Model):
     def call_carried(self, features: Features, carry: Any, training: bool = False) -> tuple[tf.Tensor, Any]:
         """`call` from the state that the batch before left: logits, and the state to hand on.
 
-        `features` also hold `resets` `[B, T]` bool, True at tokens before which the state becomes zeros.
+        `features` also hold `resets` `[B, T]` int32, 1 at tokens before which the state becomes zeros, 0 elsewhere.
         """
         raise NotImplementedError
 

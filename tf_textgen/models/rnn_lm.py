@@ -75,7 +75,7 @@ class RNNLM(TextModel):
     def call_carried(
         self, features: Features, carry: tuple[RecurrentState, ...], training: bool = False
     ) -> tuple[tf.Tensor, tuple[RecurrentState, ...]]:
-        return self._read(features["target_tokens"], carry, resets=features["resets"], training=training)
+        return self._read(features["target_tokens"], carry, resets=_resets(features), training=training)
 
     def example_features(self) -> dict[str, tf.Tensor]:
         return {"target_tokens": tf.zeros([1, 1], tf.int32)}
@@ -122,7 +122,7 @@ class RNNLM(TextModel):
 def _resets(features: Features) -> tf.Tensor | None:
     """Where the state becomes zeros, `[B, T]` bool: said by the data, or where segments meet; None if nowhere."""
     if "resets" in features:
-        return features["resets"]
+        return tf.not_equal(features["resets"], 0)
     if "segment_ids" not in features:
         return None
     segments = features["segment_ids"]
