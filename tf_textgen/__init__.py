@@ -20,6 +20,8 @@ _HOMES = {
     "Exported": "tf_textgen.export.exported",
     "MODELS": "tf_textgen.models",
     "OptimizerConfig": "tf_textgen.training.optimizer_config",
+    "RNNLM": "tf_textgen.models.rnn_lm",
+    "RNNLMConfig": "tf_textgen.models.rnn_lm_config",
     "RNNSeq2Seq": "tf_textgen.models.rnn_seq2seq",
     "RNNSeq2SeqConfig": "tf_textgen.models.rnn_seq2seq_config",
     "RunConfig": "tf_textgen.training.run_config",

@@ -35,6 +35,11 @@ def test_flags_and_json_round_trip():
         ({"format": "parallel", "train": ("a",)}, r"--data.train without --data.train_target"),
         ({"format": "parallel", "test_target": ("a",)}, r"--data.test_target without --data.test"),
         ({"format": "tsv", "batching": "packed"}, r"--data.batching=packed with --data.format=tsv"),
+        ({"carry_state": True, "batching": "packed"}, r"--data.carry_state with --data.batching=packed: expected text"),
+        (
+            {"carry_state": True, "format": "tsv"},
+            r"--data.carry_state with --data.format=tsv: expected text",
+        ),
     ],
 )
 def test_bad_values_are_refused(fields, message):

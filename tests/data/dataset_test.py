@@ -15,6 +15,7 @@ TEXT = {"context": 8, "batch_size": 3}
 PAIRS = {"batch_tokens": 120, "num_buckets": 3}
 CASES = {
     "windows": (TEXT, "language_model"),
+    "streams": ({**TEXT, "carry_state": True}, "language_model"),
     "packed": ({**TEXT, "batching": "packed"}, "language_model"),
     "decoder only": (PAIRS, "language_model"),
     "encoder decoder": (PAIRS, "encoder_decoder"),
@@ -67,6 +68,7 @@ def test_evaluation_is_one_finite_pass_over_every_token(case, tmp_path):
     ("case", "names", "shape"),
     [
         ("windows", {"target_tokens"}, (3, 8)),
+        ("streams", {"target_tokens", "resets"}, (3, 8)),
         ("packed", {"target_tokens", "positions", "segment_ids"}, (3, 8)),
         ("decoder only", {"target_tokens"}, (None, None)),
         ("encoder decoder", {"source_tokens", "source_lengths", "target_tokens"}, (None, None)),
@@ -91,10 +93,10 @@ def test_evaluation_with_a_stride(tmp_path):
     assert sum(float(tf.reduce_sum(weights)) for _, _, weights in overlapping) == split.num_tokens
 
 
-@pytest.mark.parametrize("case", ["packed", "decoder only", "encoder decoder"])
+@pytest.mark.parametrize("case", ["streams", "packed", "decoder only", "encoder decoder"])
 def test_stride_is_for_windows(case, tmp_path):
     split, config, kind = open_case(case, tmp_path)
-    with pytest.raises(UserError, match=r"stride 3 with --data\.\w+=\w+: expected --data.batching=windows"):
+    with pytest.raises(UserError, match=r"stride 3 with --data\.\w+(=\w+)?: expected --data.batching=windows"):
         dataset.evaluation_batches(split, config, model_kind=kind, stride=3)
 
 

@@ -1,4 +1,6 @@
-"""Recurrent layers against keras.layers.LSTM and against NumPy."""
+"""Recurrent layers against those of Keras and against NumPy."""
+
+import itertools
 
 import keras
 import numpy as np
@@ -32,16 +34,44 @@ def numpy_lstm(inputs, weights, hidden, carry):
     return np.array(outputs).reshape(-1, hidden.shape[0]), hidden, carry
 
 
+def numpy_gru(inputs, weights, hidden):
+    """Outputs [T, D] of one row of inputs [T, I] as the paper has it, but for the place of the reset gate."""
+    kernel, recurrent_kernel, bias, recurrent_bias = (w.astype(np.float64) for w in weights)
+    outputs = []
+    for row in inputs:
+        update, reset, candidate = np.split(row @ kernel + bias, 3)
+        own_update, own_reset, own_candidate = np.split(hidden @ recurrent_kernel + recurrent_bias, 3)
+        update, reset = sigmoid(update + own_update), sigmoid(reset + own_reset)
+        hidden = update * hidden + (1 - update) * np.tanh(candidate + reset * own_candidate)
+        outputs.append(hidden)
+    return np.array(outputs).reshape(-1, hidden.shape[0]), hidden
+
+
+def numpy_simple_rnn(inputs, weights, hidden):
+    kernel, recurrent_kernel, bias = (w.astype(np.float64) for w in weights)
+    outputs = []
+    for row in inputs:
+        hidden = np.tanh(row @ kernel + hidden @ recurrent_kernel + bias)
+        outputs.append(hidden)
+    return np.array(outputs).reshape(-1, hidden.shape[0]), hidden
+
+
+NUMPY_CELLS = {"lstm": numpy_lstm, "gru": numpy_gru, "simple_rnn": numpy_simple_rnn}
+KERAS_CELLS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
+all_cells = pytest.mark.parametrize("cell", NUMPY_CELLS)
+
+
 def layer_with_random_weights(layer, width=3):
     layer(tf.zeros([1, 2, width]))
     layer.set_weights([draw(*w.shape, seed=i) for i, w in enumerate(layer.get_weights())])
     return layer
 
 
+@all_cells
 @pytest.mark.parametrize("reverse", [False, True])
-def test_equals_numpy_row_by_row_whatever_the_padding(reverse):
-    layer = layer_with_random_weights(Recurrent(5, reverse=reverse))
-    inputs, state = draw(4, 7, 3), (draw(4, 5, seed=1), draw(4, 5, seed=2))
+def test_equals_numpy_row_by_row_whatever_the_padding(reverse, cell):
+    layer = layer_with_random_weights(Recurrent(5, cell=cell, reverse=reverse))
+    inputs, state = draw(4, 7, 3), tuple(draw(4, 5, seed=1 + i) for i in range(len(layer.cell.bounded)))
     for side in ("right", "left"):
         places = np.arange(7)[None]
         lengths = np.array(LENGTHS)[:, None]
@@ -49,30 +79,67 @@ def test_equals_numpy_row_by_row_whatever_the_padding(reverse):
         outputs, last = layer(inputs, initial_state=state, valid=valid)
         for b in range(4):
             order = slice(None, None, -1) if reverse else slice(None)
-            expected, hidden, carry = numpy_lstm(
-                inputs[b, valid[b]][order], layer.get_weights(), state[0][b], state[1][b]
+            expected, *expected_state = NUMPY_CELLS[cell](
+                inputs[b, valid[b]][order], layer.get_weights(), *(tensor[b] for tensor in state)
             )
             np.testing.assert_allclose(outputs.numpy()[b, valid[b]], expected[order], atol=1e-5)
-            np.testing.assert_allclose(last[0][b], hidden, atol=1e-5)
-            np.testing.assert_allclose(last[1][b], carry, atol=1e-5)
+            for one, other in zip(last, expected_state, strict=True):
+                np.testing.assert_allclose(one[b], other, atol=1e-5)
 
 
-def test_equals_keras_lstm_with_its_weights_in_outputs_states_and_gradients():
-    reference = keras.layers.LSTM(5, return_sequences=True, return_state=True)
+def test_a_reset_begins_anew():
+    layer = layer_with_random_weights(Recurrent(5))
+    inputs, state = draw(2, 6, 3), (draw(2, 5, seed=1), draw(2, 5, seed=2))
+    resets = np.array([[0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1]], bool)
+    for length in (6, 1):  # one step has no loop
+        outputs, _ = layer(inputs[:, :length], initial_state=state, resets=resets[:, :length])
+        for b, starts in enumerate([[0, 3, 6], [0, 5, 6]]):
+            for first, last in itertools.pairwise(min(start, length) for start in starts):
+                begin = [np.zeros(5)] * 2 if resets[b, first % 6] else [tensor[b] for tensor in state]
+                expected, *_ = numpy_lstm(inputs[b, first:last], layer.get_weights(), *begin)
+                np.testing.assert_allclose(outputs[b, first:last], expected, atol=1e-5)
+
+
+@all_cells
+def test_recurrent_dropout_drops_the_same_units_at_every_step(cell):
+    layer = layer_with_random_weights(Recurrent(40, cell=cell, recurrent_dropout=0.4, seed=2))
+    seen = []
+    original = layer.recurrent_dropout.call
+    layer.recurrent_dropout.call = lambda *a, **k: seen.append(original(*a, **k)) or seen[-1]
+    inputs = draw(3, 4, 3)
+    outputs, state = layer(inputs, training=True)
+    (mask,) = seen
+    assert set(np.unique(mask)) == {0.0, np.float32(1 / 0.6)}
+    assert not np.array_equal(mask[0], mask[1])
+    for b in range(3):  # the mask belongs to the rows of the recurrent kernel
+        weights = layer.get_weights()
+        weights[1] = weights[1] * mask[b].numpy()[:, None]
+        expected, *_ = NUMPY_CELLS[cell](inputs[b], weights, *([np.zeros(40)] * len(state)))
+        np.testing.assert_allclose(outputs[b], expected, atol=1e-4)
+    np.testing.assert_array_equal(layer(inputs)[0], layer(inputs)[0])
+    assert len(seen) == 1
+
+
+@all_cells
+def test_equals_keras_with_its_weights_in_outputs_states_and_gradients(cell):
+    reference = KERAS_CELLS[cell](5, return_sequences=True, return_state=True)
     inputs = tf.constant(draw(4, 7, 3))
     reference(inputs)
-    layer = layer_with_random_weights(Recurrent(5))
-    reference.set_weights(layer.get_weights())
+    layer = layer_with_random_weights(Recurrent(5, cell=cell))
+    kernel, recurrent_kernel, *biases = layer.get_weights()
+    reference.set_weights([kernel, recurrent_kernel, np.stack(biases) if len(biases) > 1 else biases[0]])
     mask = tf.sequence_mask([7, 1, 4, 2], 7)
 
     @tf.function
     def run(call, variables):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs, hidden, carry = call()
+            outputs, *state = call()
             kept = outputs * tf.cast(mask, tf.float32)[..., None]
-            loss = tf.reduce_sum(kept**2) + tf.reduce_sum(hidden * carry)
-        return (kept, hidden, carry), tape.gradient(loss, [inputs, *variables])
+            loss = tf.reduce_sum(kept**2) + tf.reduce_sum(tf.reduce_prod(state, axis=0))
+        by_inputs, *by_weights = tape.gradient(loss, [inputs, *variables])
+        by_bias = [tf.reshape(g, [-1]) for g in by_weights[2:]]
+        return (kept, *state), [by_inputs, *by_weights[:2], tf.concat(by_bias, axis=0)]
 
     def ours():
         outputs, state = layer(inputs, valid=mask)
@@ -198,7 +265,7 @@ def test_scan_records_any_tensor_of_the_state():
 
 
 def test_errors():
-    with pytest.raises(UserError, match="recurrent cell 'lst': expected one of lstm"):
+    with pytest.raises(UserError, match="recurrent cell 'lst': expected one of lstm, gru, simple_rnn"):
         Recurrent(3, cell="lst")
     with pytest.raises(UserError, match="width 5: expected an even width"):
         Bidirectional(5)

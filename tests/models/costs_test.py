@@ -8,6 +8,7 @@ from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS
 from tf_textgen.models.cost_parts import Weight, optimizer_numbers
 from tf_textgen.models.costs import costs
+from tf_textgen.models.rnn_lm_config import RNNLMConfig
 from tf_textgen.models.rnn_seq2seq_config import ATTENTIONS, RNNSeq2SeqConfig
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
 from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfig
@@ -28,6 +29,13 @@ RECURRENT = [
     {"attention": "none", "tied_embeddings": True, "bidirectional": False},
     {"attention": "luong_dot", "bridge": "copy", "source_vocabulary_size": 23},
     {"attention": "luong_scaled", "bridge": "zero", "decoder_layers": 1, "encoder_layers": 1},
+    {"attention": "bahdanau", "cell": "gru"},
+    {"attention": "none", "cell": "simple_rnn", "tied_embeddings": True},
+]
+LANGUAGE_MODELS = [
+    {},
+    {"cell": "gru", "embedding_width": 8, "layer_norm": True},
+    {"cell": "simple_rnn", "embedding_width": 8, "tied_embeddings": False, "num_layers": 3, "residual": True},
 ]
 ENCODER_DECODERS = [
     {},
@@ -50,6 +58,7 @@ CONFIGS: list[Config] = [
         for o in ENCODER_DECODERS
     ),
     *(RNNSeq2SeqConfig(**{"vocabulary_size": 31, "width": 12, "embedding_width": 8, **o}) for o in RECURRENT),
+    *(RNNLMConfig(**{"vocabulary_size": 31, "width": 12, **o}) for o in LANGUAGE_MODELS),
 ]
 
 
@@ -127,6 +136,13 @@ def test_the_base_model_of_the_paper():
     target = 6 * (4 * 512**2 + 2 * 512**2 + products) + 37_000 * 512
     assert found.forward_flops("target") == 2 * target + 6 * 4 * (20 + 30) * 512
     assert found.cache == 6 * (20 + 30) * 2 * 512
+
+
+def test_operations_of_a_gru_language_model():
+    config = RNNLMConfig(vocabulary_size=11, width=6, embedding_width=4, num_layers=3, cell="gru")
+    found = costs(config, source_tokens=0, target_tokens=9)
+    assert found.forward_flops() == 2 * (4 + 6) * 18 + 2 * (2 * (6 + 6) * 18) + 2 * 6 * 4 + 2 * 4 * 11
+    assert found.cache == 3 * 6
 
 
 @pytest.mark.parametrize(

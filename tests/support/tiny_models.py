@@ -9,6 +9,7 @@ from tf_textgen.models import family
 from tf_textgen.text.bytes import ByteTokenizer
 
 CONFIGS = {
+    "rnn_lm": {"num_layers": 2, "width": 16, "embedding_width": 8},
     "transformer_lm": {"num_layers": 2, "num_heads": 2, "width": 16, "max_positions": 64},
     "rnn_seq2seq": {"width": 16, "embedding_width": 8, "bidirectional": True, "attention": "luong_general"},
     "transformer_seq2seq": {

@@ -34,6 +34,15 @@ def changed(part, **fields):
     return {**CONFIG, part: {**CONFIG[part], **fields}}
 
 
+def test_a_field_added_later_has_its_default_in_a_run_recorded_before(tmp_path):
+    started(tmp_path)
+    with RunFolder(tmp_path) as folder:
+        folder.check_same_run(changed("data", carry_state=False, batching="windows"))
+        folder.check_same_run(changed("model_config", positions="learned"))
+        with pytest.raises(UserError, match=r"holds another run: data\.carry_state is false there, true here"):
+            folder.check_same_run(changed("data", carry_state=True))
+
+
 def test_a_folder_in_use_is_refused_and_free_again_after(tmp_path):
     with (
         RunFolder(tmp_path / "run") as folder,

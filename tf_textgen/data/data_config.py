@@ -38,6 +38,11 @@ class DataConfig(Config):
         "windows: contiguous stretches of the whole stream. packed: whole documents side by side, apart for attention.",
         choices=("windows", "packed"),
     )
+    carry_state: bool = field(
+        False,
+        "A batch is data.batch_size stretches of the stream side by side, the next one goes on where it ended, and the "
+        "model's state with it (recurrent language models alone).",
+    )
     context: int = field(256, "Tokens of one row of text, as the model sees them.", at_least=1)
     batch_size: int = field(32, "Rows of one batch of text.", at_least=1)
     batch_tokens: int = field(4096, "Padded source and target tokens of one batch of pairs.", at_least=1)
@@ -67,6 +72,12 @@ class DataConfig(Config):
                 f"--data.batching=packed with --data.format={self.format}: expected text; pairs are put into buckets, "
                 "leave data.batching out"
             )
+        if self.carry_state and (self.is_pairs or self.batching == "packed"):
+            what = f"format={self.format}" if self.is_pairs else "batching=packed"
+            raise UserError(
+                f"--data.carry_state with --data.{what}: expected text in windows, whose order is that of the text; "
+                "leave one of them out"
+            )
         for split in SPLITS:
             target = self.target_patterns(split)
             if target and self.format != "parallel":
@@ -82,6 +93,11 @@ class DataConfig(Config):
     def is_pairs(self) -> bool:
         """Whether the files hold source and target texts."""
         return self.format != "text"
+
+    @property
+    def carried_rows(self) -> int | None:
+        """Rows of a batch whose states go on in the next one; None if none do."""
+        return self.batch_size if self.carry_state else None
 
     def patterns(self, split: str) -> tuple[str, ...]:
         """The globs of `split`: of its documents, or of the source side of its pairs."""

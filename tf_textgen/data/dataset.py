@@ -20,6 +20,7 @@ from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.data.packing import PackedDocuments
 from tf_textgen.data.pairs import DecoderOnlyPairs, EncoderDecoderPairs
 from tf_textgen.data.split import TokenizedSplit
+from tf_textgen.data.streams import Streams
 from tf_textgen.data.windows import Windows
 from tf_textgen.errors import UserError
 
@@ -108,9 +109,12 @@ def _plan(split: TokenizedSplit, config: DataConfig, model_kind: str, stride: in
     if config.batching == "packed":
         _refuse_stride(stride, "--data.batching=packed")
         return PackedDocuments(split, config.context, config.batch_size)
+    if config.carry_state:
+        _refuse_stride(stride, "--data.carry_state")
+        return Streams(split, config.context, config.batch_size)
     return Windows(split, config.context, config.batch_size, stride)
 
 
 def _refuse_stride(stride: int | None, option: str) -> None:
     if stride is not None:
-        raise UserError(f"stride {stride} with {option}: expected --data.batching=windows; leave the stride out")
+        raise UserError(f"stride {stride} with {option}: expected --data.batching=windows alone; leave the stride out")

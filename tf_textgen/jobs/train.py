@@ -115,6 +115,7 @@ def _compiled_model(recipe: Recipe, config: dict[str, Any]) -> TextModel:
         make_optimizer(optimizer, model.trainable_variables),
         label_smoothing=optimizer.label_smoothing,
         clip_norm=optimizer.clip_norm or None,
+        carried_rows=recipe.data.carried_rows,
         jit_compile=use_xla(recipe.run, is_pairs=recipe.data.is_pairs),
     )
     return model

@@ -3,7 +3,7 @@
 The products of the inputs with the input kernel stand in one matrix product of all steps before the loop; the loop is
 one `tf.while_loop` (`scan`) that carries the state and nothing else, over static or dynamic T, with and without XLA. A
 padded step leaves the state as it was, so right padding (sources) and left padding (prompts) never change a result,
-in either direction.
+in either direction. A reset puts zeros in the state's place, so texts that share a row do not know of each other.
 
 Under mixed bfloat16 the operands of the products are bfloat16, while states, gates and sums over time stay float32:
 the layers switch Keras' casting of arguments off and cast what they multiply themselves.
@@ -29,10 +29,17 @@ class RecurrentWeights(NamedTuple):
     Attributes:
       kernel: `[D, G * D]`, the G gates side by side, in the dtype of the products.
       bias: `[G * D]` in the dtype of the state, or None for a cell that adds none to its recurrent product.
+      mask: `[B, D]` in the dtype of the state, what dropout multiplies the hidden state by, or None.
     """
 
     kernel: tf.Tensor
     bias: tf.Tensor | None
+    mask: tf.Tensor | None = None
+
+    def product(self, hidden: tf.Tensor) -> tf.Tensor:
+        """The recurrent product `[B, G * D]` of the hidden state `[B, D]`."""
+        made = product(hidden if self.mask is None else hidden * self.mask, self.kernel)
+        return made if self.bias is None else made + self.bias
 
 
 class Cell(Protocol):
@@ -70,12 +77,50 @@ class LSTMCell:
 
     def step(self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights) -> RecurrentState:
         hidden, carry = state
-        gates = tf.split(inputs + product(hidden, weights.kernel), 4, axis=-1)
+        gates = tf.split(inputs + weights.product(hidden), 4, axis=-1)
         carry = tf.sigmoid(gates[1]) * carry + tf.sigmoid(gates[0]) * tf.tanh(gates[2])
         return tf.sigmoid(gates[3]) * tf.tanh(carry), carry
 
 
-CELLS: dict[str, Cell] = {"lstm": LSTMCell()}
+class GRUCell:
+    """Gated recurrent unit; gates in the order update, reset, candidate, as in Keras.
+
+    The reset gate acts on the recurrent product of the candidate, its bias included, where the paper has it act on the
+    state before that product: then one product of the state serves all gates. It is the variant of cuDNN and of
+    `keras.layers.GRU` (`reset_after=True`).
+
+    Reference: Cho et al. 2014, section 2.3.
+    """
+
+    gates: ClassVar[tuple[str, ...]] = ("update", "reset", "candidate")
+    bounded: ClassVar[tuple[bool, ...]] = (True,)
+    initial_bias: ClassVar[dict[str, float]] = {}
+    recurrent_bias: ClassVar[bool] = True
+
+    def step(self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights) -> RecurrentState:
+        (hidden,) = state
+        input_update, input_reset, input_candidate = tf.split(inputs, 3, axis=-1)
+        own_update, own_reset, own_candidate = tf.split(weights.product(hidden), 3, axis=-1)
+        candidate = tf.tanh(input_candidate + tf.sigmoid(input_reset + own_reset) * own_candidate)
+        return (candidate + tf.sigmoid(input_update + own_update) * (hidden - candidate),)
+
+
+class SimpleRNNCell:
+    """The hyperbolic tangent of two products.
+
+    Reference: Elman 1990.
+    """
+
+    gates: ClassVar[tuple[str, ...]] = ("hidden",)
+    bounded: ClassVar[tuple[bool, ...]] = (True,)
+    initial_bias: ClassVar[dict[str, float]] = {}
+    recurrent_bias: ClassVar[bool] = False
+
+    def step(self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights) -> RecurrentState:
+        return (tf.tanh(inputs + weights.product(state[0])),)
+
+
+CELLS: dict[str, Cell] = {"lstm": LSTMCell(), "gru": GRUCell(), "simple_rnn": SimpleRNNCell()}
 
 
 def find_cell(name: str) -> Cell:
@@ -101,6 +146,7 @@ def scan(
     inputs: tf.Tensor,
     *,
     valid: tf.Tensor | None = None,
+    resets: tf.Tensor | None = None,
     reverse: bool = False,
     record: Sequence[int] = (0,),
 ) -> tuple[tuple[tf.Tensor, ...], RecurrentState]:
@@ -111,6 +157,7 @@ def scan(
       state: the first state, a tuple of `[B, ?]`.
       inputs: `[T, B, E]`; T may be 0 and may be unknown when traced (XLA: then not 0).
       valid: `[T, B]` bool, False where a padded step has to leave the state as it is; None if no step is padded.
+      resets: `[T, B]` bool, True where the state becomes zeros before the step; None if it never does.
       reverse: begin at the last step. With right padding the state waits there, as if each row had been reversed
         within its own length.
       record: which tensors of the state are returned for all steps.
@@ -121,7 +168,9 @@ def scan(
     """
     steps = tf.shape(inputs)[0] if inputs.shape[0] is None else inputs.shape[0]
 
-    def advance(row: tf.Tensor, keep: tf.Tensor | None, old: RecurrentState) -> RecurrentState:
+    def advance(row: tf.Tensor, keep: tf.Tensor | None, reset: tf.Tensor | None, old: RecurrentState) -> RecurrentState:
+        if reset is not None:
+            old = tuple(tf.where(reset, tf.zeros_like(before), before) for before in old)
         new = step(row, old)
         if keep is not None:
             new = tuple(tf.where(keep, after, before) for after, before in zip(new, old, strict=True))
@@ -132,15 +181,20 @@ def scan(
     if isinstance(steps, int) and steps == 0:
         return tuple(state[i][None][:0] for i in record), state
     if isinstance(steps, int) and steps == 1:
-        state = advance(inputs[0], None if valid is None else valid[0][:, None], state)
+        keep, reset = (None if flags is None else flags[0][:, None] for flags in (valid, resets))
+        state = advance(inputs[0], keep, reset, state)
         return tuple(state[i][None] for i in record), state
 
     rows = tf.TensorArray(inputs.dtype, size=steps).unstack(inputs)
-    keeps = None if valid is None else tf.TensorArray(tf.bool, size=steps).unstack(valid[:, :, None])
+    keeps, zeroed = (
+        None if flags is None else tf.TensorArray(tf.bool, size=steps).unstack(flags[:, :, None])
+        for flags in (valid, resets)
+    )
 
     def body(t: tf.Tensor, state: RecurrentState, records: tuple) -> tuple:
         at = steps - 1 - t if reverse else t
-        state = advance(rows.read(at), None if keeps is None else keeps.read(at), state)
+        keep, reset = (None if array is None else array.read(at) for array in (keeps, zeroed))
+        state = advance(rows.read(at), keep, reset, state)
         return t + 1, state, tuple(array.write(at, state[i]) for array, i in zip(records, record, strict=True))
 
     # One slot more than steps, holding the first state, tells `stack` the shape of an element when T proves to be 0.
@@ -220,11 +274,11 @@ class RecurrentKernels(keras.layers.Layer):
         steps_first = tf.transpose(tf.cast(inputs, self.compute_dtype), [1, 0, 2])
         return tf.cast(tf.tensordot(steps_first, kernel, 1), self.variable_dtype) + self.bias
 
-    def recurrent_weights(self) -> RecurrentWeights:
-        """The weights a cell multiplies in the loop, read and cast once, before it."""
+    def recurrent_weights(self, mask: tf.Tensor | None = None) -> RecurrentWeights:
+        """The weights a cell multiplies in the loop, read and cast once, before it; `mask` as in `RecurrentWeights`."""
         kernel = tf.cast(self.recurrent_kernel, self.compute_dtype)
         bias = None if self.recurrent_bias is None else tf.convert_to_tensor(self.recurrent_bias)
-        return RecurrentWeights(kernel, bias)
+        return RecurrentWeights(kernel, bias, mask)
 
 
 @keras.saving.register_keras_serializable("tf_textgen")
@@ -234,14 +288,28 @@ class Recurrent(RecurrentKernels):
     Args:
       units, cell, seed, **kwargs: as for `RecurrentKernels`.
       reverse: read from the last step to the first.
+      recurrent_dropout: share of the hidden state's units that the recurrent product does not see in training, the
+        same ones at every step of a row: other ones at each step would wipe out what is to be remembered
+        (Gal and Ghahramani 2016, section 4).
     """
 
-    def __init__(self, units: int, *, reverse: bool = False, **kwargs: Any) -> None:
+    def __init__(self, units: int, *, reverse: bool = False, recurrent_dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         self.reverse = reverse
+        self.recurrent_dropout = None
+        if recurrent_dropout:
+            seed = fold_seed(self.seed, "recurrent_dropout")
+            self.recurrent_dropout = keras.layers.Dropout(
+                recurrent_dropout, seed=seed, name="recurrent_dropout", dtype=self.variable_dtype
+            )
 
     def call(
-        self, inputs: tf.Tensor, initial_state: RecurrentState | None = None, valid: tf.Tensor | None = None
+        self,
+        inputs: tf.Tensor,
+        initial_state: RecurrentState | None = None,
+        valid: tf.Tensor | None = None,
+        resets: tf.Tensor | None = None,
+        training: bool = False,
     ) -> tuple[tf.Tensor, RecurrentState]:
         """Runs the layer over the inputs.
 
@@ -249,18 +317,24 @@ class Recurrent(RecurrentKernels):
           inputs: `[B, T, I]`.
           initial_state: tuple of `[B, D]`, float32 under mixed bfloat16; None begins with zeros.
           valid: `[B, T]` bool, False at padding, which never changes the state; None if there is no padding.
+          resets: `[B, T]` bool, True at tokens before which the state becomes zeros; None if there are none.
+          training: whether dropout acts.
 
         Returns:
           the hidden states `[B, T, D]` in the compute dtype, and the last state.
         """
+        batch, mask = tf.shape(inputs)[0], None
         if initial_state is None:
-            initial_state = zero_state(self.cell, tf.shape(inputs)[0], self.units, self.variable_dtype)
-        weights = self.recurrent_weights()
+            initial_state = zero_state(self.cell, batch, self.units, self.variable_dtype)
+        if training and self.recurrent_dropout is not None:
+            mask = self.recurrent_dropout(tf.ones([batch, self.units], self.variable_dtype), training=True)
+        weights = self.recurrent_weights(mask)
         (outputs,), state = scan(
             lambda row, state: self.cell.step(row, state, weights),
             initial_state,
             self.project(inputs),
             valid=None if valid is None else tf.transpose(valid),
+            resets=None if resets is None else tf.transpose(resets),
             reverse=self.reverse,
         )
         return tf.cast(tf.transpose(outputs, [1, 0, 2]), self.compute_dtype), state

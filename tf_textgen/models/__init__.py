@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tf_textgen.config import Config, did_you_mean
 from tf_textgen.errors import UserError
+from tf_textgen.models.rnn_lm_config import RNNLMConfig
 from tf_textgen.models.rnn_seq2seq_config import RNNSeq2SeqConfig
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
 from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfig
@@ -31,6 +32,7 @@ class Family(NamedTuple):
 
 
 MODELS = {
+    "rnn_lm": Family(RNNLMConfig, "tf_textgen.models.rnn_lm:RNNLM"),
     "rnn_seq2seq": Family(RNNSeq2SeqConfig, "tf_textgen.models.rnn_seq2seq:RNNSeq2Seq", "encoder_decoder"),
     "transformer_lm": Family(TransformerLMConfig, "tf_textgen.models.transformer_lm:TransformerLM"),
     "transformer_seq2seq": Family(

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tf_textgen import objectives
 from tf_textgen.config import Config
 from tf_textgen.errors import UserError
+from tf_textgen.models.carried_state import CarriedState
 
 Features = Mapping[str, tf.Tensor]
 
@@ -65,6 +66,9 @@ class TextModel(keras.Model):
         self.label_smoothing = 0.0
         self.clip_norm: float | None = None
         self._compiled_forward_backward: Any = None
+        self._carried_rows: int | None = None
+        self._carried: CarriedState | None = None
+        self._carried_in_validation: CarriedState | None = None
         self._loss = objectives.TokenMean("loss")
         self._perplexity = objectives.Perplexity("perplexity")
         self._accuracy = objectives.TokenMean("accuracy")
@@ -96,6 +100,20 @@ class TextModel(keras.Model):
 
     def example_features(self) -> dict[str, tf.Tensor]:
         """The smallest features `call` accepts; `initialize` makes the variables with them."""
+        raise NotImplementedError
+
+    def initial_carry(self, rows: int) -> Any:
+        """The state before the first token, a nest of `[rows, ...]`, of a family that can carry it between batches."""
+        raise UserError(
+            f"{self.name} has no state that one batch could hand to the next: expected a recurrent language model for "
+            "--data.carry_state; leave it out or choose --model=rnn_lm"
+        )
+
+    def call_carried(self, features: Features, carry: Any, training: bool = False) -> tuple[tf.Tensor, Any]:
+        """`call` from the state that the batch before left: logits, and the state to hand on.
+
+        `features` also hold `resets` `[B, T]` int32, 1 at tokens before which the state becomes zeros, 0 elsewhere.
+        """
         raise NotImplementedError
 
     # Variables and serialization.
@@ -135,6 +153,7 @@ class TextModel(keras.Model):
         *,
         label_smoothing: float = 0.0,
         clip_norm: float | None = None,
+        carried_rows: int | None = None,
         jit_compile: bool | str = "auto",
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
@@ -145,6 +164,8 @@ class TextModel(keras.Model):
           optimizer: a Keras optimizer; leave its `clipnorm` arguments alone, they clip before replicas are summed.
           label_smoothing: share of the target spread over the vocabulary, in [0, 1); in the training loss alone.
           clip_norm: largest global norm of the gradient of the mean loss of a token, or None.
+          carried_rows: rows of a batch over all replicas whose states go on in the same rows of the next batch, those
+            of training and those of evaluation apart; None begins each batch anew.
           jit_compile: compile with XLA. With several replicas only the forward and backward pass is compiled.
           run_eagerly, steps_per_execution: as in `keras.Model.compile`.
         """
@@ -155,6 +176,7 @@ class TextModel(keras.Model):
         self.label_smoothing, self.clip_norm = label_smoothing, clip_norm
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._compiled_forward_backward = None
+        self._make_carried(carried_rows, replicas)
         if replicas > 1:
             if jit_compile is True:
                 self._compiled_forward_backward = tf.function(self._forward_backward, jit_compile=True)
@@ -172,6 +194,7 @@ class TextModel(keras.Model):
             "optimizer_built": self.optimizer.built,
             "label_smoothing": self.label_smoothing,
             "clip_norm": self.clip_norm,
+            "carried_rows": self._carried_rows,
             "jit_compile": self.jit_compile,
             "run_eagerly": self.run_eagerly,
             "steps_per_execution": self.steps_per_execution,
@@ -211,7 +234,7 @@ class TextModel(keras.Model):
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Adds one batch of `(features, labels, weights)` to the metrics."""
         features, labels, weights = _unpack(data)
-        sums = _token_sums(self(features, training=False), labels, weights)
+        sums = _token_sums(self._forward(features, training=False), labels, weights)
         return self._update_token_metrics(_sum_over_replicas(sums))
 
     def _forward_backward(
@@ -219,7 +242,7 @@ class TextModel(keras.Model):
     ) -> tuple[list[tf.Tensor], TokenSums]:
         """The gradients of the loss summed over the tokens, dense, in the order of `trainable_variables`."""
         with tf.GradientTape() as tape:
-            logits = self(features, training=True)
+            logits = self._forward(features, training=True)
             sums = _token_sums(logits, labels, weights)
             loss = sums.nats
             if self.label_smoothing:
@@ -228,6 +251,39 @@ class TextModel(keras.Model):
         gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         # Sparse gradients of an embedding hold one row for each use: their norm is not the norm of the gradient.
         return [tf.convert_to_tensor(gradient) for gradient in gradients], sums
+
+    def _forward(self, features: Features, training: bool) -> tf.Tensor:
+        """Logits from zeros or from the state carried along, which moves on."""
+        carried = self._carried if training else self._carried_in_validation
+        if carried is None:
+            return self(features, training=training)
+        if "resets" not in features:
+            raise UserError(
+                f"features {', '.join(sorted(features))} for a model that carries its state: expected resets too; use "
+                "data with --data.carry_state"
+            )
+        before = carried.read(features["target_tokens"].shape[0])
+        logits, after = self.call_carried(features, before, training=training)
+        carried.write(after)
+        return logits
+
+    def _make_carried(self, rows: int | None, replicas: int) -> None:
+        self._carried_rows, self._carried, self._carried_in_validation = rows, None, None
+        if rows is None:
+            return
+        if rows % replicas:
+            raise UserError(
+                f"{rows} rows of carried state on {replicas} replicas: expected as many rows on each; choose a multiple"
+            )
+        with self.distribute_strategy.scope():
+            self._carried, self._carried_in_validation = (
+                CarriedState(self.initial_carry(rows // replicas)) for _ in range(2)
+            )
+
+    @property
+    def carried_variables(self) -> dict[str, tf.Variable]:
+        """What training hands from batch to batch, by the names that a checkpoint gives it; nothing by default."""
+        return {} if self._carried is None else self._carried.by_path()
 
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         """Updates the weights; Keras sums what it is given over the replicas once more, hence the division."""

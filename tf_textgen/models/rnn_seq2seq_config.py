@@ -10,7 +10,7 @@ from tf_textgen.errors import UserError
 
 ATTENTIONS = ("none", "bahdanau", "luong_dot", "luong_general", "luong_scaled")
 BRIDGES = ("dense", "copy", "zero")
-CELLS = ("lstm",)
+CELLS = ("lstm", "gru", "simple_rnn")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Checkpoints: every variable by its path, in a folder that is whole or absent.
 
     checkpoints/step-00001000/  model.* optimizer.*  (tf.train.Checkpoint format, apart: inference needs the first)
+                                carried.*            recurrent states, where batches hand them on
                                 state.json           RunState
                                 manifest.json        sizes and SHA-256 of the files; paths, shapes, dtypes of variables
     checkpoints/best.json       step and loss of the best validation
@@ -28,7 +29,6 @@ from tf_textgen.training.run_state import RunState
 
 _logger = logging.getLogger(__name__)
 _SEED_GENERATOR = re.compile(r"seed_generator(_\d+)?/seed_generator_state$")
-_PARTS = ("model", "optimizer")
 _DAMAGE = (OSError, ValueError, KeyError, TypeError)
 
 
@@ -132,7 +132,7 @@ class Checkpoints:
           UserError: where the disk is full or may not be written; what existed before is untouched.
         """
         path = self.folder(state.step)
-        parts = dict(zip(_PARTS, (by_path(model.variables), by_path(optimizer.variables)), strict=True))
+        parts = _parts(model, optimizer)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with durable.new_folder(path) as folder:
@@ -182,11 +182,8 @@ class Checkpoints:
         """
         folder = self.folder(step)
         manifest = json.loads((folder / "manifest.json").read_text())
-        given = {"model": by_path(model.variables)}
-        if optimizer is not None:
-            given["optimizer"] = by_path(optimizer.variables)
-        for part, variables in given.items():
-            _check_same(folder, manifest["variables"][part], _shapes(variables))
+        for part, variables in _parts(model, optimizer).items():
+            _check_same(folder, manifest["variables"].get(part, {}), _shapes(variables))
             tf.train.Checkpoint(**variables).read(str(folder / part)).assert_consumed()
         return RunState.from_json(json.loads((folder / "state.json").read_text()))
 
@@ -204,6 +201,18 @@ class Checkpoints:
                     raise DamagedCheckpoint(f"{name} has another content than was written")
         except _DAMAGE as error:
             raise DamagedCheckpoint(f"manifest.json: {error}") from error
+
+
+def _parts(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
+) -> dict[str, dict[str, tf.Variable]]:
+    """The variables by part and path: of the model alone, or all that a training needs to go on."""
+    parts = {"model": by_path(model.variables)}
+    if optimizer is not None:
+        parts["optimizer"] = by_path(optimizer.variables)
+        if carried := getattr(model, "carried_variables", {}):
+            parts["carried"] = carried
+    return parts
 
 
 def _files(folder: Path) -> dict[str, Any]:

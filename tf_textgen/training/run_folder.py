@@ -12,6 +12,7 @@ Importing this imports no TensorFlow.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -19,9 +20,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from tf_textgen.config import Config
+from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.models import family
+from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training import durable
+from tf_textgen.training.optimizer_config import OptimizerConfig
+from tf_textgen.training.run_config import RunConfig
 
 if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
@@ -39,6 +45,9 @@ _FREE = {
     },
 }
 _FREE_PARTS = ("decoding",)
+_CONFIG_CLASSES: dict[str, type[Config]] = {
+    part.prefix: part for part in (DataConfig, OptimizerConfig, RunConfig, TokenizerConfig)
+}
 _NAMED_DIFFERENCES = 4
 
 
@@ -150,10 +159,19 @@ def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Itera
             if part == "model" and values != before:
                 return  # the fields of two families have nothing in common
             continue
+        before = {**_added_later(recorded["model"], part, before), **before}
         for name, value in values.items():
             if name not in _FREE.get(part, ()) and value != before.get(name):
                 prefix = family(recorded["model"]).config_class.prefix if part == "model_config" else part
                 yield f"{prefix}.{name} is {_brief(before.get(name))} there, {_brief(value)} here"
+
+
+def _added_later(model: str, part: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """What fields that did not exist when a run was recorded stood at: their defaults."""
+    config_class = family(model).config_class if part == "model_config" else _CONFIG_CLASSES.get(part)
+    if config_class is None:
+        return {}
+    return {entry.name: entry.default for entry in dataclasses.fields(config_class) if entry.name not in recorded}
 
 
 def _brief(value: Any) -> str:
