@@ -16,6 +16,7 @@ from tf_textgen import config
 from tf_textgen.config import Config
 from tf_textgen.data.corpus_table import CORPORA
 from tf_textgen.data.data_config import DataConfig
+from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.models.cost_parts import BYTES, FLOAT32_BYTES, Costs, optimizer_numbers
 from tf_textgen.models.costs import costs
@@ -87,6 +88,11 @@ def describe_flags(flag_values: flags.FlagValues) -> Description:
             model = dataclasses.replace(model, vocabulary_size=flag_values["vocabulary_size"].value)
     else:
         name = str(flag_values["model"].value)
+        if family(name).trained_by == "counting":
+            raise UserError(
+                f"--model={name}: its size follows from counting; expected --run.dir of a run that train has counted; "
+                "train first"
+            )
         size, at_most = _vocabulary_size(flag_values)
         model = config.from_flags(family(name).config_class, flag_values, vocabulary_size=size)
         found = {k: config.from_flags(v, flag_values) for k, v in parts.items()}
@@ -128,7 +134,7 @@ def describe(
         inference_flops={side: found.forward_flops(side) for side in sides},
         training_flops={side: found.training_flops(side) for side in sides},
         training_memory=_training_memory(found, optimizer, batch // len(sides), sides, BYTES[run.precision]),
-        serving_memory={"weights": FLOAT32_BYTES * found.parameters, "cache, one row": FLOAT32_BYTES * found.cache},
+        serving_memory={"weights": found.weight_bytes, "cache, one row": FLOAT32_BYTES * found.cache},
     )
 
 
@@ -162,13 +168,14 @@ def _training_memory(
     found: Costs, optimizer: OptimizerConfig, tokens: int, sides: tuple[str, ...], activation_bytes: int
 ) -> dict[str, int]:
     """Bytes; `tokens` are those of each side in one batch."""
-    memory = {
-        "weights": FLOAT32_BYTES * found.parameters,
-        "gradients": FLOAT32_BYTES * found.parameters,
-        f"optimizer ({optimizer.name})": FLOAT32_BYTES
-        * optimizer_numbers(optimizer.name, optimizer.momentum, found.weights()),
-        "activations, about": activation_bytes * tokens * sum(found.activations(side) for side in sides),
-    }
+    memory, trained = {"weights": found.weight_bytes}, found.trained_weights()
+    if trained:
+        memory |= {
+            "gradients": FLOAT32_BYTES * sum(weight.size for weight in trained),
+            f"optimizer ({optimizer.name})": FLOAT32_BYTES
+            * optimizer_numbers(optimizer.name, optimizer.momentum, trained),
+            "activations, about": activation_bytes * tokens * sum(found.activations(side) for side in sides),
+        }
     return {**memory, "total, about": sum(memory.values())}
 
 

@@ -28,7 +28,6 @@ from tf_textgen.training.run_state import RunState
 
 _logger = logging.getLogger(__name__)
 _SEED_GENERATOR = re.compile(r"seed_generator(_\d+)?/seed_generator_state$")
-_PARTS = ("model", "optimizer")
 _DAMAGE = (OSError, ValueError, KeyError, TypeError)
 
 
@@ -125,14 +124,21 @@ class Checkpoints:
 
     # Writing.
 
-    def save(self, state: RunState, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Path:
+    def save(self, state: RunState, model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None) -> Path:
         """Writes the checkpoint of `state.step`, then removes those no longer kept.
+
+        Args:
+          state: names the step.
+          model: built.
+          optimizer: built; None where the model is not trained by one.
 
         Raises:
           UserError: where the disk is full or may not be written; what existed before is untouched.
         """
         path = self.folder(state.step)
-        parts = dict(zip(_PARTS, (by_path(model.variables), by_path(optimizer.variables)), strict=True))
+        parts = {"model": by_path(model.variables)}
+        if optimizer is not None:
+            parts["optimizer"] = by_path(optimizer.variables)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with durable.new_folder(path) as folder:
