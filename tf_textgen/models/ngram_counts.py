@@ -55,7 +55,7 @@ class NGramCounts:
         begins = np.where(tokens == self.bos_id, np.arange(len(tokens)), -self.order)
         reach = places - np.maximum.accumulate(begins)[places]
         columns = [
-            np.where(back <= np.minimum(reach, places), tokens[places - back], self.vocabulary_size)
+            np.where(back <= np.minimum(reach, places), tokens[np.maximum(places - back, 0)], self.vocabulary_size)
             for back in range(1, self.order)
         ]
         words = self._pack([*columns, tokens[places]])
