@@ -19,6 +19,8 @@ _HOMES = {
     "DecodingConfig": "tf_textgen.decoding.decoding_config",
     "Exported": "tf_textgen.export.exported",
     "MODELS": "tf_textgen.models",
+    "NGramConfig": "tf_textgen.models.ngram_config",
+    "NGramLM": "tf_textgen.models.ngram",
     "OptimizerConfig": "tf_textgen.training.optimizer_config",
     "RNNLM": "tf_textgen.models.rnn_lm",
     "RNNLMConfig": "tf_textgen.models.rnn_lm_config",

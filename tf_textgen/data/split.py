@@ -58,9 +58,12 @@ class TokenizedSplit:
 
     def document(self, stream: str, index: int) -> np.ndarray:
         """The stored tokens of one document as int32."""
+        return self.read_documents(stream, index, index + 1)
+
+    def read_documents(self, stream: str, first: int, last: int) -> np.ndarray:
+        """The stored tokens of documents `[first, last)`, one after the other, as int32."""
         source = self.shards.streams[stream]
-        place = self.first + index
-        return source.read(int(source.offsets[place]), int(source.offsets[place + 1]))
+        return source.read(int(source.offsets[self.first + first]), int(source.offsets[self.first + last]))
 
     def summary(self) -> str:
         """One line for people."""

@@ -16,6 +16,7 @@ from tf_textgen import config
 from tf_textgen.config import Config
 from tf_textgen.data.corpus_table import CORPORA
 from tf_textgen.data.data_config import DataConfig
+from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.models.cost_parts import BYTES, FLOAT32_BYTES, Costs, optimizer_numbers
 from tf_textgen.models.costs import costs
@@ -36,6 +37,7 @@ class Description:
     Attributes:
       source_tokens, target_tokens: the lengths that FLOPs and memory are given for; no sources in a language model.
       batch_tokens: tokens of one training batch, of both sides.
+      training_flops, training_memory: empty where nothing is trained by gradients.
       vocabulary_at_most: whether the number of token ids is a limit that the text may not reach.
     """
 
@@ -87,6 +89,11 @@ def describe_flags(flag_values: flags.FlagValues) -> Description:
             model = dataclasses.replace(model, vocabulary_size=flag_values["vocabulary_size"].value)
     else:
         name = str(flag_values["model"].value)
+        if family(name).trained_by == "counting":
+            raise UserError(
+                f"--model={name}: its size follows from counting; expected --run.dir of a run that train has counted; "
+                "train first"
+            )
         size, at_most = _vocabulary_size(flag_values)
         model = config.from_flags(family(name).config_class, flag_values, vocabulary_size=size)
         found = {k: config.from_flags(v, flag_values) for k, v in parts.items()}
@@ -126,9 +133,9 @@ def describe(
         parameters=found.parameters,
         parameters_by_part={part.name: part.parameters for part in found.parts if part.parameters},
         inference_flops={side: found.forward_flops(side) for side in sides},
-        training_flops={side: found.training_flops(side) for side in sides},
+        training_flops={side: found.training_flops(side) for side in sides} if found.trained_weights() else {},
         training_memory=_training_memory(found, optimizer, batch // len(sides), sides, BYTES[run.precision]),
-        serving_memory={"weights": FLOAT32_BYTES * found.parameters, "cache, one row": FLOAT32_BYTES * found.cache},
+        serving_memory={"weights": found.weight_bytes, "cache, one row": FLOAT32_BYTES * found.cache},
     )
 
 
@@ -139,13 +146,14 @@ def format_table(found: Description) -> str:
     rows.append(("total", f"{found.parameters:,}"))
     both = len(found.inference_flops) > 1
     for title, table in (("inference", found.inference_flops), ("training", found.training_flops)):
-        rows += [
-            ("", f"FLOPs a token, {title}"),
-            *((f"{k} token" if both else "token", _flops(v)) for k, v in table.items()),
-        ]
+        if table:
+            rows.append(("", f"FLOPs a token, {title}"))
+        rows += [(f"{k} token" if both else "token", _flops(v)) for k, v in table.items()]
     training = f"memory for training, batches of {found.batch_tokens:,} tokens"
     for title, table in ((training, found.training_memory), ("memory for serving, float32", found.serving_memory)):
-        rows += [("", title), *((name, _memory(size)) for name, size in table.items())]
+        if table:
+            rows.append(("", title))
+        rows += [(name, _memory(size)) for name, size in table.items()]
     lengths = f"context {found.target_tokens:,}"
     if both:
         lengths = f"sources of {found.source_tokens:,} and targets of {found.target_tokens:,} tokens"
@@ -162,11 +170,13 @@ def _training_memory(
     found: Costs, optimizer: OptimizerConfig, tokens: int, sides: tuple[str, ...], activation_bytes: int
 ) -> dict[str, int]:
     """Bytes; `tokens` are those of each side in one batch."""
+    trained = found.trained_weights()
+    if not trained:
+        return {}
     memory = {
-        "weights": FLOAT32_BYTES * found.parameters,
-        "gradients": FLOAT32_BYTES * found.parameters,
-        f"optimizer ({optimizer.name})": FLOAT32_BYTES
-        * optimizer_numbers(optimizer.name, optimizer.momentum, found.weights()),
+        "weights": found.weight_bytes,
+        "gradients": FLOAT32_BYTES * sum(weight.size for weight in trained),
+        f"optimizer ({optimizer.name})": FLOAT32_BYTES * optimizer_numbers(optimizer.name, optimizer.momentum, trained),
         "activations, about": activation_bytes * tokens * sum(found.activations(side) for side in sides),
     }
     return {**memory, "total, about": sum(memory.values())}

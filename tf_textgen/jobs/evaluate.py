@@ -91,7 +91,7 @@ def evaluate(
         raise UserError(f"--split={split}: the run has no such data; give --file or --data.{split}")
     batches = evaluation_batches(opened[split], data, model_kind=model_kind(loaded.config["model"]), stride=stride)
     run_config = RunConfig.from_json(loaded.config["run"])
-    jit_compile = use_xla(run_config, is_pairs=data.is_pairs)
+    jit_compile = use_xla(run_config, loaded.model, is_pairs=data.is_pairs)
     loaded.model.compile(carried_rows=data.carried_rows, jit_compile=jit_compile)
     text = opened[split]
     metrics = validation.evaluate(loaded.model, batches, text.num_bytes / text.num_tokens)

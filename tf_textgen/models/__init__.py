@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tf_textgen.config import Config, did_you_mean
 from tf_textgen.errors import UserError
+from tf_textgen.models.ngram_config import NGramConfig
 from tf_textgen.models.rnn_lm_config import RNNLMConfig
 from tf_textgen.models.rnn_seq2seq_config import RNNSeq2SeqConfig
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 class Family(NamedTuple):
     """A model's configuration, and where its class lives, as `module:class`: importing that takes TensorFlow.
 
-    `kind` is "language_model" (continues a text) or "encoder_decoder" (reads a source, writes a target).
+    `kind` is "language_model" (continues a text) or "encoder_decoder" (reads a source, writes a target). `trained_by`
+    is "gradients" (steps of an optimizer, within a budget) or "counting" (one pass over the data, which also decides
+    the model's size).
     """
 
     config_class: type[Config]
     model_path: str
     kind: str = "language_model"
+    trained_by: str = "gradients"
 
     def model_class(self) -> type[TextModel]:
         module, name = self.model_path.split(":")
@@ -33,6 +37,7 @@ class Family(NamedTuple):
 
 MODELS = {
     "rnn_lm": Family(RNNLMConfig, "tf_textgen.models.rnn_lm:RNNLM"),
+    "ngram": Family(NGramConfig, "tf_textgen.models.ngram:NGramLM", trained_by="counting"),
     "rnn_seq2seq": Family(RNNSeq2SeqConfig, "tf_textgen.models.rnn_seq2seq:RNNSeq2Seq", "encoder_decoder"),
     "transformer_lm": Family(TransformerLMConfig, "tf_textgen.models.transformer_lm:TransformerLM"),
     "transformer_seq2seq": Family(

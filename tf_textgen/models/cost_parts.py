@@ -21,10 +21,19 @@ BACKWARD_FACTOR = 2
 
 
 class Weight(NamedTuple):
-    """A trained array; `multiplied` is False for tables that are looked up and for vectors that are added."""
+    """An array of a model.
+
+    Attributes:
+      shape: its dimensions.
+      multiplied: False for tables that are looked up and for vectors that are added.
+      trained: whether an optimizer moves it.
+      element_bytes: size of a number in memory.
+    """
 
     shape: tuple[int, ...]
     multiplied: bool = False
+    trained: bool = True
+    element_bytes: int = FLOAT32_BYTES
 
     @property
     def size(self) -> int:
@@ -35,7 +44,7 @@ class Part(NamedTuple):
     """A named part of a model.
 
     Attributes:
-      weights: all its trained arrays.
+      weights: all its arrays.
       flops: of the forward pass for one token of its side, at the context that the costs were asked for.
       activations: numbers kept for the backward pass for one token, about.
       side: `target` or `source`: whose tokens pass through it.
@@ -83,6 +92,15 @@ class Costs:
     def weights(self) -> Iterable[Weight]:
         for part in self.parts:
             yield from part.weights
+
+    def trained_weights(self) -> list[Weight]:
+        """Those that have a gradient and a place in the optimizer."""
+        return [weight for weight in self.weights() if weight.trained]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the weights."""
+        return sum(weight.element_bytes * weight.size for weight in self.weights())
 
 
 def optimizer_numbers(optimizer: str, momentum: float, weights: Iterable[Weight]) -> int:

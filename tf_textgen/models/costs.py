@@ -7,6 +7,8 @@ from typing import Any
 from tf_textgen.config import Config
 from tf_textgen.errors import UserError
 from tf_textgen.models.cost_parts import Costs
+from tf_textgen.models.ngram_config import NGramConfig
+from tf_textgen.models.ngram_costs import ngram_costs
 from tf_textgen.models.rnn_costs import rnn_lm_costs, rnn_seq2seq_costs
 from tf_textgen.models.rnn_lm_config import RNNLMConfig
 from tf_textgen.models.rnn_seq2seq_config import RNNSeq2SeqConfig
@@ -16,6 +18,7 @@ from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfi
 
 # Configuration -> function of it and the lengths of source and target in tokens.
 _FORMULAS: dict[type[Config], Any] = {
+    NGramConfig: lambda config, source, target: ngram_costs(config),
     RNNLMConfig: lambda config, source, target: rnn_lm_costs(config),
     RNNSeq2SeqConfig: lambda config, source, target: rnn_seq2seq_costs(config, source),
     TransformerLMConfig: lambda config, source, target: transformer_lm_costs(config, target),

@@ -125,8 +125,13 @@ class Checkpoints:
 
     # Writing.
 
-    def save(self, state: RunState, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Path:
+    def save(self, state: RunState, model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None) -> Path:
         """Writes the checkpoint of `state.step`, then removes those no longer kept.
+
+        Args:
+          state: names the step.
+          model: built.
+          optimizer: built; None where the model is not trained by one.
 
         Raises:
           UserError: where the disk is full or may not be written; what existed before is untouched.

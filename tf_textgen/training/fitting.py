@@ -45,21 +45,35 @@ def open_data(
     splits: Mapping[str, TokenizedSplit], config: DataConfig, *, model_kind: str, seed: int, start_step: int
 ) -> TrainingData:
     """The batches of a run from global step `start_step` on; without the split `valid` there is no validation."""
-    train, valid = splits["train"], splits.get("valid")
+    train = splits["train"]
+    validation, validation_bytes_per_token = open_validation(splits, config, model_kind=model_kind)
     return TrainingData(
         batches=training_batches(train, config, seed=seed, start_step=start_step, model_kind=model_kind),
         steps_per_epoch=steps_per_epoch(train, config, model_kind=model_kind),
         bytes_per_token=train.num_bytes / train.num_tokens,
-        validation=evaluation_batches(valid, config, model_kind=model_kind) if valid else None,
-        validation_bytes_per_token=valid.num_bytes / valid.num_tokens if valid else None,
+        validation=validation,
+        validation_bytes_per_token=validation_bytes_per_token,
     )
 
 
-def use_xla(config: RunConfig, *, is_pairs: bool) -> bool:
-    """Whether `config` compiles with XLA; `auto` does so where that is faster.
+def open_validation(
+    splits: Mapping[str, TokenizedSplit], config: DataConfig, *, model_kind: str
+) -> tuple[tf.data.Dataset | None, float | None]:
+    """The batches of one pass over the split `valid`, and its bytes per token; None where there is none."""
+    valid = splits.get("valid")
+    if valid is None:
+        return None, None
+    return evaluation_batches(valid, config, model_kind=model_kind), valid.num_bytes / valid.num_tokens
 
-    XLA compiles anew for each shape, of which pairs have many, and on a CPU it has no bfloat16 matrix product.
+
+def use_xla(config: RunConfig, model: TextModel, *, is_pairs: bool) -> bool:
+    """Whether `config` compiles `model` with XLA; `auto` does so where that is faster.
+
+    XLA compiles anew for each shape, of which pairs have many, and on a CPU it has no bfloat16 matrix product. Models
+    that it serves badly say so by Keras' `supports_jit`.
     """
+    if not model.supports_jit:
+        return False
     good_arithmetic = config.precision == "float32" or bool(tf.config.list_physical_devices("GPU"))
     return {"on": True, "off": False, "auto": good_arithmetic and not is_pairs}[config.xla]
 

@@ -25,7 +25,6 @@ _PARTS = {
     "run": RunConfig,
     "decoding": DecodingConfig,
 }
-_FROM_TOKENIZER = ("vocabulary_size", "source_vocabulary_size", "pad_id")
 _ANY_VOCABULARY = 2**30  # the model's other fields are checked before there is a tokenizer
 
 
@@ -62,6 +61,16 @@ class Recipe:
         if recipe.data.corpus is None:  # else its form is known with its files alone
             recipe.check_fits()
         return recipe
+
+    def check_complete(self) -> None:
+        """Raises `UserError` where a training would lack something."""
+        counted = family(self.model).trained_by == "counting"
+        self.run.check_complete(needs_budget=not counted)
+        if counted and self.run.xla == "on":
+            raise UserError(
+                f"--run.xla=on with --model={self.model}: expected auto or off, since XLA searches counts by comparing "
+                "with each; leave it out"
+            )
 
     def check_fits(self) -> None:
         """Raises `UserError` where a row of the data is longer than the model's positions."""
@@ -100,7 +109,8 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `config.json` as far as it is known from flags."""
-        model_config = {k: v for k, v in self.model_config.to_json().items() if k not in _FROM_TOKENIZER}
+        chosen = {entry.name for entry in dataclasses.fields(self.model_config) if entry.metadata.get("flag", True)}
+        model_config = {k: v for k, v in self.model_config.to_json().items() if k in chosen}
         parts = {name: getattr(self, name).to_json() for name in _PARTS}
         return {"model": self.model, "model_config": model_config, **parts}
 

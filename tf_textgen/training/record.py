@@ -29,6 +29,7 @@ def make_record(
     best_step: int,
     validation: Mapping[str, float],
     before: Mapping[str, Any] | None = None,
+    baseline: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What was run, on what, and what came out.
 
@@ -36,11 +37,12 @@ def make_record(
       command: flags of `train`, resolved.
       config: of the run, as in `config.json`.
       state: at its end.
-      model: gives the number of parameters.
+      model: gives the number of parameters, those no optimizer moves included.
       result: of `fit`; its last interval gives `train.*`.
       best_step: step of the checkpoint that was validated.
       validation: its metrics, written as `validation.NAME` (`validation.nats_per_token`).
       before: an earlier record of the run, whose speed and `train.*` stay where `result` has none.
+      baseline: another run's validation, written as `baseline.NAME`.
     """
     train = {name: value for name, value in (before or {}).items() if name.startswith("train.")}
     if result.last is not None:
@@ -58,7 +60,7 @@ def make_record(
         "versions.python": platform.python_version(),
         "device": describe_device(),
         "model": config["model"],
-        "parameters": int(sum(tf.size(variable.value) for variable in model.trainable_variables)),
+        "parameters": model.count_params(),
         "seed": config["run"]["seed"],
         "precision": config["run"]["precision"],
         "steps": state.step,
@@ -70,6 +72,7 @@ def make_record(
         "tokens_per_second": round(speed, 1),
         **train,
         **{f"validation.{name}": value for name, value in validation.items()},
+        **{f"baseline.{name}": value for name, value in (baseline or {}).items()},
     }
 
 

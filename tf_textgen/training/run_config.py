@@ -41,6 +41,10 @@ class RunConfig(Config):
         (), "Prompt of a sample text; without one, beginnings of the data's text.", escapes=True
     )
     sample_tokens: int = field(80, "New tokens in a sample text.", at_least=1)
+    baseline: str | None = field(
+        None,
+        "Run folder, commonly of an n-gram model, whose validation is quoted in this run's record and last lines.",
+    )
     precision: str = field(
         "float32",
         "Precision of the arithmetic; weights and losses stay float32.",
@@ -53,9 +57,9 @@ class RunConfig(Config):
         choices=("auto", "on", "off"),
     )
 
-    def check_complete(self) -> None:
+    def check_complete(self, *, needs_budget: bool = True) -> None:
         """Raises `UserError` where a folder or a budget is missing."""
         if not self.dir:
             raise UserError("--run.dir is missing: expected the folder to train in, new or of a run to go on with")
-        if not (self.steps or self.epochs or self.minutes):
+        if needs_budget and not (self.steps or self.epochs or self.minutes):
             raise UserError("no budget: expected one of --run.steps, --run.epochs and --run.minutes; give one")

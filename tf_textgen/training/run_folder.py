@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _FREE = {
     "run": {
         *("dir", "steps", "epochs", "minutes", "validate_every", "checkpoint_every", "keep_checkpoints"),
-        *("early_stopping_validations", "log_every", "samples", "sample_prompt", "sample_tokens", "xla"),
+        *("early_stopping_validations", "log_every", "samples", "sample_prompt", "sample_tokens", "baseline", "xla"),
     },
     "data": {
         *("corpus", "train", "valid", "test", "train_target", "valid_target", "test_target"),
@@ -137,11 +137,7 @@ class RunFolder:
 
     def record(self) -> dict[str, Any] | None:
         """`run.json`, or None before a run has ended or where it is damaged: the next record takes its place."""
-        try:
-            record = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return None
-        return record if isinstance(record, dict) else None
+        return read_record(self.path)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         durable.write_json(self.path / "run.json", record)
@@ -201,6 +197,15 @@ def read_config(directory: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is damaged ({error}): expected JSON as train wrote it; put the file back or train anew"
         ) from error
+
+
+def read_record(directory: str | Path) -> dict[str, Any] | None:
+    """`run.json` of a run folder, or None where there is none or it is damaged."""
+    try:
+        record = json.loads((Path(directory) / "run.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 class LoadedRun(NamedTuple):
