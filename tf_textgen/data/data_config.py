@@ -39,7 +39,7 @@ class DataConfig(Config):
     )
     context_turns: int = field(
         4,
-        "Turns before a reply that are its source, at most; the default mostly fits the default data.max_source_tokens.",
+        "Turns before a reply that are its source, at most; the default mostly fits data.max_source_tokens.",
         at_least=1,
     )
     reply_of: str = field(

@@ -87,7 +87,7 @@ def open_shards(config: DataConfig, tokenizer: Any, split: str, source_tokenizer
 
 
 def _identity(config: DataConfig, tokenizers: tuple[Any, Any], paths: tuple[list[str], list[str]]) -> dict[str, Any]:
-    options = _PAIR_OPTIONS if config.is_pairs else _TEXT_OPTIONS
+    options: tuple[str, ...] = _PAIR_OPTIONS if config.is_pairs else _TEXT_OPTIONS
     if config.format == "dialogue":
         options += _DIALOGUE_OPTIONS
     source, target = (tokenizer.fingerprint for tokenizer in tokenizers)

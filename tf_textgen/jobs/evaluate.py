@@ -86,7 +86,7 @@ def evaluate(
         data, split = dataclasses.replace(data, test=files, test_target=()), "test"
     if stride and stride > data.context:
         raise UserError(f"--stride={stride}: expected at most the context of {data.context} tokens")
-    opened = open_corpus(data, loaded.tokenizer, splits=(split,))
+    opened = open_corpus(data, loaded.tokenizer, (split,), loaded.source_tokenizer)
     if split not in opened:
         raise UserError(f"--split={split}: the run has no such data; give --file or --data.{split}")
     batches = evaluation_batches(opened[split], data, model_kind=model_kind(loaded.config["model"]), stride=stride)

@@ -17,10 +17,10 @@ from tf_textgen.models import model_kind
 from tf_textgen.training import recipe as recipes
 from tf_textgen.training.recipe import Recipe
 from tf_textgen.training.run_folder import RunFolder, make_model
+from tf_textgen.training.tokenizers import run_tokenizers
 
 if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
-    from tf_textgen.text.tokenizer import Tokenizer
     from tf_textgen.training.checkpoints import Checkpoints
     from tf_textgen.training.fitting import FitResult, TrainingData
     from tf_textgen.training.run_state import RunState
@@ -60,13 +60,15 @@ def _train(given: Recipe, folder: RunFolder) -> int:
 
     recipe = given.with_files()
     folder.check_same_run(recipe.to_json())
-    tokenizer = _tokenizer(recipe, folder)
+    tokenizer, source_tokenizer = run_tokenizers(recipe, folder)
     check_against_vocabulary(recipe.decoding, tokenizer.vocabulary_size)
-    splits = open_corpus(recipe.data, tokenizer)
+    splits = open_corpus(recipe.data, tokenizer, source_tokenizer=source_tokenizer)
+    source_size = source_tokenizer.vocabulary_size if source_tokenizer else None
     config = {
         **recipe.to_json(),
-        "model_config": recipe.model_for(tokenizer.vocabulary_size, tokenizer.pad_id).to_json(),
+        "model_config": recipe.model_for(tokenizer.vocabulary_size, tokenizer.pad_id, source_size).to_json(),
         "tokenizer_fingerprint": tokenizer.fingerprint,
+        **({"source_tokenizer_fingerprint": source_tokenizer.fingerprint} if source_tokenizer else {}),
         "files": {name: split.shards.manifest["files"] for name, split in splits.items()},
     }
     folder.check_same_run(config)
@@ -75,35 +77,21 @@ def _train(given: Recipe, folder: RunFolder) -> int:
     model = _compiled_model(recipe, config)
     checkpoints = Checkpoints(folder.checkpoints, recipe.run.keep_checkpoints)
     state = restore_newest(checkpoints, model)
-    print(f"{recipe.model}: {model.count_params():,} parameters, {tokenizer.vocabulary_size:,} token ids")
+    of_sources = f", {source_size:,} of sources" if source_size else ""
+    print(f"{recipe.model}: {model.count_params():,} parameters, {tokenizer.vocabulary_size:,} token ids{of_sources}")
     print(*(split.summary() for split in splits.values()), sep="\n")
     if state.step:
         print(f"going on from step {state.step}")
     kind = model_kind(recipe.model)
     data = open_data(splits, recipe.data, model_kind=kind, seed=recipe.run.seed, start_step=state.step)
-    generator = TextGenerator(model, tokenizer, prompt_format=loading.prompt_format(config))
+    prompt_format = loading.prompt_format(config)
+    generator = TextGenerator(model, tokenizer, prompt_format=prompt_format, source_tokenizer=source_tokenizer)
     sampler = make_sampler(generator, recipe.run, recipe.decoding, splits.get("valid", splits["train"]))
     result = fit(model, data, recipe.run, folder, checkpoints, state, sampler=sampler)
     if result.signal is not None:
         return 128 + result.signal
     _finish(given, config, folder, model, data, checkpoints, state, result)
     return 0
-
-
-def _tokenizer(recipe: Recipe, folder: RunFolder) -> Tokenizer:
-    """That of --tokenizer.dir, else the run's own, else one made from the training files; saved in the run folder."""
-    from tf_textgen.data.sources import training_texts
-    from tf_textgen.text import build_tokenizer, load_tokenizer
-
-    if recipe.tokenizer_dir:
-        tokenizer = load_tokenizer(recipe.tokenizer_dir)
-    elif folder.recorded() is not None:
-        return load_tokenizer(folder.tokenizer)
-    else:
-        tokenizer = build_tokenizer(recipe.tokenizer, training_texts(recipe.data))
-    folder.check_same_run({"tokenizer_fingerprint": tokenizer.fingerprint})
-    tokenizer.save(folder.tokenizer)
-    return tokenizer
 
 
 def _compiled_model(recipe: Recipe, config: dict[str, Any]) -> TextModel:
