@@ -199,8 +199,12 @@ def escape(text: str) -> str:
     )
 
 
-def unescape(name: str, text: str) -> str:
+def unescape(came: str, text: str) -> str:
     r"""The text that a flag's value stands for: `\n`, `\t`, `\r`, `\\`, `\xHH` and `\uHHHH` are one character each.
+
+    Args:
+      came: what an error says came: the flag with its value, or a place in a file.
+      text: the value.
 
     Raises:
       UserError: where a backslash begins anything else.
@@ -212,7 +216,7 @@ def unescape(name: str, text: str) -> str:
         character = chr(int(code[1:], 16)) if code else plain.get(letter)
         if character is None or "\ud800" <= character <= "\udfff":
             raise UserError(
-                f"--{name}={text}: a backslash stands before {code or letter or 'nothing'!r}; expected n, t, r, xHH, "
+                f"{came}: a backslash stands before {code or letter or 'nothing'!r}; expected n, t, r, xHH, "
                 "uHHHH of a character, or a second backslash"
             )
         return character
@@ -223,7 +227,8 @@ def unescape(name: str, text: str) -> str:
 def _flag_value(flag_values: flags.FlagValues, name: str, entry: dataclasses.Field[Any]) -> Any:
     value: Any = flag_values[name].value
     if entry.metadata.get("escapes"):
-        value = [unescape(name, one) for one in value] if isinstance(value, list) else unescape(name, value)
+        texts = [unescape(f"--{name}={one}", one) for one in (value if isinstance(value, list) else [value])]
+        value = texts if isinstance(value, list) else texts[0]
     return tuple(value) if isinstance(value, list) else value
 
 

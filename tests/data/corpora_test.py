@@ -1,5 +1,6 @@
 """Corpora: the real path of a download by file:// addresses, checksums, splits, and the embedded texts."""
 
+import dataclasses
 import gzip
 import hashlib
 import os
@@ -11,6 +12,7 @@ import pytest
 from tf_textgen.data import corpora, embedded, fetch
 from tf_textgen.data.corpus_table import CORPORA, Corpus, File
 from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.sources import Pairs
 from tf_textgen.errors import UserError
 from tf_textgen.text.english_chinese import grammar
 from tf_textgen.text.grammar import Pair
@@ -55,7 +57,8 @@ def test_download_is_cut_into_splits(cut, tmp_path):
     assert joined == TEXT.encode()
     assert all_files(tmp_path / "data") == ["lm/x/train.txt", "lm/x/valid.txt"]
     fields = found.data_fields()
-    assert fields.keys() == {"train", "valid", "test", "format", "documents", "source_column", "target_column"}
+    columns = {"source_column", "target_column", "first_turn_column"}
+    assert fields.keys() == {"train", "valid", "test", "format", "documents", *columns}
 
 
 def test_present_files_are_verified_and_not_downloaded(cut, tmp_path):
@@ -255,3 +258,25 @@ def test_copy_pairs_are_random_strings_and_themselves(tmp_path):
         assert len(pairs) == count and all(source == target for source, target in pairs)
         assert {len(source) for source, _ in pairs} == set(range(1, 11))
         assert len({source for source, _ in pairs}) > 0.8 * count
+
+
+@pytest.mark.parametrize(
+    ("name", "pair"),
+    [
+        ("sgd_subset", (b"<A> b", b"c")),
+        ("kdconv", (b"<A> b", b"c")),
+        ("chatterbot_english", (b"<A> a", b"b")),
+        ("chatterbot_chinese", (b"<A> a", b"b")),
+        ("debian_synopsis", (b"a", b"b")),
+        ("scitldr_a", (b"c", b"d")),
+    ],
+)
+def test_a_name_says_how_its_files_are_read(name, pair, tmp_path, monkeypatch):
+    row = CORPORA[name]
+    splits = {split: File(file.name, sha256(b"a\tb\tc\td\n")) for split, file in row.splits.items()}
+    for file in splits.values():
+        (tmp_path / row.folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / row.folder / file.name).write_text("a\tb\tc\td\n")
+    monkeypatch.setattr(corpora, "CORPORA", {name: dataclasses.replace(row, splits=splits)})
+    filled = corpora.with_corpus(DataConfig(corpus=name), str(tmp_path))
+    assert next(iter(Pairs(filled, filled.train))) == pair

@@ -29,6 +29,10 @@ def test_flags_and_json_round_trip():
     ("fields", "message"),
     [
         ({"format": "csv"}, r"--data.format=csv: expected one of text, tsv, parallel"),
+        ({"reply_of": "third"}, r"--data.reply_of=third: expected one of both, first, second"),
+        ({"context_turns": 0}, r"--data.context_turns=0: expected a value at least 1"),
+        ({"first_turn_column": 0}, r"--data.first_turn_column=0: expected a value at least 1"),
+        ({"format": "dialogue", "batching": "packed"}, r"--data.batching=packed with --data.format=dialogue"),
         ({"source_column": 0}, r"--data.source_column=0: expected a value at least 1"),
         ({"validation_fraction": 1.0}, r"--data.validation_fraction=1"),
         ({"train_target": ("a",)}, r"--data.train_target=a: given with --data.format=text, expected .*parallel"),

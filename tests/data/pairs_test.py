@@ -128,12 +128,3 @@ def test_a_pair_goes_where_both_sides_fit():
     lengths = [rng.geometric(0.05, 5000), rng.geometric(0.05, 5000)]
     costs = [padded_cost(lengths, assign_buckets(lengths, count)) for count in (1, 2, 4, 8, 16)]
     assert costs == sorted(costs, reverse=True) and costs[0] > 3 * costs[-1]
-
-
-def test_empty_sides(tmp_path):
-    split, _ = pairs_split(tmp_path, [(b"", b"a"), (b"b", b""), (b"cc", b"dd")])
-    for form, read in FORMS:
-        plan = form(split, 100, 2)
-        found = [pair for step in range(plan.evaluation_steps) for pair in read(plan.evaluation_batch(step))]
-        expected = [((), tuple(ids(b"a"))), (tuple(ids(b"b")), ()), (tuple(ids(b"cc")), tuple(ids(b"dd")))]
-        assert sorted(found) == sorted(expected)

@@ -48,6 +48,11 @@ def test_what_changes_the_tokens_changes_the_key(config, tmp_path):
     assert calls(config, CountingTokenizer(fingerprint="other")) == 1
     assert calls(dataclasses.replace(config, documents="line"), CountingTokenizer()) == 1
     assert calls(dataclasses.replace(config, train=config.train * 1), CountingTokenizer()) == 0
+    dialogue = dataclasses.replace(config, train=(write(tmp_path / "d.tsv", "a\tb\tc\n"),), format="dialogue")
+    assert calls(dialogue, CountingTokenizer()) == 2  # both sides
+    for option in ({"context_turns": 1}, {"reply_of": "second"}):
+        assert calls(dataclasses.replace(dialogue, **option), CountingTokenizer()) == 2
+    assert calls(dialogue, CountingTokenizer()) == 0
     write(tmp_path / "a.txt", "one\ntwo\n\nthreE\n")  # same name and size
     assert calls(config, CountingTokenizer()) == 1
     write(tmp_path / "b.txt", "more\n")

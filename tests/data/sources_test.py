@@ -71,9 +71,9 @@ def test_blank_file_is_an_error(tmp_path):
 
 def test_tsv_columns_count_from_one(tmp_path):
     path = write(tmp_path / "a.tsv", "1\tone\tun\r\n\n2\ttwo\tdeux\textra\n3\t\ttrois\n")
-    assert list(sources.Pairs(DataConfig(format="tsv"), [path])) == [(b"1", b"one"), (b"2", b"two"), (b"3", b"")]
+    assert list(sources.Pairs(DataConfig(format="tsv"), [path])) == [(b"1", b"one"), (b"2", b"two")]
     config = DataConfig(format="tsv", source_column=3, target_column=2)
-    assert list(sources.Pairs(config, [path])) == [(b"un", b"one"), (b"deux", b"two"), (b"trois", b"")]
+    assert list(sources.Pairs(config, [path])) == [(b"un", b"one"), (b"deux", b"two")]
 
 
 def test_tsv_row_without_a_column(tmp_path):
@@ -87,8 +87,47 @@ def test_tsv_row_without_a_column(tmp_path):
 
 def test_parallel_files(tmp_path):
     config = DataConfig(format="parallel")
-    source, target = write(tmp_path / "a", "one\n\nthree"), write(tmp_path / "b", "un\ndeux\ntrois\n")
-    assert list(sources.Pairs(config, [source], [target])) == [(b"one", b"un"), (b"", b"deux"), (b"three", b"trois")]
+    source, target = write(tmp_path / "a", "one\n\nthree\nfour"), write(tmp_path / "b", "un\ndeux\ntrois\n \u3000\n")
+    pairs = sources.Pairs(config, [source], [target])
+    assert list(pairs) == [(b"one", b"un"), (b"three", b"trois")] and pairs.empty == 2
+
+
+@pytest.mark.parametrize("rows", ["one\t\n\ttwo\n", "\u3000\tx\n \ty\n"])
+def test_empty_sides_alone_are_an_error(tmp_path, rows):
+    path = write(tmp_path / "a.tsv", rows)
+    with pytest.raises(UserError, match=r"a.tsv: all 2 pairs have an empty source or target: expected texts on both"):
+        list(sources.Pairs(DataConfig(format="tsv"), [path]))
+    good = write(tmp_path / "b.tsv", "three\tfour\n")
+    pairs = sources.Pairs(DataConfig(format="tsv"), [path, good])
+    assert list(pairs) == [(b"three", b"four")] and pairs.empty == 2
+
+
+DIALOGUES = "1\thi\thello\thow are you\n\n2\tjust me\n3\tone\t\tthree\n"
+
+
+def test_dialogues_give_a_pair_a_reply(tmp_path):
+    path = write(tmp_path / "a.tsv", DIALOGUES)
+    pairs = sources.Pairs(DataConfig(format="dialogue", first_turn_column=2), [path])
+    assert list(pairs) == [
+        (b"<A> hi", b"hello"),
+        (b"<A> hi\n<B> hello", b"how are you"),
+        (b"<A> one\n<B>", b"three"),  # an empty turn is no reply, but the other one answers after it
+    ]
+    assert (pairs.no_reply, pairs.empty) == (1, 1)
+    second = DataConfig(format="dialogue", first_turn_column=2, reply_of="second")
+    assert list(sources.Pairs(second, [path])) == [(b"<A> hi", b"hello")]
+
+
+def test_dialogues_without_a_reply_are_an_error(tmp_path):
+    path = write(tmp_path / "a.tsv", "1\thi\n2\thi\n")
+    config = DataConfig(format="dialogue", first_turn_column=2)
+    with pytest.raises(
+        UserError, match=r"a.tsv: none of the 2 dialogues has a reply \(--data.reply_of=both, .*column=2\): expected"
+    ):
+        list(sources.Pairs(config, [path]))
+    assert list(sources.Pairs(DataConfig(format="dialogue"), [path])) == [(b"<A> 1", b"hi"), (b"<A> 2", b"hi")]
+    with pytest.raises(UserError, match="blank lines alone: expected dialogues"):
+        list(sources.Pairs(config, [write(tmp_path / "b.tsv", "\n\n")]))
 
 
 @pytest.mark.parametrize(("few", "many"), [("source", "target"), ("target", "source")])
@@ -128,3 +167,8 @@ def test_training_texts(tmp_path):
     assert list(sources.training_texts(DataConfig(train=(path,)))) == [b"one\ttwo\nthree\tfour", b"five\tsix"]
     config = DataConfig(train=(path,), format="tsv")
     assert list(sources.training_texts(config)) == [b"one", b"two", b"three", b"four", b"five", b"six"]
+    assert list(sources.training_texts(config, "source")) == [b"one", b"three", b"five"]
+    assert list(sources.training_texts(config, "target")) == [b"two", b"four", b"six"]
+    config = DataConfig(train=(path,), format="dialogue")
+    assert list(sources.training_texts(config))[1:] == [b"<A> three\n<B> four", b"<A> five\n<B> six"]
+    assert list(sources.training_texts(config, "target")) == [b"two", b"four", b"six"]

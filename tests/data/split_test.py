@@ -32,11 +32,11 @@ def test_range_of_documents(tmp_path):
 
 
 def test_counts_of_pairs_are_those_of_the_target(tmp_path):
-    split, _ = pairs_split(tmp_path, [(b"a", b"bcd"), (b"efghi", b""), (b"long" * 9, b"x")], max_source_tokens=20)
-    assert (split.is_pairs, split.num_documents, split.num_tokens, split.num_bytes) == (True, 2, 3 + 1 + 0 + 1, 3)
+    split, _ = pairs_split(tmp_path, [(b"a", b"bcd"), (b"efghi", b"j"), (b"long" * 9, b"x")], max_source_tokens=20)
+    assert (split.is_pairs, split.num_documents, split.num_tokens, split.num_bytes) == (True, 2, 3 + 1 + 1 + 1, 4)
     assert split.lengths("source").tolist() == [1, 5]
     assert split.document("target", 0).tolist() == ids(b"bcd")
-    assert split.summary() == "train: 2 pairs, 5 tokens, 3 bytes, 1 over-long pairs of the files dropped"
+    assert split.summary() == "train: 2 pairs, 6 tokens, 4 bytes, 1 over-long pairs of the files dropped"
 
 
 def test_summary_names_what_was_changed(tmp_path):
@@ -45,3 +45,12 @@ def test_summary_names_what_was_changed(tmp_path):
     config = dataclasses.replace(config, validation_fraction=0.0, cache_dir=str(tmp_path))
     split = dataset.open_corpus(config, ByteTokenizer())["train"]
     assert split.summary().endswith("4 tokens, 2 bytes, 1 over-long pairs of the files cut, 1 lines not UTF-8 repaired")
+
+
+def test_summary_names_what_was_left_out(tmp_path):
+    split, _ = pairs_split(tmp_path, [(b"a", b"b"), (b"c", b" "), (b"", b"d")])
+    assert split.summary() == "train: 1 pairs, 2 tokens, 1 bytes, 2 pairs of the files with an empty side dropped"
+    path = write(tmp_path / "dialogues.tsv", "a\tb\n" * 3 + "alone\n")
+    config = DataConfig(train=(path,), format="dialogue", validation_fraction=0.0, cache_dir=str(tmp_path))
+    split = dataset.open_corpus(config, ByteTokenizer())["train"]
+    assert split.summary() == "train: 3 pairs, 6 tokens, 3 bytes, 1 dialogues of the files without a reply dropped"

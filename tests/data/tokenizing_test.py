@@ -8,6 +8,7 @@ from tf_textgen.data import shards, sources, token_streams, tokenizing
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.text.bytes import ByteTokenizer
+from tf_textgen.text.characters import CharacterTokenizer
 
 
 @pytest.mark.parametrize("mode", ["line", "blank_line", "file"])
@@ -86,3 +87,25 @@ def test_progress_of_long_builds(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tokenizing, "_PROGRESS_SECONDS", 0.0)
     shards.open_shards(config, ByteTokenizer(), "train")
     assert capsys.readouterr().err.startswith("tokenising: 0 MB, 0.0 M tokens, 0 s")
+
+
+def test_a_long_context_loses_its_beginning(tmp_path):
+    path = write(tmp_path / "a.tsv", "one\ttwo\n中\tlong reply\n")
+    config = DataConfig(train=(path,), format="dialogue", max_source_tokens=4, max_target_tokens=4, over_long="cut")
+    opened = shards.open_shards(dataclasses.replace(config, cache_dir=str(tmp_path)), ByteTokenizer(), "train")
+    assert stream_of(opened, "source") == ids(b" one" + b" " + "中".encode())
+    assert stream_of(opened, "target") == ids(b"two" + b"long")
+    assert opened.streams["source"].bytes.tolist() == [0, 4, 8]
+    assert opened.manifest["cut"] == 2
+
+
+def test_each_side_has_its_tokenizer(tmp_path):
+    path = write(tmp_path / "a.tsv", "ab\tab\n")
+    config = DataConfig(train=(path,), format="tsv", cache_dir=str(tmp_path))
+    source = CharacterTokenizer(["b", "a"])
+    opened = shards.open_shards(config, ByteTokenizer(), "train", source)
+    assert stream_of(opened, "source") == [6, 5] and stream_of(opened, "target") == ids(b"ab")
+    # Which tokenizer stands on which side is part of the key.
+    turned = shards.open_shards(config, source, "train", ByteTokenizer())
+    assert stream_of(turned, "source") == ids(b"ab") and stream_of(turned, "target") == [6, 5]
+    assert stream_of(shards.open_shards(config, source, "train"), "source") == [6, 5]

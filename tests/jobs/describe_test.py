@@ -10,6 +10,7 @@ from tests.support import tiny_models
 from tf_textgen import jobs
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.models import MODELS
+from tf_textgen.text.bytes import ByteTokenizer
 from tf_textgen.training.optimizer_config import OptimizerConfig
 from tf_textgen.training.run_config import RunConfig
 
@@ -119,3 +120,12 @@ def test_a_recipe_may_name_a_run_folder_that_is_yet_to_be(capsys, tmp_path):
 def test_takes_no_tensorflow():
     code = "import sys; from tf_textgen import jobs; jobs.main(['describe']); assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_each_side_has_its_vocabulary(capsys, tmp_path):
+    flags = ["--model=rnn_seq2seq", "--data.format=tsv", "--tokenizer.vocabulary_size=300"]
+    flags += ["--rnn_seq2seq.embedding_width=16", "--tokenizer.shared=false"]
+    ByteTokenizer().save(tmp_path)
+    alike, own = describe(capsys, *flags), describe(capsys, *flags, f"--source_tokenizer.dir={tmp_path}")
+    assert alike["parameters"] - own["parameters"] == 16 * (300 - 261)
+    assert alike["vocabulary_size"] == own["vocabulary_size"] == 300

@@ -163,6 +163,19 @@ def test_moved_data_goes_on_and_changed_data_is_refused(finished, text, tmp_path
         (["--model=transformer"], "--model=transformer: expected one of"),
         (["--run.minutes=0"], "--run.minutes=0: expected a value above 0"),
         (["--tokenizer.dir=nowhere"], "no tokenizer in nowhere"),
+        (["--tokenizer.shared=false"], "--tokenizer.shared=false with --data.format=text: expected pairs"),
+        (
+            ["--tokenizer.shared=false", "--data.format=tsv", "--transformer_lm.max_positions=999"],
+            "--tokenizer.shared=false with --model=transformer_lm: expected a shared vocabulary",
+        ),
+        (
+            ["--tokenizer.shared=false", "--data.format=tsv", "--model=rnn_seq2seq", "--rnn_seq2seq.shared_embeddings"],
+            "--rnn_seq2seq.shared_embeddings with --tokenizer.shared=false: expected one vocabulary for both sides",
+        ),
+        (
+            ["--source_tokenizer.dir=x"],
+            "--source_tokenizer.dir=x with a shared vocabulary: expected --tokenizer.shared",
+        ),
         (["--decoding.top_k=9999"], "--decoding.top_k=9999: expected at most"),
     ],
 )
@@ -180,14 +193,10 @@ def test_flags_are_checked_before_tensorflow_is_imported():
     assert subprocess.run([sys.executable, "-c", code], cwd=pathlib.Path(__file__).parents[2]).returncode == 0
 
 
-def test_an_encoder_decoder_trains_on_pairs(tmp_path):
-    pairs = tmp_path / "pairs.tsv"
-    pairs.write_text("".join(f"{i:03d}\t{i:03d}"[:8] + "\n" for i in range(40)))
-    flags = ["--model=rnn_seq2seq", "--data.format=tsv", f"--data.train={pairs}", f"--data.cache_dir={tmp_path}"]
-    flags += ["--tokenizer.kind=characters", "--data.num_buckets=1", "--data.batch_tokens=64"]
-    flags += [f"--rnn_seq2seq.{field}=8" for field in ("width", "embedding_width")]
-    flags += [f"--rnn_seq2seq.{side}_layers=1" for side in ("encoder", "decoder")]
-    flags += [f"--run.dir={tmp_path / 'run'}", "--run.steps=3", "--run.samples=0"]
-    assert main(["train", *flags]) == 0
-    run = load_run(tmp_path / "run")
-    assert run.config["model"] == "rnn_seq2seq" and run.step == 3
+def test_an_encoder_decoder_trains_on_dialogues_with_two_vocabularies(dialogue_run):
+    run = load_run(dialogue_run)
+    assert run.config["model"] == "rnn_seq2seq" and run.step == 2
+    sizes = [run.config["model_config"][name] for name in ("source_vocabulary_size", "vocabulary_size")]
+    assert sizes == [run.source_tokenizer.vocabulary_size, run.tokenizer.vocabulary_size] and sizes[0] > sizes[1]
+    prints = [run.config[f"{name}_fingerprint"] for name in ("source_tokenizer", "tokenizer")]
+    assert prints == [run.source_tokenizer.fingerprint, run.tokenizer.fingerprint]

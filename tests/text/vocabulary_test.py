@@ -106,3 +106,15 @@ def test_load_refuses_unknown_kinds_and_missing_files(tmp_path):
     describe("words")
     with pytest.raises(UserError, match=r"names no file 'vocabulary.json'"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "words"])
+def test_symbols_are_one_token_each(kind):
+    config = TokenizerConfig(kind=kind, vocabulary_size=277, symbols=("<A>", "姓名:"))
+    tokenizer = build_tokenizer(config, ["one two <three> four"] * 3)
+    texts = ["<A> one\n姓名: two", "<A>"]
+    tokens = tokenizer.tokenize(texts)
+    assert [text.decode() for text in tokenizer.detokenize(tokens).numpy()] == texts
+    pieces = [piece.decode() for piece in tokenizer.pieces.numpy()[tokens.flat_values.numpy()]]
+    assert pieces.count("<A>") == 2 and pieces.count("姓名:") == 1
+    assert tokens.row_lengths().numpy()[1] == 1

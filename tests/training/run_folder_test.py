@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
+from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training.run_folder import RunFolder, load_run, read_config
 
 CONFIG = {
@@ -89,6 +91,8 @@ def test_the_recipe_is_a_flagfile(tmp_path):
         (changed("tokenizer", kind="words"), 'tokenizer.kind is "bytes" there, "words" here'),
         ({**CONFIG, "tokenizer_fingerprint": "x"}, 'tokenizer_fingerprint is "abc" there, "x" here'),
         (changed("data", context=32), "data.context is 16 there, 32 here"),
+        (changed("data", context_turns=2), "data.context_turns is 4 there, 2 here"),
+        (changed("tokenizer", shared=False), "tokenizer.shared is true there, false here"),
         (changed("files", train=[]), "files.train is "),
         (changed("optimizer", name="sgd"), 'optimizer.name is "adamw" there, "sgd" here'),
         (changed("run", seed=2), "run.seed is 1 there, 2 here"),
@@ -106,6 +110,9 @@ def test_another_run_is_refused_by_the_fields_that_differ(tmp_path, config, said
     "config",
     [
         CONFIG,
+        # Fields that came later mean their defaults to an older run.
+        {**CONFIG, "tokenizer": TokenizerConfig(kind="bytes").to_json()},
+        {**CONFIG, "data": DataConfig(context=16, train=("a.txt",)).to_json()},
         changed("run", steps=99, minutes=3.0, log_every=1, dir="elsewhere"),
         changed("data", train=["moved/a.txt"], cache_dir="/other"),
         changed("decoding", temperature=0.5),

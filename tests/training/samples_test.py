@@ -40,3 +40,5 @@ def test_given_prompts_and_one_short_text_each(tmp_path):
     asked = generator.asked
     assert (asked.max_new_tokens, asked.min_new_tokens, asked.num_samples, asked.seed) == (20, 20, 1, 7)
     assert make_sampler(generator, RunConfig(samples=0), DecodingConfig(), split) is None
+    lines = make_sampler(generator, RunConfig(sample_prompt=("a\nb",)), DecodingConfig(), split)
+    assert lines(5) == "--- a\nb\n--> A\nB"

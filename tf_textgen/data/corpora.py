@@ -32,6 +32,7 @@ class Resolved:
     documents: str
     source_column: int
     target_column: int
+    first_turn_column: int
 
     def data_fields(self) -> dict[str, Any]:
         """The fields of `DataConfig` that follow from the corpus: `dataclasses.replace(config, **data_fields())`."""
@@ -52,7 +53,7 @@ def resolve_corpus(name: str, data_dir: str | None = None, cache_dir: str | None
       UserError: unknown name, not text, no `data_dir`, another checksum, no network.
     """
     corpus = _row(name)
-    if corpus.format not in ("text", "tsv"):
+    if corpus.format not in ("text", "tsv", "dialogue"):
         raise UserError(f"--data.corpus={name}: expected a corpus of texts, this one holds {corpus.task}")
     found: Mapping[str, Sequence[str]]
     if corpus.embedded:
@@ -68,6 +69,7 @@ def resolve_corpus(name: str, data_dir: str | None = None, cache_dir: str | None
         documents=corpus.documents,
         source_column=corpus.source_column,
         target_column=corpus.target_column,
+        first_turn_column=corpus.first_turn_column,
     )
 
 
@@ -89,7 +91,7 @@ def with_corpus(config: DataConfig, data_dir: str | None = None) -> DataConfig:
                 f"--data.{split}={given[0]} beside --data.corpus={config.corpus}: expected one of them; leave one out"
             )
     defaults = {entry.name: entry.default for entry in dataclasses.fields(config)}
-    for name in ("format", "documents", "source_column", "target_column"):
+    for name in ("format", "documents", "source_column", "target_column", "first_turn_column"):
         if getattr(config, name) != defaults[name]:
             fields[name] = getattr(config, name)
     return dataclasses.replace(config, **fields)

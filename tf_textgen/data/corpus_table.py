@@ -35,7 +35,7 @@ class Corpus:
         None: they cannot be made from it with certainty.
       splits: train, valid, test -> file.
       embedded: made on this machine by `data.embedded`.
-      format, documents, source_column, target_column: how to read them, as in `DataConfig`.
+      format, documents, source_column, target_column, first_turn_column: how to read them, as in `DataConfig`.
     """
 
     task: str
@@ -51,6 +51,7 @@ class Corpus:
     documents: str = "blank_line"
     source_column: int = 1
     target_column: int = 2
+    first_turn_column: int = 1
 
 
 def _chatterbot(name: str, language: str, sha256: str) -> Corpus:
@@ -60,7 +61,7 @@ def _chatterbot(name: str, language: str, sha256: str) -> Corpus:
         language=language,
         licence="BSD-3-Clause",
         url="https://github.com/gunthercox/chatterbot-corpus",
-        documents="line",
+        format="dialogue",
         splits={"train": File(f"{name}.tsv", sha256)},
     )
 
@@ -316,7 +317,8 @@ CORPORA: Mapping[str, Corpus] = {
         language="en",
         licence="CC BY-SA 4.0",
         url="https://github.com/google-research-datasets/dstc8-schema-guided-dialogue",
-        documents="line",
+        format="dialogue",
+        first_turn_column=2,
         splits={
             "train": File("train.tsv", "1554ffc588057ea11c7a58b824b7c5a380a7642f7fcc14ef44959f5a94c5a78c"),
             "valid": File("valid.tsv", "7d84e693c83f4c34b258fd761533d4e2847bd2beaada3844c6a79370e7afd54d"),
@@ -329,7 +331,8 @@ CORPORA: Mapping[str, Corpus] = {
         language="zh",
         licence="Apache-2.0",
         url="https://github.com/thu-coai/KdConv",
-        documents="line",
+        format="dialogue",
+        first_turn_column=2,
         splits={
             "train": File("train.tsv", "7518650eaf16f2b1ea64d94d01b753fb3acedc8dcc4c6d5064a844eba532df8f"),
             "valid": File("valid.tsv", "6baea264b6eeccbe1568f81f1299a0c2de80d6a4acec02539eb239ba4dd448d2"),

@@ -7,6 +7,7 @@ import os
 from typing import ClassVar
 
 from tf_textgen.config import Config, field
+from tf_textgen.data.dialogues import REPLIES_OF
 from tf_textgen.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -27,11 +28,25 @@ class DataConfig(Config):
     test_target: tuple[str, ...] = field((), "Target side of data.test where data.format is parallel.")
     format: str = field(
         "text",
-        "text: documents. tsv: pairs, one tab-separated row each. parallel: pairs, line by line from two files.",
-        choices=("text", "tsv", "parallel"),
+        "text: documents. tsv: pairs, one tab-separated row each. parallel: pairs, line by line from two files. "
+        "dialogue: one dialogue a row, its turns tab-separated; each reply is a pair.",
+        choices=("text", "tsv", "parallel", "dialogue"),
     )
     source_column: int = field(1, "Column of the source text in a TSV file, counted from 1.", at_least=1)
     target_column: int = field(2, "Column of the target text in a TSV file, counted from 1.", at_least=1)
+    first_turn_column: int = field(
+        1, "Column of a dialogue's first turn, counted from 1; those before it (an id, say) are no turns.", at_least=1
+    )
+    context_turns: int = field(
+        4,
+        "Turns before a reply that are its source, at most; the default mostly fits data.max_source_tokens.",
+        at_least=1,
+    )
+    reply_of: str = field(
+        "both",
+        "Whose turns are replies to learn: those of both speakers, of the first (who began), or of the second.",
+        choices=REPLIES_OF,
+    )
     documents: str = field("blank_line", "What ends a document of a text file.", choices=("blank_line", "line", "file"))
     batching: str = field(
         "windows",
@@ -50,7 +65,10 @@ class DataConfig(Config):
     max_source_tokens: int = field(256, "Longest source text in tokens, special ones not counted.", at_least=1)
     max_target_tokens: int = field(256, "Longest target text in tokens, special ones not counted.", at_least=1)
     over_long: str = field(
-        "drop", "What happens to pairs longer than that; both are counted and reported.", choices=("drop", "cut")
+        "drop",
+        "What happens to pairs longer than that; both are counted and reported. cut: a text loses its end, but the "
+        "context of a reply (data.format=dialogue) its beginning.",
+        choices=("drop", "cut"),
     )
     invalid_utf8: str = field(
         "error", "Bytes that are not UTF-8: stop, or replace them by U+FFFD.", choices=("error", "replace")

@@ -28,17 +28,24 @@ LANGUAGE_MODEL, ENCODER_DECODER = "language_model", "encoder_decoder"
 
 
 def open_corpus(
-    config: DataConfig, tokenizer: Any, splits: Sequence[str] = ("train", "valid")
+    config: DataConfig, tokenizer: Any, splits: Sequence[str] = ("train", "valid"), source_tokenizer: Any = None
 ) -> dict[str, TokenizedSplit]:
     """Opens splits by name, tokenising files that were not seen before.
 
     Without files for `valid`, the last `validation_fraction` of the training documents (in file order) is it, and
     `train` ends before them; if that is 0, there is no `valid`.
 
+    Args:
+      config: names the files and says how they are read.
+      tokenizer: of documents, or of pairs.
+      splits: names of those to open.
+      source_tokenizer: of the source side of pairs, for an encoder-decoder; None is `tokenizer`.
+
     Raises:
       UserError: where a split has no files, or the files are not what `config` says.
     """
-    return {name: split for name in splits if (split := _open_split(config, tokenizer, name)) is not None}
+    opened = {name: _open_split(config, tokenizer, name, source_tokenizer) for name in splits}
+    return {name: split for name, split in opened.items() if split is not None}
 
 
 def training_batches(
@@ -74,15 +81,17 @@ def evaluation_batches(
     return batches.make_dataset(tf.data.Dataset.range(plan.evaluation_steps), plan.evaluation_batch, plan.fields)
 
 
-def _open_split(config: DataConfig, tokenizer: Any, name: str) -> TokenizedSplit | None:
+def _open_split(config: DataConfig, tokenizer: Any, name: str, source_tokenizer: Any) -> TokenizedSplit | None:
     if name not in SPLITS:
         raise UserError(f"split {name!r}: expected one of {', '.join(SPLITS)}")
     cut = not config.valid and config.validation_fraction > 0.0 and name != "test"
     if not cut:
         if name == "valid" and not config.valid:
             return None
-        return TokenizedSplit(name, shards.open_shards(config, tokenizer, name), tokenizer)
-    whole = TokenizedSplit(name, shards.open_shards(config, tokenizer, "train"), tokenizer)
+        opened = shards.open_shards(config, tokenizer, name, source_tokenizer)
+        return TokenizedSplit(name, opened, tokenizer, source_tokenizer=source_tokenizer)
+    opened = shards.open_shards(config, tokenizer, "train", source_tokenizer)
+    whole = TokenizedSplit(name, opened, tokenizer, source_tokenizer=source_tokenizer)
     if whole.num_documents < 2:
         raise UserError(
             f"--data.validation_fraction={config.validation_fraction:g}: the training files are one document, expected "
@@ -91,7 +100,7 @@ def _open_split(config: DataConfig, tokenizer: Any, name: str) -> TokenizedSplit
     held_out = min(max(1, round(whole.num_documents * config.validation_fraction)), whole.num_documents - 1)
     border = whole.num_documents - held_out
     first, last = (0, border) if name == "train" else (border, whole.num_documents)
-    return TokenizedSplit(name, whole.shards, tokenizer, first, last)
+    return TokenizedSplit(name, whole.shards, tokenizer, first, last, source_tokenizer)
 
 
 def _plan(split: TokenizedSplit, config: DataConfig, model_kind: str, stride: int | None = None) -> batches.Plan:
@@ -103,8 +112,8 @@ def _plan(split: TokenizedSplit, config: DataConfig, model_kind: str, stride: in
         return form(split, config.batch_tokens, config.num_buckets)
     if model_kind == ENCODER_DECODER:
         raise UserError(
-            "an encoder-decoder model on --data.format=text: expected pairs; set --data.format to tsv or parallel, or "
-            "choose a language model"
+            "an encoder-decoder model on --data.format=text: expected pairs; set --data.format to tsv, parallel or "
+            "dialogue, or choose a language model"
         )
     if config.batching == "packed":
         _refuse_stride(stride, "--data.batching=packed")

@@ -95,8 +95,9 @@ class EncoderDecoderPairs(PairBuckets):
 
     def _rows(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], num_rows: int, widths: Sequence[int]) -> Batch:
         split = self._split
-        source = pad_rows([np.append(source, split.eos_id) for source, _ in pairs], num_rows, widths[0], split.pad_id)
-        source[len(pairs) :, 0] = split.eos_id
+        ended = [np.append(source, split.source_eos_id) for source, _ in pairs]
+        source = pad_rows(ended, num_rows, widths[0], split.source_pad_id)
+        source[len(pairs) :, 0] = split.source_eos_id
         lengths = np.ones(num_rows, np.int32)
         lengths[: len(pairs)] = [len(source) + 1 for source, _ in pairs]
         target = pad_rows([target for _, target in pairs], num_rows, widths[1] - 1, split.pad_id)

@@ -1,7 +1,7 @@
 """Tokenised files, made once and kept under a key of everything they depend on.
 
-`CACHE/KEY/` holds the streams of `token_streams` and `manifest.json`; KEY is the SHA-256 of the tokenizer's
-fingerprint, the options that change tokens, and the name, size and content hash of every file. It is written as
+`CACHE/KEY/` holds the streams of `token_streams` and `manifest.json`; KEY is the SHA-256 of the tokenizers'
+fingerprints, the options that change tokens, and the name, size and content hash of every file. It is written as
 `KEY.building` and renamed when whole, under an exclusive `flock` of `KEY.lock`: a second process waits and then reads,
 and what a killed one left is built anew.
 """
@@ -24,7 +24,7 @@ from tf_textgen.data import files, sources, token_streams, tokenizing
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 
-_FORMAT = 1
+_FORMAT = 2
 _TEXT_OPTIONS = ("format", "documents", "invalid_utf8")
 _PAIR_OPTIONS = (
     "format",
@@ -35,13 +35,14 @@ _PAIR_OPTIONS = (
     "over_long",
     "invalid_utf8",
 )
+_DIALOGUE_OPTIONS = ("first_turn_column", "context_turns", "reply_of")
 
 
 class Shards:
     """A tokenised split on disk.
 
     Attributes:
-      manifest: counts (`dropped`, `cut`, `replaced`), files, and the counts of each stream.
+      manifest: counts (`dropped`, `cut`, `empty`, `no_reply`, `replaced`), files, and the counts of each stream.
       streams: `text` (documents with their `<s>` and `</s>`), or `source` and `target` (ids alone).
     """
 
@@ -53,14 +54,21 @@ class Shards:
         }
 
 
-def open_shards(config: DataConfig, tokenizer: Any, split: str) -> Shards:
+def open_shards(config: DataConfig, tokenizer: Any, split: str, source_tokenizer: Any = None) -> Shards:
     """The tokenised files of `split`, from the cache or made now.
+
+    Args:
+      config: names the files and says how they are read.
+      tokenizer: of documents, or of pairs.
+      split: its name.
+      source_tokenizer: of the source side of pairs; None is `tokenizer`.
 
     Raises:
       UserError: where the files, or the cache's folder, cannot be used.
     """
     paths = sources.split_files(config, split)
-    identity = _identity(config, tokenizer, paths)
+    tokenizers = (source_tokenizer or tokenizer, tokenizer)
+    identity = _identity(config, tokenizers, paths)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     cache = config.cache_folder()
     if files.is_remote(cache):
@@ -71,18 +79,21 @@ def open_shards(config: DataConfig, tokenizer: Any, split: str) -> Shards:
         with _locked(cache, key):
             manifest = _read_manifest(folder)  # another process may have built it meanwhile
             if manifest is None:
-                _build(config, tokenizer, paths, folder, identity)
+                _build(config, tokenizers, paths, folder, identity)
                 manifest = _read_manifest(folder)
     if manifest is None:
         raise UserError(f"{folder}: changed while it was read; expected a cache that stays; delete it and start again")
     return Shards(folder, manifest)
 
 
-def _identity(config: DataConfig, tokenizer: Any, paths: tuple[list[str], list[str]]) -> dict[str, Any]:
-    options = _PAIR_OPTIONS if config.is_pairs else _TEXT_OPTIONS
+def _identity(config: DataConfig, tokenizers: tuple[Any, Any], paths: tuple[list[str], list[str]]) -> dict[str, Any]:
+    options: tuple[str, ...] = _PAIR_OPTIONS if config.is_pairs else _TEXT_OPTIONS
+    if config.format == "dialogue":
+        options += _DIALOGUE_OPTIONS
+    source, target = (tokenizer.fingerprint for tokenizer in tokenizers)
     return {
         "format_version": _FORMAT,
-        "tokenizer": tokenizer.fingerprint,
+        "tokenizer": target if source == target else [source, target],
         "options": {name: getattr(config, name) for name in options},
         "files": [[files.digest(path) for path in side] for side in paths],
     }
@@ -123,17 +134,23 @@ def _locked(cache: str, key: str) -> Iterator[None]:
 
 
 def _build(
-    config: DataConfig, tokenizer: Any, paths: tuple[list[str], list[str]], folder: str, identity: dict[str, Any]
+    config: DataConfig,
+    tokenizers: tuple[Any, Any],
+    paths: tuple[list[str], list[str]],
+    folder: str,
+    identity: dict[str, Any],
 ) -> None:
     building = folder + ".building"
     for leftover in (building, folder):
         shutil.rmtree(leftover, ignore_errors=True)
     os.makedirs(building)
     try:
-        dtype = token_streams.token_dtype(tokenizer.vocabulary_size)
-        manifest = {**identity, "dtype": dtype.str, "dropped": 0, "cut": 0}
-        build = tokenizing.tokenize_pairs if config.is_pairs else tokenizing.tokenize_documents
-        manifest.update(build(config, tokenizer, paths, building, dtype))
+        dtype = token_streams.token_dtype(max(tokenizer.vocabulary_size for tokenizer in tokenizers))
+        manifest = {**identity, "dtype": dtype.str, "dropped": 0, "cut": 0, "empty": 0, "no_reply": 0}
+        if config.is_pairs:
+            manifest.update(tokenizing.tokenize_pairs(config, tokenizers, paths, building, dtype))
+        else:
+            manifest.update(tokenizing.tokenize_documents(config, tokenizers[1], paths, building, dtype))
         with open(os.path.join(building, "manifest.json"), "w", encoding="utf-8") as stream:
             json.dump(manifest, stream, indent=1)
             stream.flush()

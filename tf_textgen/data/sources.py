@@ -1,12 +1,12 @@
-"""Documents and pairs of texts out of files, as streams."""
+"""Documents and pairs of texts (dialogues are pairs too) out of files, as streams."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from tf_textgen.data import files
+from tf_textgen.data import dialogues, files
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 
@@ -34,14 +34,24 @@ def split_files(config: DataConfig, split: str) -> tuple[list[str], list[str]]:
     return sources, targets
 
 
-def training_texts(config: DataConfig) -> Iterator[bytes]:
-    """What a vocabulary is built from: the training documents (long ones in chunks), or both sides of the pairs."""
+def training_texts(config: DataConfig, side: Literal["source", "target"] | None = None) -> Iterator[bytes]:
+    """What a vocabulary is built from: the training documents (long ones in chunks), or the pairs.
+
+    Args:
+      config: names the files.
+      side: of the pairs; None is both. Of a dialogue, every turn comes once, though several contexts hold it.
+    """
     sources, targets = split_files(config, "train")
-    if config.is_pairs:
-        yield from itertools.chain.from_iterable(Pairs(config, sources, targets))
-    else:
+    if not config.is_pairs:
         for chunk in Documents(config, sources):
             yield chunk.text
+    elif config.format == "dialogue" and side != "target":
+        for path in sources:
+            for turns in _dialogues(files.TextFile(path, config.invalid_utf8), config.first_turn_column):
+                yield dialogues.context(turns).encode()
+    else:
+        for pair in Pairs(config, sources, targets):
+            yield from pair if side is None else (pair[side == "target"],)
 
 
 class Documents:
@@ -76,25 +86,57 @@ class Documents:
 
 
 class Pairs:
-    """The pairs of source and target text of TSV or parallel files, in order; blank rows of a TSV file are skipped.
+    """The pairs of source and target text of TSV, parallel or dialogue files, in order.
+
+    Blank rows of a TSV or dialogue file are skipped. A pair with a side that is empty or white space alone teaches
+    nothing and is left out, as is a dialogue in which nobody replies.
 
     Attributes:
       replaced: number of lines whose bytes were not UTF-8, so far.
+      empty: number of pairs left out, so far.
+      no_reply: number of dialogues without a reply, so far.
     """
 
     def __init__(self, config: DataConfig, sources: Sequence[str], targets: Sequence[str] = ()):
-        self.replaced = 0
+        self.replaced = self.empty = self.no_reply = 0
         self._config = config
         self._sources = sources
         self._targets = targets
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        found = False
+        for pair in self._all():
+            if any(not side.decode().strip() for side in pair):
+                self.empty += 1
+            else:
+                found = True
+                yield pair
+        if not found:
+            raise self._nothing()
+
+    def _all(self) -> Iterator[tuple[bytes, bytes]]:
+        """The pairs, those with an empty side too."""
         if self._config.format == "parallel":
             for source, target in zip(self._sources, self._targets, strict=True):
                 yield from self._parallel(source, target)
         else:
+            read = self._replies if self._config.format == "dialogue" else self._table
             for source in self._sources:
-                yield from self._table(source)
+                yield from read(source)
+
+    def _nothing(self) -> UserError:
+        """Why there is no pair in files that are not blank."""
+        first, config = self._sources[0], self._config
+        if self.empty:
+            return UserError(
+                f"{first}: all {self.empty} pairs have an empty source or target: expected texts on both sides; "
+                "check the files and their columns"
+            )
+        return UserError(
+            f"{first}: none of the {self.no_reply} dialogues has a reply (--data.reply_of={config.reply_of}, "
+            f"--data.first_turn_column={config.first_turn_column}): expected at least two tab-separated turns a row; "
+            "check the files and these flags"
+        )
 
     def _table(self, path: str) -> Iterator[tuple[bytes, bytes]]:
         columns = (self._config.source_column, self._config.target_column)
@@ -116,6 +158,16 @@ class Pairs:
         if not count:
             raise UserError(f"{path} holds blank lines alone: expected pairs; check the file or leave it out")
 
+    def _replies(self, path: str) -> Iterator[tuple[bytes, bytes]]:
+        config = self._config
+        file = files.TextFile(path, config.invalid_utf8)
+        for turns in _dialogues(file, config.first_turn_column):
+            replies = list(dialogues.examples(turns, config.context_turns, config.reply_of))
+            self.no_reply += not replies
+            for context, reply in replies:
+                yield context.encode(), reply.encode()
+        self.replaced += file.replaced
+
     def _parallel(self, source: str, target: str) -> Iterator[tuple[bytes, bytes]]:
         two = [files.TextFile(path, self._config.invalid_utf8) for path in (source, target)]
         streams = [file.lines() for file in two]
@@ -130,6 +182,17 @@ class Pairs:
                 )
             yield rows[0][1], rows[1][1]
         self.replaced += sum(file.replaced for file in two)
+
+
+def _dialogues(file: files.TextFile, first_turn_column: int) -> Iterator[list[str]]:
+    """The turns of each row that is not blank."""
+    found = False
+    for _, line in file.lines():
+        if line.strip():
+            found = True
+            yield dialogues.turns_of(line.decode(), first_turn_column)
+    if not found:
+        raise UserError(f"{file.path} holds blank lines alone: expected dialogues; check the file or leave it out")
 
 
 def _chunks(file: files.TextFile, documents: str) -> Iterator[Chunk]:

@@ -18,11 +18,21 @@ class TokenizedSplit:
       num_documents: documents or pairs.
       num_tokens: labels counted in an evaluation: every token of the text (pairs: of the target) and one `</s>` each.
       num_bytes: UTF-8 bytes of that text; what separates documents in the files is not counted.
-      dropped, cut: over-long pairs left out or shortened in the files. replaced: lines that were not UTF-8.
+      dropped, cut: over-long pairs left out or shortened in the files. empty: pairs left out for an empty side.
+        no_reply: dialogues left out. replaced: lines that were not UTF-8.
       bos_id, eos_id, sep_id, pad_id, vocabulary_size: the tokenizer's.
+      source_eos_id, source_pad_id: those of the tokenizer of the sources.
     """
 
-    def __init__(self, name: str, shards: Shards, tokenizer: Any, first: int = 0, last: int | None = None):
+    def __init__(
+        self,
+        name: str,
+        shards: Shards,
+        tokenizer: Any,
+        first: int = 0,
+        last: int | None = None,
+        source_tokenizer: Any = None,
+    ):
         self.name = name
         self.shards = shards
         self.is_pairs = "target" in shards.streams
@@ -33,9 +43,12 @@ class TokenizedSplit:
         self.num_tokens = tokens + self.num_documents * (1 if self.is_pairs else -1)
         self.num_bytes = int(counted.bytes[self.last] - counted.bytes[self.first])
         self.dropped, self.cut, self.replaced = (shards.manifest[name] for name in ("dropped", "cut", "replaced"))
+        self.empty, self.no_reply = (shards.manifest[name] for name in ("empty", "no_reply"))
         self.vocabulary_size = int(tokenizer.vocabulary_size)
         self.pad_id, self.bos_id = int(tokenizer.pad_id), int(tokenizer.bos_id)
         self.eos_id, self.sep_id = int(tokenizer.eos_id), int(tokenizer.sep_id)
+        sources = source_tokenizer or tokenizer
+        self.source_eos_id, self.source_pad_id = int(sources.eos_id), int(sources.pad_id)
 
     @property
     def stream_tokens(self) -> int:
@@ -72,6 +85,8 @@ class TokenizedSplit:
         for fate, text in (
             ("dropped", "over-long pairs of the files dropped"),
             ("cut", "over-long pairs of the files cut"),
+            ("empty", "pairs of the files with an empty side dropped"),
+            ("no_reply", "dialogues of the files without a reply dropped"),
         ):
             if getattr(self, fate):
                 notes.append(f"{getattr(self, fate):,} {text}")

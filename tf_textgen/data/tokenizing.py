@@ -46,9 +46,16 @@ def tokenize_documents(
 
 
 def tokenize_pairs(
-    config: DataConfig, tokenizer: Any, paths: tuple[list[str], list[str]], folder: str, dtype: np.dtype
+    config: DataConfig, tokenizers: tuple[Any, Any], paths: tuple[list[str], list[str]], folder: str, dtype: np.dtype
 ) -> dict[str, Any]:
     """Writes the streams `source` and `target`: ids alone, the over-long pairs dropped or cut.
+
+    Args:
+      config: how the files are read.
+      tokenizers: of the source and of the target.
+      paths: of the pairs, and of their target side where it has files of its own.
+      folder: of the streams.
+      dtype: of the ids.
 
     Returns:
       What the manifest says of them.
@@ -65,7 +72,7 @@ def tokenize_pairs(
         token_streams.StreamWriter(folder, "target", dtype, shard_tokens) as target,
     ):
         for batch in _batches(pairs, lambda pair: len(pair[0]) + len(pair[1])):
-            over_long += _append_pairs(config, tokenizer, batch, source, target)
+            over_long += _append_pairs(config, tokenizers, batch, source, target)
             progress.show(source.bytes + target.bytes, source.tokens + target.tokens)
         counts = {"source": source.finish(), "target": target.finish()}
     if not target.documents:
@@ -75,19 +82,20 @@ def tokenize_pairs(
             "--data.over_long=cut"
         )
     fate = {"drop": "dropped", "cut": "cut"}[config.over_long]
-    return {"streams": counts, "replaced": pairs.replaced, fate: over_long}
+    notes = {"replaced": pairs.replaced, "empty": pairs.empty, "no_reply": pairs.no_reply}
+    return {"streams": counts, fate: over_long, **notes}
 
 
 def _append_pairs(
     config: DataConfig,
-    tokenizer: Any,
+    tokenizers: tuple[Any, Any],
     batch: list[tuple[bytes, bytes]],
     source: token_streams.StreamWriter,
     target: token_streams.StreamWriter,
 ) -> int:
     """Writes a batch of pairs; returns how many were over-long."""
     limits = (config.max_source_tokens, config.max_target_tokens)
-    sides = [_tokenize(tokenizer, [pair[side] for pair in batch]) for side in (0, 1)]
+    sides = [_tokenize(tokenizers[side], [pair[side] for pair in batch]) for side in (0, 1)]
     longer = [np.diff(splits) > limit for (_, splits), limit in zip(sides, limits, strict=True)]
     either = longer[0] | longer[1]
     for side, writer in enumerate((source, target)):
@@ -97,8 +105,10 @@ def _append_pairs(
             tokens, kept = _first_tokens(ids, splits, np.where(either, 0, np.diff(splits)))
             kept, sizes = kept[~either], sizes[~either]
         else:
-            tokens, kept = _first_tokens(ids, splits, np.minimum(np.diff(splits), limits[side]))
-            sizes[longer[side]] = _text_bytes(tokenizer, tokens, kept, longer[side])
+            # What was said last is what a reply answers; other texts say first what they are about.
+            keep = _last_tokens if config.format == "dialogue" and side == 0 else _first_tokens
+            tokens, kept = keep(ids, splits, np.minimum(np.diff(splits), limits[side]))
+            sizes[longer[side]] = _text_bytes(tokenizers[side], tokens, kept, longer[side])
         writer.append(tokens, np.cumsum(kept), sizes)
     return int(either.sum())
 
@@ -127,6 +137,12 @@ def _first_tokens(ids: np.ndarray, splits: np.ndarray, kept: np.ndarray) -> tupl
     """The first `kept[i]` ids of row i, side by side, and `kept`."""
     within = np.arange(len(ids)) - np.repeat(splits[:-1], np.diff(splits))
     return ids[within < np.repeat(kept, np.diff(splits))], kept
+
+
+def _last_tokens(ids: np.ndarray, splits: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last `kept[i]` ids of row i, side by side, and `kept`."""
+    behind = np.repeat(splits[1:], np.diff(splits)) - np.arange(len(ids))
+    return ids[behind <= np.repeat(kept, np.diff(splits))], kept
 
 
 def _text_bytes(tokenizer: Any, tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> list[int]:

@@ -27,6 +27,10 @@ class Exported:
     Args:
       path: `NAME/VERSION`, or `NAME` for its highest version.
 
+    Attributes:
+      config: what the model is, as given to `export_saved_model`.
+      decoding: its parameters of `serving_default`.
+
     Raises:
       UserError: where there is no export of this kind.
     """
@@ -34,9 +38,9 @@ class Exported:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = version_folder(path)
         try:
-            config = json.loads((self.path / CONFIG_FILE).read_text("utf-8"))
-            self.decoding = DecodingConfig.from_json(config["decoding"])
-            self.vocabulary_size: int | None = config.get("model_config", {}).get("vocabulary_size")
+            self.config = json.loads((self.path / CONFIG_FILE).read_text("utf-8"))
+            self.decoding = DecodingConfig.from_json(self.config["decoding"])
+            self.vocabulary_size: int | None = self.config.get("model_config", {}).get("vocabulary_size")
             with quiet_stderr():
                 self._loaded = tf.saved_model.load(str(self.path))
             self.is_pair = "source" in self_check.input_names(self._loaded, "generate")

@@ -6,10 +6,12 @@ from absl import flags
 
 from tf_textgen import config
 from tf_textgen.compat import import_tensorflow_quietly
+from tf_textgen.data.corpora import with_corpus
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training import recipe
+from tf_textgen.training.tokenizers import Side, check_sides, make_tokenizer
 
 HELP = "Build a vocabulary from the training files of a recipe."
 
@@ -21,15 +23,17 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def run(flag_values: flags.FlagValues) -> None:
     tokenizer_config = config.from_flags(TokenizerConfig, flag_values)
     data_config = config.from_flags(DataConfig, flag_values)
-    folder = flag_values["tokenizer.dir"].value
-    if not folder:
-        raise UserError("--tokenizer.dir is missing: expected the folder to write the tokenizer to")
-    import_tensorflow_quietly()
-    from tf_textgen.data.corpora import with_corpus
-    from tf_textgen.data.sources import training_texts
-    from tf_textgen.text import build_tokenizer
-
+    for name in ("tokenizer.dir", *(() if tokenizer_config.shared else ("source_tokenizer.dir",))):
+        if not flag_values[name].value:
+            raise UserError(f"--{name} is missing: expected the folder to write the tokenizer to")
     data_config = with_corpus(data_config, flag_values["data_dir"].value)
-    tokenizer = build_tokenizer(tokenizer_config, training_texts(data_config))
-    tokenizer.save(folder)
-    print(f"{folder}: {tokenizer.kind} tokenizer with {tokenizer.vocabulary_size:,} ids")
+    check_sides(tokenizer_config, data_config, flag_values["source_tokenizer.dir"].value)
+    import_tensorflow_quietly()
+    sides: dict[str, Side | None] = {"tokenizer.dir": None}
+    if not tokenizer_config.shared:
+        sides = {"tokenizer.dir": "target", "source_tokenizer.dir": "source"}
+    for name, side in sides.items():
+        folder = str(flag_values[name].value)
+        tokenizer = make_tokenizer(tokenizer_config, data_config, side)
+        tokenizer.save(folder)
+        print(f"{folder}: {tokenizer.kind} tokenizer with {tokenizer.vocabulary_size:,} ids")

@@ -95,7 +95,10 @@ def describe_flags(flag_values: flags.FlagValues) -> Description:
                 "train first"
             )
         size, at_most = _vocabulary_size(flag_values)
-        model = config.from_flags(family(name).config_class, flag_values, vocabulary_size=size)
+        sizes = {"vocabulary_size": size}
+        if not flag_values["tokenizer.shared"].value and model_kind(name) == "encoder_decoder":
+            sizes["source_vocabulary_size"], _ = _vocabulary_size(flag_values, "source_tokenizer.dir")
+        model = config.from_flags(family(name).config_class, flag_values, **sizes)
         found = {k: config.from_flags(v, flag_values) for k, v in parts.items()}
     described = describe(name, model, **found, context=flag_values["context"].value)
     return dataclasses.replace(described, vocabulary_at_most=at_most)
@@ -115,7 +118,7 @@ def describe(
       context: tokens that the model looks at; None takes them from `data`.
     """
     corpus = CORPORA.get(data.corpus or "")
-    pairs = data.is_pairs or (corpus is not None and corpus.format == "tsv")
+    pairs = data.is_pairs or (corpus is not None and corpus.format in ("tsv", "dialogue"))
     reads_source = model_kind(name) == "encoder_decoder"
     source = (context or data.max_source_tokens) if reads_source else 0
     target = context or (data.max_target_tokens if reads_source else data.context)
@@ -192,14 +195,14 @@ def _gives_recipe(flag_values: flags.FlagValues) -> bool:
     )
 
 
-def _vocabulary_size(flag_values: flags.FlagValues) -> tuple[int, bool]:
+def _vocabulary_size(flag_values: flags.FlagValues, folder: str = "tokenizer.dir") -> tuple[int, bool]:
     """The number of token ids, and whether it is only a limit."""
     if flag_values["vocabulary_size"].value:
         return flag_values["vocabulary_size"].value, False
-    if flag_values["tokenizer.dir"].value:
+    if directory := flag_values[folder].value:
         from tf_textgen.text import load_tokenizer
 
-        return load_tokenizer(flag_values["tokenizer.dir"].value).vocabulary_size, False
+        return load_tokenizer(directory).vocabulary_size, False
     tokenizer = config.from_flags(TokenizerConfig, flag_values)
     if tokenizer.kind == "bytes":
         return _BYTES_TOKENS, False

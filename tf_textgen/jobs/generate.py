@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
 
@@ -16,14 +16,22 @@ from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_vocabulary
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import loading
-from tf_textgen.jobs.prompts import lines_of
+from tf_textgen.jobs.conversation import Conversation, conversation_of
+from tf_textgen.jobs.prompts import DIALOGUE_HINT, LINES_HINT, lines_of
 
 if TYPE_CHECKING:
     from tf_textgen.generator import Continuation
 
-Continue: TypeAlias = "Callable[[Sequence[str]], list[Continuation]]"
-
 HELP = "Continue prompts, or translate sources, with a trained run."
+RULE = "---"
+
+
+class _Model(NamedTuple):
+    """Who is asked: `generate` continues texts, which are sources where `is_pair`; `config` is the run's."""
+
+    generate: Callable[[Sequence[str]], list[Continuation]]
+    is_pair: bool
+    config: Mapping[str, Any]
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -31,9 +39,14 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     config.define_flags(DecodingConfig, flag_values)
     saved_help = "Ask this export (NAME or NAME/VERSION) in place of a run."
     flags.DEFINE_string("saved_model", None, saved_help, flag_values=flag_values)
-    prompt_help = "A text to continue, or a source to map. Without it: standard input, a line a prompt."
+    prompt_help = (
+        "A text to continue, or a source to map. Without it: standard input, a line a prompt; typed lines are the "
+        "turns of a dialogue where the run learnt dialogues."
+    )
     flags.DEFINE_multi_string("prompt", [], prompt_help, flag_values=flag_values)
     flags.DEFINE_string("prompt_file", None, "A file with one prompt a line.", flag_values=flag_values)
+    escapes_help = r"Read \n, \t, \\, \xHH and \uHHHH in prompts as the characters they stand for."
+    flags.DEFINE_boolean("escapes", False, escapes_help, flag_values=flag_values)
     flags.DEFINE_boolean("json", False, "Write JSON lines with score and finish reason.", flag_values=flag_values)
     flags.DEFINE_integer("batch_size", 16, "Prompts decoded at once.", lower_bound=1, flag_values=flag_values)
 
@@ -42,35 +55,58 @@ def run(flag_values: flags.FlagValues) -> None:
     if flag_values["prompt"].value and flag_values["prompt_file"].value:
         raise UserError("--prompt and --prompt_file are both given: expected one of them")
     config.from_flags(DecodingConfig, flag_values)  # Bad values are told before anything is loaded.
-    saved_model = flag_values["saved_model"].value
-    continue_all, is_pair = _export(saved_model, flag_values) if saved_model else _run_folder(flag_values)
-    write = _write_json if flag_values["json"].value else _write_text
-    batch_size = flag_values["batch_size"].value
-    prompts = iter(flag_values["prompt"].value or lines_of(flag_values["prompt_file"].value, "--prompt_file"))
     interactive = not flag_values["prompt"].value and not flag_values["prompt_file"].value and sys.stdin.isatty()
-    while some := list(islice(prompts, 1 if interactive else batch_size)):
-        for continuation in continue_all(some):
-            if continuation.prompt_truncated:
-                print(
-                    f"note: the prompt {continuation.prompt[:40]!r}... is longer than the room of the context; "
-                    "its beginning was cut",
-                    file=sys.stderr,
-                )
-            write(continuation, is_pair=is_pair)
+    saved_model = flag_values["saved_model"].value
+    model = _export(saved_model, flag_values) if saved_model else _run_folder(flag_values)
+    conversation = conversation_of(model.config) if interactive else None
+    write = _JsonWriter(model) if flag_values["json"].value else _TextWriter(model, ruled=not interactive)
+    prompts = _prompts(flag_values, DIALOGUE_HINT if conversation else LINES_HINT)
+    if conversation:
+        _converse(model, conversation, prompts, write)
+        return
+    while some := list(islice(prompts, 1 if interactive else flag_values["batch_size"].value)):
+        for continuation in model.generate(some):
+            _note_truncated(continuation)
+            write(continuation)
 
 
-def _run_folder(flag_values: flags.FlagValues) -> tuple[Continue, bool]:
-    """Continues texts with a run; and whether they are sources."""
+def _prompts(flag_values: flags.FlagValues, hint: str) -> Iterator[str]:
+    escapes = bool(flag_values["escapes"].value)
+    given = flag_values["prompt"].value
+    if given:
+        return iter([config.unescape(f"--prompt={text}", text) for text in given] if escapes else given)
+    return lines_of(flag_values["prompt_file"].value, "--prompt_file", hint=hint, escapes=escapes)
+
+
+def _converse(
+    model: _Model, conversation: Conversation, lines: Iterator[str], write: Callable[[Continuation], None]
+) -> None:
+    """Replies to one typed turn after the other; of several samples the first is what was said."""
+    for line in lines:
+        if not line.strip():
+            conversation.forget()
+            continue
+        replies = model.generate([conversation.prompt(line)])
+        for reply in replies:
+            _note_truncated(reply)
+            write(reply)
+        conversation.replied(replies[0].text)
+
+
+def _run_folder(flag_values: flags.FlagValues) -> _Model:
+    """A run's own generator."""
     loaded = loading.load(flag_values)
     decoding = loading.decoding_of(loaded, flag_values)
     generator = loading.generator_of(loaded, max_new_tokens=max(256, decoding.max_new_tokens))
     decoding = loading.within_bounds(decoding, generator, flag_values)
     batch_size = int(flag_values["batch_size"].value or 1)
-    return (lambda texts: generator.generate(texts, decoding, batch_size=batch_size)), generator.is_pair
+    return _Model(
+        lambda texts: generator.generate(texts, decoding, batch_size=batch_size), generator.is_pair, loaded.config
+    )
 
 
-def _export(path: str, flag_values: flags.FlagValues) -> tuple[Continue, bool]:
-    """Continues texts with a SavedModel, in which the run's code takes no part; and whether they are sources."""
+def _export(path: str, flag_values: flags.FlagValues) -> _Model:
+    """A SavedModel, in which the run's code takes no part."""
     if flag_values["run.dir"].value:
         raise UserError("--run.dir and --saved_model are both given: expected one of them")
     if flag_values["run.checkpoint"].present:
@@ -84,15 +120,41 @@ def _export(path: str, flag_values: flags.FlagValues) -> tuple[Continue, bool]:
     decoding = config.override(exported.decoding, flag_values)
     if exported.vocabulary_size:
         check_against_vocabulary(decoding, exported.vocabulary_size)
-    return (lambda texts: exported.generate(texts, decoding)), exported.is_pair
+    return _Model(lambda texts: exported.generate(texts, decoding), exported.is_pair, exported.config)
 
 
-def _write_json(continuation: Continuation, *, is_pair: bool) -> None:
-    values = dataclasses.asdict(continuation)
-    if is_pair:
-        values = {"source": values.pop("prompt"), **values}
-    print(json.dumps(values, ensure_ascii=False), flush=True)
+def _note_truncated(continuation: Continuation) -> None:
+    if continuation.prompt_truncated:
+        print(
+            f"note: the prompt {continuation.prompt[:40]!r}... is longer than the room of the context; "
+            "its beginning was cut",
+            file=sys.stderr,
+        )
 
 
-def _write_text(continuation: Continuation, *, is_pair: bool) -> None:
-    print(continuation.text if is_pair else continuation.prompt + continuation.text, flush=True)
+class _JsonWriter:
+    """One JSON object a line."""
+
+    def __init__(self, model: _Model) -> None:
+        self._is_pair = model.is_pair
+
+    def __call__(self, continuation: Continuation) -> None:
+        values = dataclasses.asdict(continuation)
+        if self._is_pair:
+            values = {"source": values.pop("prompt"), **values}
+        print(json.dumps(values, ensure_ascii=False), flush=True)
+
+
+class _TextWriter:
+    """The bare texts: a line each, or where one of two neighbours has several lines, a rule between them."""
+
+    def __init__(self, model: _Model, *, ruled: bool) -> None:
+        self._is_pair, self._ruled = model.is_pair, ruled
+        self._previous: str | None = None
+
+    def __call__(self, continuation: Continuation) -> None:
+        text = continuation.text if self._is_pair else continuation.prompt + continuation.text
+        if self._ruled and self._previous is not None and "\n" in self._previous + text:
+            print(RULE)
+        print(text, flush=True)
+        self._previous = text

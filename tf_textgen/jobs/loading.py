@@ -72,6 +72,7 @@ def generator_of(run: LoadedRun, *, max_new_tokens: int = 256, max_prompt_tokens
         prompt_format=prompt_format(run.config),
         max_new_tokens=max_new_tokens,
         max_prompt_tokens=max_prompt_tokens,
+        source_tokenizer=run.source_tokenizer,
     )
 
 

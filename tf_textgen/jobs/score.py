@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 from absl import flags
 
+from tf_textgen import config
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import loading
 from tf_textgen.jobs.prompts import lines_of
@@ -24,6 +25,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "text_file", None, "A file with one text (or source TAB target) a line.", flag_values=flag_values
     )
+    escapes_help = r"Read \n, \t, \\, \xHH and \uHHHH in texts as the characters they stand for, after a pair is split."
+    flags.DEFINE_boolean("escapes", False, escapes_help, flag_values=flag_values)
     flags.DEFINE_boolean("per_token", False, "Add each token with its log-probability.", flag_values=flag_values)
     flags.DEFINE_boolean("json", False, "Write JSON lines.", flag_values=flag_values)
     flags.DEFINE_integer("batch_size", 16, "Texts scored at once.", lower_bound=1, flag_values=flag_values)
@@ -35,9 +38,11 @@ def run(flag_values: flags.FlagValues) -> None:
     loaded = loading.load(flag_values)
     generator = loading.generator_of(loaded)
     texts: Iterator[str] = iter(flag_values["text"].value or lines_of(flag_values["text_file"].value, "--text_file"))
+    unescaped: Callable[[Sequence[str]], list[str]] = _unescape_all if flag_values["escapes"].value else list
     while some := list(islice(texts, flag_values["batch_size"].value)):
         sources, targets = _split_pairs(some) if generator.is_pair else (None, some)
-        scores = [np.asarray(value) for value in generator.score(targets, sources)]
+        found = generator.score(unescaped(targets), None if sources is None else unescaped(sources))
+        scores = [np.asarray(value) for value in found]
         for text, total, count, perplexity, values, pieces, truncated in zip(some, *scores, strict=True):
             row = {"text": text, "log_probability": float(total), "token_count": int(count)}
             row |= {"perplexity": float(perplexity), "truncated": bool(truncated)}
@@ -45,6 +50,10 @@ def run(flag_values: flags.FlagValues) -> None:
                 row["tokens"] = [piece.decode() for piece in pieces[:count]]
                 row["token_log_probabilities"] = [round(float(value), 6) for value in values[:count]]
             _write(row, as_json=bool(flag_values["json"].value))
+
+
+def _unescape_all(texts: Sequence[str]) -> list[str]:
+    return [config.unescape(repr(text[:60]), text) for text in texts]
 
 
 def _split_pairs(lines: list[str]) -> tuple[list[str], list[str]]:

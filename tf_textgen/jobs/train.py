@@ -18,6 +18,7 @@ from tf_textgen.training import recipe as recipes
 from tf_textgen.training.baseline import describe_baseline, read_baseline
 from tf_textgen.training.recipe import Recipe
 from tf_textgen.training.run_folder import RunFolder, make_model
+from tf_textgen.training.tokenizers import run_tokenizers
 
 if TYPE_CHECKING:
     from tf_textgen.data.split import TokenizedSplit
@@ -48,6 +49,7 @@ class _Job(NamedTuple):
       given: the recipe as the flags say it.
       recipe: the same with the files of its corpus.
       config: what config.json will hold, as far as it is known before training.
+      source_tokenizer: that of the sources, if it is not the one of all texts.
       baseline: what `--run.baseline` reached.
     """
 
@@ -56,18 +58,24 @@ class _Job(NamedTuple):
     folder: RunFolder
     config: dict[str, Any]
     tokenizer: Tokenizer
+    source_tokenizer: Tokenizer | None
     splits: dict[str, TokenizedSplit]
     checkpoints: Checkpoints
     baseline: dict[str, Any] | None
 
     def describe(self, model: TextModel) -> str:
-        return f"{self.recipe.model}: {model.count_params():,} parameters, {self.tokenizer.vocabulary_size:,} token ids"
+        of_sources = f", {self.source_tokenizer.vocabulary_size:,} of sources" if self.source_tokenizer else ""
+        ids = f"{self.tokenizer.vocabulary_size:,} token ids{of_sources}"
+        return f"{self.recipe.model}: {model.count_params():,} parameters, {ids}"
 
     def sampler(self, model: TextModel) -> Sampler | None:
         from tf_textgen.generator import TextGenerator
         from tf_textgen.training.samples import make_sampler
 
-        generator = TextGenerator(model, self.tokenizer, prompt_format=loading.prompt_format(self.config))
+        prompt_format = loading.prompt_format(self.config)
+        generator = TextGenerator(
+            model, self.tokenizer, prompt_format=prompt_format, source_tokenizer=self.source_tokenizer
+        )
         split = self.splits.get("valid", self.splits["train"])
         return make_sampler(generator, self.recipe.run, self.recipe.decoding, split)
 
@@ -94,20 +102,22 @@ def _open(given: Recipe, folder: RunFolder) -> _Job:
 
     recipe = given.with_files()
     folder.check_same_run(recipe.to_json())
-    tokenizer = _tokenizer(recipe, folder)
+    tokenizer, source_tokenizer = run_tokenizers(recipe, folder)
     check_against_vocabulary(recipe.decoding, tokenizer.vocabulary_size)
-    splits = open_corpus(recipe.data, tokenizer)
+    splits = open_corpus(recipe.data, tokenizer, source_tokenizer=source_tokenizer)
+    source_size = source_tokenizer.vocabulary_size if source_tokenizer else None
     config = {
         **recipe.to_json(),
-        "model_config": recipe.model_for(tokenizer.vocabulary_size, tokenizer.pad_id).to_json(),
+        "model_config": recipe.model_for(tokenizer.vocabulary_size, tokenizer.pad_id, source_size).to_json(),
         "tokenizer_fingerprint": tokenizer.fingerprint,
+        **({"source_tokenizer_fingerprint": source_tokenizer.fingerprint} if source_tokenizer else {}),
         "files": {name: split.shards.manifest["files"] for name, split in splits.items()},
     }
     folder.check_same_run(config)
     baseline = read_baseline(recipe.run.baseline, config) if recipe.run.baseline else None
     folder.write_recipe(given.flag_lines())
     checkpoints = Checkpoints(folder.checkpoints, recipe.run.keep_checkpoints)
-    return _Job(given, recipe, folder, config, tokenizer, splits, checkpoints, baseline)
+    return _Job(given, recipe, folder, config, tokenizer, source_tokenizer, splits, checkpoints, baseline)
 
 
 def _fit(job: _Job) -> int:
@@ -151,22 +161,6 @@ def _count(job: _Job) -> int:
     if not done and sampler is not None:
         SampleFile(job.folder.samples).on_sample(state.step, sampler(state.step))
     return 0
-
-
-def _tokenizer(recipe: Recipe, folder: RunFolder) -> Tokenizer:
-    """That of --tokenizer.dir, else the run's own, else one made from the training files; saved in the run folder."""
-    from tf_textgen.data.sources import training_texts
-    from tf_textgen.text import build_tokenizer, load_tokenizer
-
-    if recipe.tokenizer_dir:
-        tokenizer = load_tokenizer(recipe.tokenizer_dir)
-    elif folder.recorded() is not None:
-        return load_tokenizer(folder.tokenizer)
-    else:
-        tokenizer = build_tokenizer(recipe.tokenizer, training_texts(recipe.data))
-    folder.check_same_run({"tokenizer_fingerprint": tokenizer.fingerprint})
-    tokenizer.save(folder.tokenizer)
-    return tokenizer
 
 
 def _compiled_model(recipe: Recipe, config: dict[str, Any]) -> TextModel:

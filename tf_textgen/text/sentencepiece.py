@@ -78,7 +78,7 @@ def train_sentencepiece(config: TokenizerConfig, texts: Sequence[str]) -> Senten
             add_dummy_prefix=False,
             remove_extra_whitespaces=False,
             allow_whitespace_only_pieces=True,
-            user_defined_symbols=["\n"],
+            user_defined_symbols=["\n", *config.symbols],
             pad_id=0,
             unk_id=1,
             bos_id=2,

@@ -13,11 +13,12 @@ from typing import Any, ClassVar, TypeVar
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
+from tf_textgen.text.tokenizer_config import SPECIAL_NAMES
 
 TokenizerT = TypeVar("TokenizerT", bound="Tokenizer")
 
 # The first ids of every vocabulary built here. No text that a person types is ever tokenized to them.
-SPECIAL_PIECES = (b"<pad>", b"<unk>", b"<s>", b"</s>", b"<sep>")
+SPECIAL_PIECES = tuple(name.encode() for name in SPECIAL_NAMES)
 DESCRIPTION_FILE = "tokenizer.json"
 VOCABULARY_FILE = "vocabulary.json"
 FORMAT_VERSION = 1

@@ -6,6 +6,10 @@ import dataclasses
 from typing import ClassVar
 
 from tf_textgen.config import Config, field
+from tf_textgen.errors import UserError
+
+KINDS_WITH_SYMBOLS = ("sentencepiece", "words")
+SPECIAL_NAMES = ("<pad>", "<unk>", "<s>", "</s>", "<sep>")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,16 @@ class TokenizerConfig(Config):
         "without effect for bytes (always 261).",
         at_least=7,
     )
+    symbols: tuple[str, ...] = field(
+        (),
+        "A string that is always one token, such as the name of a speaker: wherever it stands for sentencepiece, "
+        "between spaces for words. Characters and bytes have none: they spell it out.",
+    )
+    shared: bool = field(
+        True,
+        "One vocabulary for source and target of pairs; false builds one for each side, which an encoder-decoder may "
+        "have: that of the targets is then smaller, but a name is no longer copied by its token.",
+    )
     minimum_frequency: int = field(
         1, "Words and characters seen less often in the sample become <unk>; sentencepiece ignores it.", at_least=1
     )
@@ -46,3 +60,27 @@ class TokenizerConfig(Config):
         at_least=1_000,
     )
     seed: int = field(0, "Seed of that draw; the same text and seed give the same vocabulary.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for place, symbol in enumerate(self.symbols):
+            self._check_symbol(symbol, symbol in self.symbols[:place])
+        fewest = len(SPECIAL_NAMES) + 1 + len(self.symbols) + 1  # a newline and at least one piece of text
+        if self.symbols and self.vocabulary_size < fewest:
+            raise UserError(
+                f"--tokenizer.vocabulary_size={self.vocabulary_size} with {len(self.symbols)} symbols: expected at "
+                f"least {fewest}; raise it or leave symbols out"
+            )
+
+    def _check_symbol(self, symbol: str, twice: bool) -> None:
+        came = f"--tokenizer.symbols={symbol}"
+        if self.kind not in KINDS_WITH_SYMBOLS:
+            raise UserError(
+                f"{came} with --tokenizer.kind={self.kind}: expected {' or '.join(KINDS_WITH_SYMBOLS)}, since "
+                f"{self.kind} spell it out; leave it out or choose another kind"
+            )
+        if twice or symbol.split() != [symbol] or symbol in SPECIAL_NAMES:
+            raise UserError(
+                f"{came}: expected different strings without white space, none of {', '.join(SPECIAL_NAMES)}; "
+                "choose another"
+            )

@@ -139,8 +139,13 @@ def _as_text(document: bytes | str) -> str:
 
 
 def _most_frequent(config: TokenizerConfig, counts: collections.Counter[str]) -> Sequence[str]:
-    """A newline, which a text may always need, then the most frequent entries, equal ones in alphabetical order."""
-    del counts["\n"]
+    """A newline, which a text may always need, the symbols, then the most frequent entries.
+
+    Equally frequent ones stand in alphabetical order.
+    """
+    always = ["\n", *config.symbols]
+    for entry in always:
+        del counts[entry]
     frequent = [entry for entry, count in counts.items() if count >= config.minimum_frequency]
     if not frequent:
         raise UserError(
@@ -148,4 +153,4 @@ def _most_frequent(config: TokenizerConfig, counts: collections.Counter[str]) ->
             f"frequent; set at most {max(counts.values())}"
         )
     frequent.sort(key=lambda entry: (-counts[entry], entry))
-    return ["\n", *frequent[: config.vocabulary_size - len(SPECIAL_PIECES) - 1]]
+    return [*always, *frequent[: config.vocabulary_size - len(SPECIAL_PIECES) - len(always)]]

@@ -17,8 +17,9 @@ from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training.optimizer_config import OptimizerConfig
 from tf_textgen.training.run_config import RunConfig
+from tf_textgen.training.tokenizers import check_sides
 
-_PARTS = {
+PARTS: dict[str, type[Config]] = {
     "tokenizer": TokenizerConfig,
     "data": DataConfig,
     "optimizer": OptimizerConfig,
@@ -36,6 +37,7 @@ class Recipe:
       model: name of the family.
       model_config: its configuration; the fields of the vocabulary mean nothing before `model_for`.
       tokenizer_dir: folder of a tokenizer to use; None makes one as `tokenizer` says.
+      source_tokenizer_dir: the same for the source side of pairs, where the vocabulary is not shared.
       data_dir: folder of public corpora.
     """
 
@@ -47,6 +49,7 @@ class Recipe:
     run: RunConfig
     decoding: DecodingConfig
     tokenizer_dir: str | None = None
+    source_tokenizer_dir: str | None = None
     data_dir: str | None = None
 
     @classmethod
@@ -54,8 +57,9 @@ class Recipe:
         """Reads and checks what `define_flags` defined; raises `UserError`."""
         model: Any = flag_values["model"].value
         model_config = config.from_flags(family(model).config_class, flag_values, vocabulary_size=_ANY_VOCABULARY)
-        parts: dict[str, Any] = {name: config.from_flags(part, flag_values) for name, part in _PARTS.items()}
+        parts: dict[str, Any] = {name: config.from_flags(part, flag_values) for name, part in PARTS.items()}
         parts["tokenizer_dir"] = flag_values["tokenizer.dir"].value
+        parts["source_tokenizer_dir"] = flag_values["source_tokenizer.dir"].value
         parts["data_dir"] = flag_values["data_dir"].value
         recipe = cls(model=model, model_config=model_config, **parts)
         if recipe.data.corpus is None:  # else its form is known with its files alone
@@ -73,7 +77,10 @@ class Recipe:
             )
 
     def check_fits(self) -> None:
-        """Raises `UserError` where a row of the data is longer than the model's positions."""
+        """Raises `UserError` where the data cannot be read by the model: too long rows, or another vocabulary."""
+        check_sides(self.tokenizer, self.data, self.source_tokenizer_dir)
+        if not self.tokenizer.shared:
+            self._check_separate_vocabularies()
         positions = getattr(self.model_config, "max_positions", None)
         if positions is None:
             return
@@ -88,22 +95,41 @@ class Recipe:
             name = config.flag_name(type(self.model_config), "max_positions")
             raise UserError(f"--{name}={positions}: expected at least {flag}; raise it or shorten the rows")
 
+    def _check_separate_vocabularies(self) -> None:
+        if model_kind(self.model) != "encoder_decoder":
+            raise UserError(
+                f"--tokenizer.shared=false with --model={self.model}: expected a shared vocabulary, since a language "
+                "model reads source and target in one row; leave it out or choose an encoder-decoder"
+            )
+        if getattr(self.model_config, "shared_embeddings", False):
+            name = config.flag_name(type(self.model_config), "shared_embeddings")
+            raise UserError(
+                f"--{name} with --tokenizer.shared=false: expected one vocabulary for both sides; leave one of them out"
+            )
+
     def with_files(self) -> Recipe:
         """This recipe with the files of its corpus, if it names one; they are found, made or downloaded."""
         recipe = dataclasses.replace(self, data=with_corpus(self.data, self.data_dir))
         recipe.check_fits()
         return recipe
 
-    def model_for(self, vocabulary_size: int, pad_id: int) -> Config:
-        """The model's configuration for a tokenizer."""
-        return dataclasses.replace(self.model_config, vocabulary_size=vocabulary_size, pad_id=pad_id)  # type: ignore[call-arg]
+    def model_for(self, vocabulary_size: int, pad_id: int, source_vocabulary_size: int | None = None) -> Config:
+        """The model's configuration for a tokenizer, and that of its sources if they have their own."""
+        sizes: dict[str, int] = {"vocabulary_size": vocabulary_size, "pad_id": pad_id}
+        if source_vocabulary_size is not None:
+            sizes["source_vocabulary_size"] = source_vocabulary_size
+        return dataclasses.replace(self.model_config, **sizes)  # type: ignore[arg-type]
 
     def flag_lines(self) -> list[str]:
         """The flagfile that gives this recipe again."""
-        folders = {"tokenizer.dir": self.tokenizer_dir, "data_dir": self.data_dir}
+        folders = {
+            "tokenizer.dir": self.tokenizer_dir,
+            "source_tokenizer.dir": self.source_tokenizer_dir,
+            "data_dir": self.data_dir,
+        }
         lines = [f"--model={self.model}"]
         lines += [config.flag_line(name, value) for name, value in folders.items() if value]
-        for part in (self.model_config, *(getattr(self, name) for name in _PARTS)):
+        for part in (self.model_config, *(getattr(self, name) for name in PARTS)):
             lines += config.to_flags(part)
         return lines
 
@@ -111,7 +137,7 @@ class Recipe:
         """The content of `config.json` as far as it is known from flags."""
         chosen = {entry.name for entry in dataclasses.fields(self.model_config) if entry.metadata.get("flag", True)}
         model_config = {k: v for k, v in self.model_config.to_json().items() if k in chosen}
-        parts = {name: getattr(self, name).to_json() for name in _PARTS}
+        parts = {name: getattr(self, name).to_json() for name in PARTS}
         return {"model": self.model, "model_config": model_config, **parts}
 
 
@@ -122,5 +148,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string("data_dir", None, text, flag_values=flag_values)
     text = "Tokenizer to use, as build_vocab wrote it; without it one is made from the training files."
     flags.DEFINE_string("tokenizer.dir", None, text, flag_values=flag_values)
-    for config_class in (*(entry.config_class for entry in MODELS.values()), *_PARTS.values()):
+    text = "The same for the source side of pairs, with --tokenizer.shared=false."
+    flags.DEFINE_string("source_tokenizer.dir", None, text, flag_values=flag_values)
+    for config_class in (*(entry.config_class for entry in MODELS.values()), *PARTS.values()):
         config.define_flags(config_class, flag_values)

@@ -3,7 +3,8 @@
     RUN/  lock            held by flock while a process trains here
           recipe.flags    every flag that differs from its default; a valid recipe, written before anything else
           config.json     all configurations, and checksums of the data files
-          tokenizer/      checkpoints/      logs/ (TensorBoard)      samples.txt
+          tokenizer/      source_tokenizer/ (where sources have their own vocabulary)
+          checkpoints/    logs/ (TensorBoard)      samples.txt
           run.json        the record, written at the end
 
 Importing this imports no TensorFlow.
@@ -20,14 +21,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from tf_textgen.config import Config
-from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.models import family
-from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training import durable
-from tf_textgen.training.optimizer_config import OptimizerConfig
-from tf_textgen.training.run_config import RunConfig
+from tf_textgen.training.recipe import PARTS
 
 if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
@@ -45,9 +42,6 @@ _FREE = {
     },
 }
 _FREE_PARTS = ("decoding",)
-_CONFIG_CLASSES: dict[str, type[Config]] = {
-    part.prefix: part for part in (DataConfig, OptimizerConfig, RunConfig, TokenizerConfig)
-}
 _NAMED_DIFFERENCES = 4
 
 
@@ -155,19 +149,19 @@ def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Itera
             if part == "model" and values != before:
                 return  # the fields of two families have nothing in common
             continue
-        before = {**_added_later(recorded["model"], part, before), **before}
+        before = {**_defaults(part, recorded), **before}
         for name, value in values.items():
             if name not in _FREE.get(part, ()) and value != before.get(name):
                 prefix = family(recorded["model"]).config_class.prefix if part == "model_config" else part
                 yield f"{prefix}.{name} is {_brief(before.get(name))} there, {_brief(value)} here"
 
 
-def _added_later(model: str, part: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """What fields that did not exist when a run was recorded stood at: their defaults."""
-    config_class = family(model).config_class if part == "model_config" else _CONFIG_CLASSES.get(part)
-    if config_class is None:
-        return {}
-    return {entry.name: entry.default for entry in dataclasses.fields(config_class) if entry.name not in recorded}
+def _defaults(part: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """What the fields of a part mean to a run recorded before they were there."""
+    config_class = family(recorded["model"]).config_class if part == "model_config" else PARTS.get(part)
+    fields = dataclasses.fields(config_class) if config_class else ()
+    values = {field.name: field.default for field in fields}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _brief(value: Any) -> str:
@@ -216,12 +210,14 @@ class LoadedRun(NamedTuple):
       tokenizer: the run's.
       config: `config.json`.
       step: of the checkpoint.
+      source_tokenizer: that of the sources; None where it is `tokenizer`.
     """
 
     model: TextModel
     tokenizer: Tokenizer
     config: dict[str, Any]
     step: int
+    source_tokenizer: Tokenizer | None = None
 
 
 def load_run(directory: str | Path, checkpoint: str | int = "best") -> LoadedRun:
@@ -242,7 +238,9 @@ def load_run(directory: str | Path, checkpoint: str | int = "best") -> LoadedRun
     step = checkpoints.find(checkpoint)
     model = make_model(config)
     checkpoints.restore(step, model)
-    return LoadedRun(model, load_tokenizer(Path(directory) / "tokenizer"), config, step)
+    shared = config.get("tokenizer", {}).get("shared", True)
+    source_tokenizer = None if shared else load_tokenizer(Path(directory) / "source_tokenizer")
+    return LoadedRun(model, load_tokenizer(Path(directory) / "tokenizer"), config, step, source_tokenizer)
 
 
 def make_model(config: Mapping[str, Any]) -> TextModel:

@@ -33,7 +33,9 @@ def make_sampler(
 
     def sample(step: int) -> str:
         texts = generator.generate(prompts, decoding)
-        return "\n".join(f"--- {text.prompt}\n{text.text}" for text in texts)
+        # Behind a prompt of several lines a reader could not see where the text begins.
+        shown = [(text.prompt, "--> " if "\n" in text.prompt else "", text.text) for text in texts]
+        return "\n".join(f"--- {prompt}\n{sign}{text}" for prompt, sign, text in shown)
 
     return sample
 

@@ -1,0 +1,93 @@
+"""The tokenizers of a recipe: one for all its texts, or one for the sources of its pairs and one for their targets.
+
+Importing this imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Literal
+
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.dialogues import SPEAKERS
+from tf_textgen.data.sources import training_texts
+from tf_textgen.errors import UserError
+from tf_textgen.text import build_tokenizer, load_tokenizer
+from tf_textgen.text.tokenizer_config import KINDS_WITH_SYMBOLS, TokenizerConfig
+
+if TYPE_CHECKING:
+    from tf_textgen.text.tokenizer import Tokenizer
+    from tf_textgen.training.recipe import Recipe
+    from tf_textgen.training.run_folder import RunFolder
+
+Side = Literal["source", "target"]
+
+
+def check_sides(config: TokenizerConfig, data: DataConfig, source_dir: str | None) -> None:
+    """Raises `UserError` where a tokenizer of the sources is wanted that would not be used."""
+    if config.shared and source_dir:
+        raise UserError(
+            f"--source_tokenizer.dir={source_dir} with a shared vocabulary: expected --tokenizer.shared=false; add it, "
+            "or leave the folder out"
+        )
+    if not config.shared and not data.is_pairs:
+        raise UserError(
+            "--tokenizer.shared=false with --data.format=text: expected pairs, which alone have two sides; leave it out"
+        )
+
+
+def make_tokenizer(config: TokenizerConfig, data: DataConfig, side: Side | None) -> Tokenizer:
+    """Builds a tokenizer from the training files.
+
+    Args:
+      config: how. The speakers of dialogues become symbols by themselves, where the kind has such.
+      data: names the files.
+      side: of the pairs; None is both.
+    """
+    if data.format == "dialogue" and config.kind in KINDS_WITH_SYMBOLS:
+        config = dataclasses.replace(config, symbols=tuple(dict.fromkeys((*SPEAKERS, *config.symbols))))
+    return build_tokenizer(config, training_texts(data, side))
+
+
+def run_tokenizers(recipe: Recipe, folder: RunFolder) -> tuple[Tokenizer, Tokenizer | None]:
+    """That of the run, and that of its sources if it is another one; both saved in the run folder.
+
+    Each is the one of its `dir` flag, else the run's own, else made from the training files.
+
+    Raises:
+      UserError: where a run that is taken up again has another one, or it cannot tell the speakers of dialogues apart.
+    """
+    if recipe.tokenizer.shared:
+        return _run_tokenizer(recipe, folder, None), None
+    return _run_tokenizer(recipe, folder, "target"), _run_tokenizer(recipe, folder, "source")
+
+
+def _run_tokenizer(recipe: Recipe, folder: RunFolder, side: Side | None) -> Tokenizer:
+    name = "source_tokenizer" if side == "source" else "tokenizer"
+    given = recipe.source_tokenizer_dir if side == "source" else recipe.tokenizer_dir
+    own = folder.path / name
+    if given:
+        tokenizer = load_tokenizer(given)
+    elif folder.recorded() is not None:
+        return load_tokenizer(own)
+    else:
+        tokenizer = make_tokenizer(recipe.tokenizer, recipe.data, side)
+    if recipe.data.format == "dialogue" and side != "target":
+        _check_speakers(tokenizer, given or "the training files")
+    folder.check_same_run({f"{name}_fingerprint": tokenizer.fingerprint})
+    tokenizer.save(own)
+    return tokenizer
+
+
+def _check_speakers(tokenizer: Tokenizer, origin: str) -> None:
+    """Says where a speaker takes more tokens than need be; one that is unknown to the tokenizer is an error."""
+    tokens = tokenizer.tokenize(list(SPEAKERS))
+    advice = "build one with " + " ".join(f"--tokenizer.symbols='{speaker}'" for speaker in SPEAKERS)
+    if [text.decode() for text in tokenizer.detokenize(tokens).numpy()] != list(SPEAKERS):
+        raise UserError(
+            f"the {tokenizer.kind} tokenizer of {origin} has no {' and '.join(SPEAKERS)}: expected one that tells the "
+            f"speakers of a dialogue apart; {advice}, or leave --tokenizer.dir out"
+        )
+    if tokenizer.kind in KINDS_WITH_SYMBOLS and max(tokens.row_lengths().numpy()) > 1:
+        print(f"note: the tokenizer of {origin} spells out {' and '.join(SPEAKERS)}; {advice}", file=sys.stderr)
