@@ -14,7 +14,7 @@ def test_rows_with_one_source_are_one_example(tmp_path):
     path = write(tmp_path / "x.tsv", "go\tva\ngo\tallez\n\nhi\tsalut\ngo\tpars\n")
     config = DataConfig(test=(path,), format="tsv")
     assert read_examples(config, "test") == [("go", ("va", "allez")), ("hi", ("salut",)), ("go", ("pars",))]
-    assert read_examples(config, "test", last=2) == [("hi", ("salut",)), ("go", ("pars",))]
+    assert read_examples(config, "test", part=slice(-2, None)) == [("hi", ("salut",)), ("go", ("pars",))]
 
 
 def test_further_columns(tmp_path):
@@ -49,5 +49,5 @@ def test_bad_rows(tmp_path, content, options, message):
 def test_further_columns_are_of_tsv_files(tmp_path):
     path = write(tmp_path / "x", "a\n")
     config = DataConfig(test=(path,), test_target=(path,), format="parallel")
-    with pytest.raises(UserError, match="--further_references with --data.format=parallel: expected tsv"):
+    with pytest.raises(UserError, match=r"--further_references with --data.format=parallel: expected tsv"):
         read_examples(config, "test", further_columns=True)

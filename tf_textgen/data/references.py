@@ -18,7 +18,7 @@ class Example(NamedTuple):
 
 
 def read_examples(
-    config: DataConfig, split: str, *, last: int | None = None, further_columns: bool = False
+    config: DataConfig, split: str, *, part: slice = slice(None), further_columns: bool = False
 ) -> list[Example]:
     """The pairs of a split's files, those after each other with the same source as one example.
 
@@ -27,7 +27,7 @@ def read_examples(
     Args:
       config: how the files are read.
       split: its name.
-      last: take the last pairs of the files alone, so many (a validation part cut from the training files).
+      part: of the files' pairs, where a validation part is cut from the training files.
       further_columns: columns of a TSV file after the target are more references; empty ones are none.
 
     Raises:
@@ -42,7 +42,7 @@ def read_examples(
     kept = [row for row in rows if row.source.strip() and row.references]
     if not kept:
         raise UserError(f"{paths[0][0]}: no pair with text on both sides: expected some; check the columns")
-    return _grouped(kept if last is None else kept[-last:])
+    return _grouped(kept[part])
 
 
 def _pairs(config: DataConfig, paths: tuple[list[str], list[str]]) -> Iterator[Example]:
