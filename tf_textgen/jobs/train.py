@@ -57,8 +57,10 @@ def _train(given: Recipe, folder: RunFolder) -> int:
     from tf_textgen.training.checkpoints import Checkpoints
     from tf_textgen.training.fitting import fit, open_data, restore_newest
     from tf_textgen.training.samples import make_sampler
+    from tf_textgen.training.word_vectors import load_word_vectors, vectors_digest
 
     recipe = given.with_files()
+    vectors = vectors_digest(recipe.embedding)
     folder.check_same_run(recipe.to_json())
     tokenizer = _tokenizer(recipe, folder)
     check_against_vocabulary(recipe.decoding, tokenizer.vocabulary_size)
@@ -68,6 +70,7 @@ def _train(given: Recipe, folder: RunFolder) -> int:
         "model_config": recipe.model_for(tokenizer.vocabulary_size, tokenizer.pad_id).to_json(),
         "tokenizer_fingerprint": tokenizer.fingerprint,
         "files": {name: split.shards.manifest["files"] for name, split in splits.items()},
+        "vectors": vectors,
     }
     folder.check_same_run(config)
     folder.write_recipe(given.flag_lines())
@@ -79,6 +82,9 @@ def _train(given: Recipe, folder: RunFolder) -> int:
     print(*(split.summary() for split in splits.values()), sep="\n")
     if state.step:
         print(f"going on from step {state.step}")
+    elif recipe.embedding.file:
+        sides = {"source": tokenizer, "target": tokenizer}
+        print(*load_word_vectors(model, recipe.embedding.file, recipe.embedding.side, sides, splits["train"]), sep="\n")
     kind = model_kind(recipe.model)
     data = open_data(splits, recipe.data, model_kind=kind, seed=recipe.run.seed, start_step=state.step)
     generator = TextGenerator(model, tokenizer, prompt_format=loading.prompt_format(config))

@@ -15,6 +15,7 @@ from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS, family
 from tf_textgen.text.tokenizer_config import TokenizerConfig
+from tf_textgen.training.embedding_config import EmbeddingConfig
 from tf_textgen.training.optimizer_config import OptimizerConfig
 from tf_textgen.training.run_config import RunConfig
 
@@ -24,6 +25,7 @@ _PARTS = {
     "optimizer": OptimizerConfig,
     "run": RunConfig,
     "decoding": DecodingConfig,
+    "embedding": EmbeddingConfig,
 }
 _FROM_TOKENIZER = ("vocabulary_size", "source_vocabulary_size", "pad_id")
 _ANY_VOCABULARY = 2**30  # the model's other fields are checked before there is a tokenizer
@@ -47,6 +49,7 @@ class Recipe:
     optimizer: OptimizerConfig
     run: RunConfig
     decoding: DecodingConfig
+    embedding: EmbeddingConfig
     tokenizer_dir: str | None = None
     data_dir: str | None = None
 
@@ -99,6 +102,8 @@ class Recipe:
         """The content of `config.json` as far as it is known from flags."""
         model_config = {k: v for k, v in self.model_config.to_json().items() if k not in _FROM_TOKENIZER}
         parts = {name: getattr(self, name).to_json() for name in _PARTS}
+        if self.embedding.file is None:
+            del parts["embedding"]  # it says nothing then
         return {"model": self.model, "model_config": model_config, **parts}
 
 
