@@ -1,9 +1,11 @@
-"""Judges a run on text: nats and bits over every token of a split or of given files."""
+"""Judges a run on a split or given files: nats and bits over every token, and the texts that it generates."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -11,14 +13,15 @@ from absl import flags
 from tf_textgen import config
 from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.data.files import expand
+from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
-from tf_textgen.jobs import loading
+from tf_textgen.jobs import judging, loading
 from tf_textgen.training.run_config import RunConfig
 
 if TYPE_CHECKING:
     from tf_textgen.training.run_folder import LoadedRun
 
-HELP = "Judge a run: nats a token, perplexity, bits a byte."
+HELP = "Judge a run: perplexity, bits a byte; BLEU, chrF, ROUGE, diversity of what it generates."
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -34,29 +37,36 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "context - stride tokens before it and takes as many times longer."
     )
     flags.DEFINE_integer("stride", None, stride_help, lower_bound=1, flag_values=flag_values)
+    judging.define_flags(flag_values)
     flags.DEFINE_boolean("json", False, "Write one JSON object.", flag_values=flag_values)
+    text = "Write the figures here too, as JSON with command, versions, device and checkpoint."
+    flags.DEFINE_string("record", None, text, flag_values=flag_values)
 
 
 def run(flag_values: flags.FlagValues) -> None:
+    metrics = judging.asked_metrics(flag_values)
+    config.from_flags(DecodingConfig, flag_values)  # Bad values are told before anything is loaded.
+    for name in ("record", "output"):
+        _check_folder(name, flag_values[name].value)
     loaded = loading.load(flag_values)
     files, target_files = (tuple(flag_values[name].value or ()) for name in ("file", "target_file"))
-    data = DataConfig.from_json(loaded.config["data"])
+    data, split = DataConfig.from_json(loaded.config["data"]), str(flag_values["split"].value)
     if files or target_files:  # the run's own files, in another form perhaps, play no part
         none: dict[str, Any] = {name: () for split in SPLITS for name in (split, f"{split}_target")}
         data = dataclasses.replace(data, **none)
-    metrics = evaluate(
-        loaded,
-        config.override(data, flag_values),
-        split=str(flag_values["split"].value),
-        files=files,
-        target_files=target_files,
-        stride=flag_values["stride"].value,
-    )
-    if flag_values["json"].value:
-        print(json.dumps(metrics))
-        return
-    for name, value in metrics.items():
-        print(f"{name:<16} {value:,}" if isinstance(value, int) else f"{name:<16} {value:.4f}")
+    data = config.override(data, flag_values)
+    judging.check_metrics(metrics, data)
+    if files or target_files:
+        data, split = _with_files(data, files, target_files), "test"
+    results: dict[str, Any] = {}
+    if "likelihood" in metrics:
+        results = evaluate(loaded, data, split=split, stride=flag_values["stride"].value)
+    others = [name for name in metrics if name != "likelihood"]
+    if others:
+        results |= judging.judge(loaded, data, split, others, flag_values)
+    if flag_values["record"].value:
+        _write_record(Path(flag_values["record"].value), loaded, split, results, flag_values)
+    _print(results, as_json=bool(flag_values["json"].value))
 
 
 def evaluate(
@@ -64,8 +74,6 @@ def evaluate(
     data: DataConfig,
     *,
     split: str = "valid",
-    files: tuple[str, ...] = (),
-    target_files: tuple[str, ...] = (),
     stride: int | None = None,
 ) -> dict[str, float]:
     """Judges every token of a split once.
@@ -74,8 +82,6 @@ def evaluate(
       loaded: the run.
       data: how the split's files are read.
       split: its name.
-      files: judged in its place.
-      target_files: their target side, where pairs stand in two files.
       stride: distance of the windows' beginnings; None is the context.
 
     Returns:
@@ -85,23 +91,18 @@ def evaluate(
       UserError: where the run has no such split, the files are not what `data` says, or the stride is longer than
         the context.
     """
-    from tf_textgen.data.dataset import evaluation_batches, open_corpus
+    from tf_textgen.data.dataset import evaluation_batches
     from tf_textgen.models import model_kind
     from tf_textgen.training import validation
     from tf_textgen.training.fitting import use_xla
 
-    if files or target_files:
-        data, split = _with_files(data, files, target_files), "test"
     if stride and stride > data.context:
         raise UserError(f"--stride={stride}: expected at most the context of {data.context} tokens")
-    opened = open_corpus(data, loaded.tokenizer, (split,), loaded.source_tokenizer)
-    if split not in opened:
-        raise UserError(f"--split={split}: the run has no such data; give --file or --data.{split}")
-    batches = evaluation_batches(opened[split], data, model_kind=model_kind(loaded.config["model"]), stride=stride)
+    text = loading.open_split(loaded, data, split)
+    batches = evaluation_batches(text, data, model_kind=model_kind(loaded.config["model"]), stride=stride)
     run_config = RunConfig.from_json(loaded.config["run"])
     jit_compile = use_xla(run_config, loaded.model, is_pairs=data.is_pairs)
     loaded.model.compile(carried_rows=data.carried_rows, jit_compile=jit_compile)
-    text = opened[split]
     metrics = validation.evaluate(loaded.model, batches, text.num_bytes / text.num_tokens)
     return {**metrics, "bytes": text.num_bytes}
 
@@ -121,3 +122,36 @@ def _with_files(data: DataConfig, files: tuple[str, ...], target_files: tuple[st
             "source file"
         )
     return dataclasses.replace(data, test=tuple(sources), test_target=tuple(targets))
+
+
+def _check_folder(flag: str, path: str | None) -> None:
+    """Raises `UserError` where a file could not be written, before hours of work end with that."""
+    if path and not Path(path).parent.is_dir():
+        raise UserError(f"--{flag}={path}: no folder {Path(path).parent}; expected one that exists; make it")
+
+
+def _write_record(
+    path: Path, loaded: LoadedRun, split: str, results: dict[str, Any], flag_values: flags.FlagValues
+) -> None:
+    from tf_textgen.training import durable, record
+
+    given = [flag_values[name].serialize() for name in flag_values if flag_values[name].present]
+    lines = [line for flag in given for line in flag.split("\n") if line]
+    about = {
+        "command": shlex.join(["python", "-m", "tf_textgen", "evaluate", *lines]),
+        **record.source_version(),
+        "device": record.describe_device(),
+        "model": loaded.config["model"],
+        "step": loaded.step,
+        "split": split,
+    }
+    durable.write_json(path, {**about, **results})
+
+
+def _print(results: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(results, ensure_ascii=False))
+        return
+    for name, value in results.items():
+        shown = value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+        print(f"{name:<20} {shown}")

@@ -14,6 +14,8 @@ from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 
 if TYPE_CHECKING:
+    from tf_textgen.data.data_config import DataConfig
+    from tf_textgen.data.split import TokenizedSplit
     from tf_textgen.generator import PromptFormat, TextGenerator
     from tf_textgen.training.run_folder import LoadedRun
 
@@ -37,6 +39,16 @@ def load(flag_values: flags.FlagValues) -> LoadedRun:
         raise UserError("--run.dir is missing: expected the folder of a run, as `train --run.dir=...` wrote it")
     import_tensorflow_quietly()
     return load_run(flag_values["run.dir"].value, checkpoint=str(flag_values["run.checkpoint"].value))
+
+
+def open_split(run: LoadedRun, data: DataConfig, split: str) -> TokenizedSplit:
+    """A split of the run's data, tokenised; raises `UserError` where there is none of this name."""
+    from tf_textgen.data.dataset import open_corpus
+
+    opened = open_corpus(data, run.tokenizer, (split,), run.source_tokenizer)
+    if split not in opened:
+        raise UserError(f"--split={split}: the run has no such data; give --file or --data.{split}")
+    return opened[split]
 
 
 def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig:

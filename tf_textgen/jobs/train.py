@@ -99,8 +99,10 @@ def _open(given: Recipe, folder: RunFolder) -> _Job:
     """Tokenizer and data, compared with what the folder has recorded."""
     from tf_textgen.data.dataset import open_corpus
     from tf_textgen.training.checkpoints import Checkpoints
+    from tf_textgen.training.word_vectors import vectors_digest
 
     recipe = given.with_files()
+    vectors = vectors_digest(recipe.embedding)
     folder.check_same_run(recipe.to_json())
     tokenizer, source_tokenizer = run_tokenizers(recipe, folder)
     check_against_vocabulary(recipe.decoding, tokenizer.vocabulary_size)
@@ -112,6 +114,7 @@ def _open(given: Recipe, folder: RunFolder) -> _Job:
         "tokenizer_fingerprint": tokenizer.fingerprint,
         **({"source_tokenizer_fingerprint": source_tokenizer.fingerprint} if source_tokenizer else {}),
         "files": {name: split.shards.manifest["files"] for name, split in splits.items()},
+        "vectors": vectors,
     }
     folder.check_same_run(config)
     baseline = read_baseline(recipe.run.baseline, config) if recipe.run.baseline else None
@@ -124,6 +127,7 @@ def _fit(job: _Job) -> int:
     """Trains by steps of an optimizer."""
     from tf_textgen.training.fitting import fit, open_data, restore_newest
     from tf_textgen.training.progress import format_duration
+    from tf_textgen.training.word_vectors import load_word_vectors
 
     recipe = job.recipe
     job.folder.write_config(job.config)
@@ -132,6 +136,10 @@ def _fit(job: _Job) -> int:
     print(job.describe(model), *(split.summary() for split in job.splits.values()), sep="\n")
     if state.step:
         print(f"going on from step {state.step}")
+    elif recipe.embedding.file:
+        sides = {"source": job.source_tokenizer or job.tokenizer, "target": job.tokenizer}
+        vectors, side = recipe.embedding.file, recipe.embedding.side
+        print(*load_word_vectors(model, vectors, side, sides, job.splits["train"]), sep="\n")
     kind = family(recipe.model).kind
     data = open_data(job.splits, recipe.data, model_kind=kind, seed=recipe.run.seed, start_step=state.step)
     result = fit(model, data, recipe.run, job.folder, job.checkpoints, state, sampler=job.sampler(model))

@@ -6,7 +6,7 @@ and `example_features`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -139,11 +139,21 @@ class TextModel(keras.Model):
         policy = keras.saving.deserialize_keras_object(values.pop("dtype"))
         return cls(cls.config_class.from_json(values.pop("config")), dtype=policy, **values)
 
+    def freeze(self, names: Collection[str]) -> None:
+        """Keeps the variables of the layers of these names as they are; a `.keras` file remembers it.
+
+        To be called once the model is built, before it is compiled.
+        """
+        for layer in self.layers:
+            if layer.name in names:
+                layer.trainable = False
+
     def get_build_config(self) -> dict[str, Any]:
-        return {"initialize": True}
+        return {"initialize": True, "frozen": [layer.name for layer in self.layers if not layer.trainable]}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         self.initialize()
+        self.freeze(config.get("frozen", ()))
 
     # Training.
 

@@ -15,6 +15,7 @@ from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.text.tokenizer_config import TokenizerConfig
+from tf_textgen.training.embedding_config import EmbeddingConfig
 from tf_textgen.training.optimizer_config import OptimizerConfig
 from tf_textgen.training.run_config import RunConfig
 from tf_textgen.training.tokenizers import check_sides
@@ -25,6 +26,7 @@ PARTS: dict[str, type[Config]] = {
     "optimizer": OptimizerConfig,
     "run": RunConfig,
     "decoding": DecodingConfig,
+    "embedding": EmbeddingConfig,
 }
 _ANY_VOCABULARY = 2**30  # the model's other fields are checked before there is a tokenizer
 
@@ -48,6 +50,7 @@ class Recipe:
     optimizer: OptimizerConfig
     run: RunConfig
     decoding: DecodingConfig
+    embedding: EmbeddingConfig
     tokenizer_dir: str | None = None
     source_tokenizer_dir: str | None = None
     data_dir: str | None = None
@@ -138,6 +141,8 @@ class Recipe:
         chosen = {entry.name for entry in dataclasses.fields(self.model_config) if entry.metadata.get("flag", True)}
         model_config = {k: v for k, v in self.model_config.to_json().items() if k in chosen}
         parts = {name: getattr(self, name).to_json() for name in PARTS}
+        if self.embedding.file is None:
+            del parts["embedding"]  # it says nothing then
         return {"model": self.model, "model_config": model_config, **parts}
 
 

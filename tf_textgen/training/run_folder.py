@@ -40,6 +40,7 @@ _FREE = {
         *("corpus", "train", "valid", "test", "train_target", "valid_target", "test_target"),
         *("cache_dir", "data_dir"),
     },
+    "embedding": {"file"},
 }
 _FREE_PARTS = ("decoding",)
 _NAMED_DIFFERENCES = 4
@@ -244,12 +245,17 @@ def load_run(directory: str | Path, checkpoint: str | int = "best") -> LoadedRun
 
 
 def make_model(config: Mapping[str, Any]) -> TextModel:
-    """A built model of `config["model"]`, `["model_config"]`, and `["run"]`'s seed and precision.
+    """A built model of `config["model"]`, `["model_config"]`, `["run"]`'s seed and precision, with what is frozen.
 
     Its name is the family's, so that its variables have the same paths in every process.
     """
+    from tf_textgen.training.word_vectors import embedding_tables
+
     name, run = config["model"], config["run"]
     chosen = family(name)
     model_config = chosen.config_class.from_json(config["model_config"])
     model = chosen.model_class()(model_config, seed=run["seed"], name=name, dtype=run["precision"])
-    return model.initialize()
+    model.initialize()
+    if not config.get("embedding", {}).get("trainable", True):
+        model.freeze(embedding_tables(model, config["embedding"]["side"]))
+    return model

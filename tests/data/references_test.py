@@ -1,0 +1,53 @@
+"""Sources with their references."""
+
+import gzip
+
+import pytest
+
+from tests.support.data_files import write
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.references import read_examples
+from tf_textgen.errors import UserError
+
+
+def test_rows_with_one_source_are_one_example(tmp_path):
+    path = write(tmp_path / "x.tsv", "go\tva\ngo\tallez\n\nhi\tsalut\ngo\tpars\n")
+    config = DataConfig(test=(path,), format="tsv")
+    assert read_examples(config, "test") == [("go", ("va", "allez")), ("hi", ("salut",)), ("go", ("pars",))]
+    assert read_examples(config, "test", part=slice(-2, None)) == [("hi", ("salut",)), ("go", ("pars",))]
+
+
+def test_further_columns(tmp_path):
+    path = str(tmp_path / "x.tsv.gz")
+    with gzip.open(path, "wb") as file:
+        file.write("1\tété\tone\ttwo\t\n2\tb\tc\n".encode())
+    config = DataConfig(test=(path,), format="tsv", source_column=2, target_column=3)
+    assert read_examples(config, "test", further_columns=True) == [("été", ("one", "two")), ("b", ("c",))]
+    assert read_examples(config, "test") == [("été", ("one",)), ("b", ("c",))]
+
+
+def test_parallel_files_and_blank_sides(tmp_path):
+    sides = (write(tmp_path / "x", "a\n\nb\nc\n"), write(tmp_path / "y", "A\nB\n \nC\n"))
+    config = DataConfig(valid=(sides[0],), valid_target=(sides[1],), format="parallel")
+    assert read_examples(config, "valid") == [("a", ("A",)), ("c", ("C",))]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("a\tb\nc\n", {"further_columns": True}, r"x.tsv:2: 1 tab-separated column, expected at least 2; correct"),
+        ("a\tb\nc\n", {}, r"x.tsv:2: 1 tab-separated column, expected at least 2"),
+        ("a\t\n\tb\n", {}, "no pair with text on both sides: expected some"),
+    ],
+)
+def test_bad_rows(tmp_path, content, options, message):
+    config = DataConfig(test=(write(tmp_path / "x.tsv", content),), format="tsv")
+    with pytest.raises(UserError, match=message):
+        read_examples(config, "test", **options)
+
+
+def test_further_columns_are_of_tsv_files(tmp_path):
+    path = write(tmp_path / "x", "a\n")
+    config = DataConfig(test=(path,), test_target=(path,), format="parallel")
+    with pytest.raises(UserError, match=r"--further_references with --data.format=parallel: expected tsv"):
+        read_examples(config, "test", further_columns=True)

@@ -1,0 +1,79 @@
+"""Pairs as texts, to judge generated ones by: each source with all references there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tf_textgen.data import files, sources
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.errors import UserError
+
+
+class Example(NamedTuple):
+    """A source and what it may become."""
+
+    source: str
+    references: tuple[str, ...]
+
+
+def read_examples(
+    config: DataConfig, split: str, *, part: slice = slice(None), further_columns: bool = False
+) -> list[Example]:
+    """The pairs of a split's files, those after each other with the same source as one example.
+
+    Nothing is tokenised, so what is over-long for training is there too. Rows with a blank side are left out.
+
+    Args:
+      config: how the files are read.
+      split: its name.
+      part: of the files' pairs, where a validation part is cut from the training files.
+      further_columns: columns of a TSV file after the target are more references; empty ones are none.
+
+    Raises:
+      UserError: where the files cannot be used or hold no pair.
+    """
+    if further_columns and config.format != "tsv":
+        raise UserError(
+            f"--further_references with --data.format={config.format}: expected tsv, whose rows have further columns"
+        )
+    paths = sources.split_files(config, split)
+    rows = _wide_rows(config, paths[0]) if further_columns else _pairs(config, paths)
+    kept = [row for row in rows if row.source.strip() and row.references]
+    if not kept:
+        raise UserError(f"{paths[0][0]}: no pair with text on both sides: expected some; check the columns")
+    return _grouped(kept[part])
+
+
+def _pairs(config: DataConfig, paths: tuple[list[str], list[str]]) -> Iterator[Example]:
+    for source, target in sources.Pairs(config, *paths):
+        yield _example(source, [target])
+
+
+def _wide_rows(config: DataConfig, paths: Sequence[str]) -> Iterator[Example]:
+    """The rows of TSV files with all columns from the target on."""
+    fewest = max(config.source_column, config.target_column)
+    for path in paths:
+        for number, line in files.TextFile(path, config.invalid_utf8).lines():
+            row = line.split(b"\t")
+            if len(row) >= fewest:
+                yield _example(row[config.source_column - 1], row[config.target_column - 1 :])
+            elif line.strip():
+                raise UserError(
+                    f"{path}:{number}: {len(row)} tab-separated column{'s' * (len(row) > 1)}, expected at least "
+                    f"{fewest}; correct the row, --data.source_column or --data.target_column"
+                )
+
+
+def _example(source: bytes, references: Sequence[bytes]) -> Example:
+    return Example(source.decode(), tuple(text.decode() for text in references if text.strip()))
+
+
+def _grouped(rows: Sequence[Example]) -> list[Example]:
+    found: list[Example] = []
+    for row in rows:
+        if found and found[-1].source == row.source:
+            found[-1] = Example(row.source, found[-1].references + row.references)
+        else:
+            found.append(row)
+    return found

@@ -1,0 +1,1 @@
+"""How good generated texts are: pure functions of texts, without TensorFlow."""

@@ -1,0 +1,38 @@
+"""Diversity of generated texts: how few of their n-grams are repetitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tf_textgen.errors import UserError
+from tf_textgen.evaluation.scores import Scores
+from tf_textgen.evaluation.words import tokens
+
+
+def distinct(texts: Sequence[str], *, sizes: Sequence[int] = (1, 2, 3)) -> Scores:
+    """Distinct n-grams of all texts together, divided by all their n-grams: 0 to 1, more is more diverse.
+
+    It falls with the amount of text: compare equal numbers of texts of equal length alone. Without any n-gram it is 0.
+
+    Args:
+      texts: the generated texts.
+      sizes: of n-grams.
+
+    Returns:
+      `distinct_N` for each size, and how they were computed.
+
+    Raises:
+      UserError: where there is no text.
+
+    Reference:
+      Li et al., "A Diversity-Promoting Objective Function for Neural Conversation Models", 2016, section 5 (which
+      divides by the number of tokens; by that of n-grams, as toolkits do, 1 means no repetition for every n).
+    """
+    if not texts:
+        raise UserError("no generated text: expected at least one to judge")
+    split = [tokens(text) for text in texts]
+    values = {}
+    for size in sizes:
+        grams = [tuple(row[i : i + size]) for row in split for i in range(len(row) - size + 1)]
+        values[f"distinct_{size}"] = len(set(grams)) / max(len(grams), 1)
+    return Scores(values, f"distinct|texts:{len(texts)}|tokens:{sum(map(len, split))}|case:mixed|tok:unicode+marks")
