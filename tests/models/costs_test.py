@@ -8,6 +8,7 @@ from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS
 from tf_textgen.models.cost_parts import Weight, optimizer_numbers
 from tf_textgen.models.costs import costs
+from tf_textgen.models.ngram_config import NGramConfig
 from tf_textgen.models.rnn_seq2seq_config import ATTENTIONS, RNNSeq2SeqConfig
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
 from tf_textgen.training.optimizer_config import OptimizerConfig
@@ -28,6 +29,7 @@ RECURRENT = [
     {"attention": "luong_dot", "bridge": "copy", "source_vocabulary_size": 23},
     {"attention": "luong_scaled", "bridge": "zero", "decoder_layers": 1, "encoder_layers": 1},
 ]
+COUNTED = [{"order": 1}, {"order": 3}, {"order": 3, "contexts": (5, 8), "continuations": (7, 9)}]
 CONFIGS: list[Config] = [
     *(
         TransformerLMConfig(
@@ -35,6 +37,7 @@ CONFIGS: list[Config] = [
         )
         for o in TRANSFORMERS
     ),
+    *(NGramConfig(vocabulary_size=31, **o) for o in COUNTED),
     *(RNNSeq2SeqConfig(**{"vocabulary_size": 31, "width": 12, "embedding_width": 8, **o}) for o in RECURRENT),
 ]
 
@@ -48,9 +51,11 @@ def build(config):
 def test_weights_are_those_of_the_built_model(config):
     model = build(config)
     found = costs(config, source_tokens=5, target_tokens=7)
-    assert sorted(weight.shape for weight in found.weights()) == sorted(
-        tuple(v.shape) for v in model.trainable_variables
-    )
+    trained = sorted(weight.shape for weight in found.trained_weights())
+    assert trained == sorted(tuple(v.shape) for v in model.trainable_variables)
+    built = sorted((tuple(v.shape), v.value.dtype.size) for v in model.weights)
+    assert sorted((weight.shape, weight.element_bytes) for weight in found.weights()) == built
+    assert found.weight_bytes == sum(v.value.dtype.size * v.value.shape.num_elements() for v in model.weights)
     assert found.parameters == model.count_params()
 
 
