@@ -15,7 +15,7 @@ SAMPLED = DecodingConfig(temperature=1.0, top_k=30, max_new_tokens=8, seed=11)
 PROMPTS = [f"{word} {number}" * (number % 5) for number in range(4) for word in ("a", "the 猫", "", "Zwölf")]
 
 
-@pytest.fixture(scope="module", params=["transformer_lm", "rnn_lm", "rnn_seq2seq"])
+@pytest.fixture(scope="module", params=["ngram", "transformer_lm", "rnn_lm", "rnn_seq2seq", "transformer_seq2seq"])
 def generator(request):
     return tiny_models.generator(request.param)
 

@@ -13,7 +13,7 @@ from tf_textgen.errors import UserError
 from tf_textgen.export.exported import Exported
 from tf_textgen.export.saved_model import answer_in_fresh_process, export_saved_model
 
-KINDS = ("transformer_lm", "rnn_seq2seq")
+KINDS = ("transformer_lm", "rnn_seq2seq", "ngram")
 TEXTS = ["", "a", "从前有一个", "the cat sat on the mat " * 20, "naïve 🙂"]
 SAMPLED = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
 

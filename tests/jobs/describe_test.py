@@ -26,11 +26,11 @@ def describe(capsys, *arguments):
 
 
 def write_run(folder, name, **model_fields):
-    fields = {**tiny_models.CONFIGS[name], "vocabulary_size": 50, **model_fields}
+    model_config = tiny_models.model(name, 50, **model_fields).config
     formats = {"language_model": "text", "encoder_decoder": "tsv"}
     recorded = {
         "model": name,
-        "model_config": MODELS[name].config_class(**fields).to_json(),
+        "model_config": model_config.to_json(),
         "data": DataConfig(context=32, batch_size=4, format=formats[MODELS[name].kind]).to_json(),
         "optimizer": OptimizerConfig(name="sgd").to_json(),
         "run": RunConfig(precision="mixed_bfloat16").to_json(),
@@ -55,10 +55,26 @@ def test_run_has_the_built_models_parameters(name, tmp_path, capsys):
     found = describe(capsys, f"--run.dir={tmp_path}")
     assert found["parameters"] == tiny_models.model(name, 50).count_params()
     assert found["model"] == name and found["vocabulary_size"] == 50
+    if MODELS[name].trained_by == "counting":
+        assert found["training_memory"] == found["training_flops"] == {}
+        return
     state = next(size for part, size in found["training_memory"].items() if part.startswith("optimizer"))
     assert state == 4 * found["parameters"]  # sgd with momentum
     memory = found["training_memory"]
     assert memory["total, about"] == sum(size for part, size in memory.items() if not part.startswith("total"))
+
+
+def test_a_counted_run_has_no_costs_of_training(tmp_path, capsys):
+    write_run(tmp_path, "ngram")
+    assert jobs.main(["describe", f"--run.dir={tmp_path}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line and not line.startswith(" ")][1:] == [
+        "parameters",
+        "FLOPs a token, inference",
+        "memory for serving, float32",
+    ]
+    assert jobs.main(["describe", f"--run.dir={tmp_path}", "--ngram.order=2"]) == 2
+    assert "--ngram.order=2 with ngram.contexts of 4 orders: expected the order" in capsys.readouterr().err
 
 
 def test_command_line_changes_a_run(tmp_path, capsys):
@@ -108,6 +124,10 @@ def test_bad_input(capsys, tmp_path):
     assert "is no run folder" in capsys.readouterr().err
     assert jobs.main(["describe", "--model=transformer"]) == 2
     assert "--model=transformer: expected one of" in capsys.readouterr().err
+    assert jobs.main(["describe", "--model=ngram"]) == 2
+    assert (
+        "its size follows from counting; expected --run.dir of a run that train has counted" in capsys.readouterr().err
+    )
     assert jobs.main(["describe", "--transformer_lm.num_layer=3"]) == 2
     assert "Did you mean: transformer_lm.num_layers" in capsys.readouterr().err
 

@@ -200,3 +200,111 @@ def test_an_encoder_decoder_trains_on_dialogues_with_two_vocabularies(dialogue_r
     assert sizes == [run.source_tokenizer.vocabulary_size, run.tokenizer.vocabulary_size] and sizes[0] > sizes[1]
     prints = [run.config[f"{name}_fingerprint"] for name in ("source_tokenizer", "tokenizer")]
     assert prints == [run.source_tokenizer.fingerprint, run.tokenizer.fingerprint]
+
+
+@pytest.fixture(scope="module")
+def counted(text, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "counted"
+    assert main(arguments(text, path, "--model=ngram", "--ngram.order=3", "--run.samples=1")) == 0
+    return path
+
+
+def test_a_counted_run_is_a_run_like_others(counted, finished, text):
+    record, other = (json.loads((path / "run.json").read_text()) for path in (counted, finished))
+    assert {*other} - {*record} == {"train.nats_per_token", "train.perplexity", "train.accuracy"}
+    assert {*record} <= {*other}
+    assert record["steps"] == record["best_step"] == 1 and record["validation.tokens"] == other["validation.tokens"]
+    assert 0 < record["validation.nats_per_token"] < np.log(70) and record["tokens"] > 1000
+    assert (counted / "samples.txt").read_text().count("=== step 1 ===") == 1
+    run = load_run(counted)
+    assert run.step == 1 and record["parameters"] == run.model.count_params()
+    data = DataConfig.from_json(run.config["data"])
+    run.model.compile()
+    batches = evaluation_batches(open_corpus(data, run.tokenizer)["valid"], data)
+    again = run.model.evaluate(batches, verbose=0, return_dict=True)["loss"]
+    assert record["validation.nats_per_token"] == pytest.approx(float(again), rel=1e-6)
+
+
+def test_a_counted_run_is_found_done_and_keeps_to_its_flags(counted, text, tmp_path, capsys):
+    shutil.copytree(counted, tmp_path / "run")
+    checkpoint = tree(tmp_path / "run" / "checkpoints")
+    capsys.readouterr()
+    assert main(arguments(text, tmp_path / "run", "--model=ngram", "--ngram.order=3")) == 0
+    out = capsys.readouterr().out
+    assert "before now" in out and "counting n-grams" not in out and "tensorboard" not in out
+    assert tree(tmp_path / "run" / "checkpoints") == checkpoint
+    configs = [json.loads((path / "config.json").read_text())["model_config"] for path in (counted, tmp_path / "run")]
+    assert configs[0] == configs[1] and len(configs[0]["contexts"]) == 2
+    other = arguments(text, tmp_path / "run", "--model=ngram", "--ngram.order=4")
+    assert "ngram.order is 3 there, 4 here" in error_of(capsys, *other)
+
+
+def test_a_count_that_was_cut_short_begins_anew(counted, text, tmp_path, capsys):
+    shutil.copytree(counted, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    capsys.readouterr()
+    assert main(arguments(text, tmp_path / "run", "--model=ngram", "--ngram.order=2", "--run.samples=0")) == 0
+    assert "order 2:" in capsys.readouterr().out and load_run(tmp_path / "run").model.config.order == 2
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--ngram.order=0"], "--ngram.order=0: expected a value at least 1 and at most 6"),
+        (["--ngram.order=7"], "--ngram.order=7: expected a value at least 1 and at most 6"),
+        (["--run.xla=on"], "--run.xla=on with --model=ngram: expected auto or off"),
+        (["--run.baseline=nowhere"], "nowhere is no run folder"),
+    ],
+)
+def test_bad_flags_of_counting_are_one_line(text, tmp_path, capsys, flags, said):
+    assert said in error_of(capsys, *arguments(text, tmp_path / "run", "--model=ngram", *flags))
+
+
+def test_an_order_longer_than_any_document_is_an_error(tmp_path, capsys):
+    short = tmp_path / "short.txt"
+    short.write_text("ab\n\ncd\n\nef\n\n")
+    command = [f"--data.train={short}", f"--data.cache_dir={tmp_path}", "--tokenizer.kind=characters", "--model=ngram"]
+    said = error_of(capsys, "train", *command, "--ngram.order=5", f"--run.dir={tmp_path / 'run'}")
+    assert "--ngram.order=5: no document has 4 tokens before a label" in said
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_baseline_is_quoted(counted, text, tmp_path, capsys):
+    assert main(arguments(text, tmp_path / "run", f"--run.baseline={counted}", "--run.samples=0")) == 0
+    other, record = (json.loads((path / "run.json").read_text()) for path in (counted, tmp_path / "run"))
+    assert record["baseline.model"] == "ngram"
+    for name in ("nats_per_token", "bits_per_byte"):
+        assert record[f"baseline.{name}"] == other[f"validation.{name}"]
+    assert (
+        f"baseline ngram: validation {other['validation.nats_per_token']:.4f} nats/token, " in capsys.readouterr().out
+    )
+
+
+def test_a_language_model_is_counted_on_pairs(tmp_path):
+    """The target follows from the source's last letter, which stands two places before it."""
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("".join(f"{'abc'[i % 3]}\t{'xyz'[i % 3]}\n" for i in range(200)))
+    flags = ["--model=ngram", "--data.format=tsv", f"--data.train={pairs}", f"--data.cache_dir={tmp_path}"]
+    flags += [
+        "--tokenizer.kind=characters",
+        "--ngram.order=3",
+        f"--run.dir={tmp_path / 'run'}",
+        "--run.sample_prompt=b",
+    ]
+    assert main(["train", *flags, "--decoding.temperature=0"]) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["validation.nats_per_token"] < 0.1 and record["tokens"] == 2 * 190
+    assert "--- b\ny\n" in (tmp_path / "run" / "samples.txt").read_text()
+
+
+def test_an_encoder_decoder_trains_on_pairs(tmp_path):
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("".join(f"{i:03d}\t{i:03d}"[:8] + "\n" for i in range(40)))
+    flags = ["--model=rnn_seq2seq", "--data.format=tsv", f"--data.train={pairs}", f"--data.cache_dir={tmp_path}"]
+    flags += ["--tokenizer.kind=characters", "--data.num_buckets=1", "--data.batch_tokens=64"]
+    flags += [f"--rnn_seq2seq.{field}=8" for field in ("width", "embedding_width")]
+    flags += [f"--rnn_seq2seq.{side}_layers=1" for side in ("encoder", "decoder")]
+    flags += [f"--run.dir={tmp_path / 'run'}", "--run.steps=3", "--run.samples=0"]
+    assert main(["train", *flags]) == 0
+    run = load_run(tmp_path / "run")
+    assert run.config["model"] == "rnn_seq2seq" and run.step == 3

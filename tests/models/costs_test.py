@@ -8,6 +8,7 @@ from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS
 from tf_textgen.models.cost_parts import Weight, optimizer_numbers
 from tf_textgen.models.costs import costs
+from tf_textgen.models.ngram_config import NGramConfig
 from tf_textgen.models.rnn_lm_config import RNNLMConfig
 from tf_textgen.models.rnn_seq2seq_config import ATTENTIONS, RNNSeq2SeqConfig
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
@@ -44,6 +45,7 @@ ENCODER_DECODERS = [
     {"embedding_width": 6, "num_kv_heads": 1, "head_width": 4, "value_width": 10, "attention_score": "cosine"},
     {"embedding_width": 6, "tied_embeddings": False, "feed_forward_width": 20, "shared_embeddings": False},
 ]
+COUNTED = [{"order": 1}, {"order": 3}, {"order": 3, "contexts": (5, 8), "continuations": (7, 9)}]
 CONFIGS: list[Config] = [
     *(
         TransformerLMConfig(
@@ -57,6 +59,7 @@ CONFIGS: list[Config] = [
         )
         for o in ENCODER_DECODERS
     ),
+    *(NGramConfig(vocabulary_size=31, **o) for o in COUNTED),
     *(RNNSeq2SeqConfig(**{"vocabulary_size": 31, "width": 12, "embedding_width": 8, **o}) for o in RECURRENT),
     *(RNNLMConfig(**{"vocabulary_size": 31, "width": 12, **o}) for o in LANGUAGE_MODELS),
 ]
@@ -71,9 +74,11 @@ def build(config):
 def test_weights_are_those_of_the_built_model(config):
     model = build(config)
     found = costs(config, source_tokens=5, target_tokens=7)
-    assert sorted(weight.shape for weight in found.weights()) == sorted(
-        tuple(v.shape) for v in model.trainable_variables
-    )
+    trained = sorted(weight.shape for weight in found.trained_weights())
+    assert trained == sorted(tuple(v.shape) for v in model.trainable_variables)
+    built = sorted((tuple(v.shape), v.value.dtype.size) for v in model.weights)
+    assert sorted((weight.shape, weight.element_bytes) for weight in found.weights()) == built
+    assert found.weight_bytes == sum(v.value.dtype.size * v.value.shape.num_elements() for v in model.weights)
     assert found.parameters == model.count_params()
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
+import numpy as np
 
 from tf_textgen.generator import TextGenerator
 from tf_textgen.models import family
+from tf_textgen.models.kneser_ney import estimate
+from tf_textgen.models.ngram_counts import NGramCounts
 from tf_textgen.text.bytes import ByteTokenizer
 
 CONFIGS = {
     "rnn_lm": {"num_layers": 2, "width": 16, "embedding_width": 8},
+    "ngram": {"order": 4},
     "transformer_lm": {"num_layers": 2, "num_heads": 2, "width": 16, "max_positions": 64},
     "rnn_seq2seq": {"width": 16, "embedding_width": 8, "bidirectional": True, "attention": "luong_general"},
     "transformer_seq2seq": {
@@ -26,11 +32,29 @@ def model(name: str, vocabulary_size: int, **overrides):
     """A built model of the family `name`, its weights larger than at the start of a training."""
     chosen = family(name)
     config = chosen.config_class(vocabulary_size=vocabulary_size, **{**CONFIGS[name], **overrides})
+    if chosen.trained_by == "counting":
+        return _counted(chosen, config)
     built = chosen.model_class()(config, seed=3, name=name).initialize()
     generator = keras.random.SeedGenerator(7)
     for weight in built.trainable_weights:
         if weight.shape.rank > 1:
             weight.assign(keras.random.normal(weight.shape, stddev=0.3, seed=generator))
+    return built
+
+
+def _counted(chosen, config):
+    """Of random rows `<s> ... </s>` in which few tokens are frequent."""
+    rng, size = np.random.default_rng(3), config.vocabulary_size
+    rows = [np.concatenate([[2], 5 + rng.zipf(1.3, 40) % (size - 5), [3]]) for _ in range(50)]
+    tokens = np.concatenate(rows)
+    counts = NGramCounts(config.order, size, 2)
+    counts.add(tokens, tokens != 2)
+    found = estimate(counts.table(), size, (0, 2, 4))
+    contexts = tuple(len(level.back_offs) - 1 for level in found.levels)
+    continuations = tuple(len(level.tokens) for level in found.levels)
+    config = dataclasses.replace(config, contexts=contexts, continuations=continuations)
+    built = chosen.model_class()(config, seed=3).initialize()
+    built.assign(found)
     return built
 
 
