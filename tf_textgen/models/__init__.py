@@ -19,11 +19,13 @@ class Family(NamedTuple):
     """A model's configuration, and where its class lives, as `module:class`: importing that takes TensorFlow.
 
     `kind` is "language_model" (continues a text) or "encoder_decoder" (reads a source, writes a target).
+    `carries_state` says whether one batch can hand its state to the next (`TextModel.call_carried`).
     """
 
     config_class: type[Config]
     model_path: str
     kind: str = "language_model"
+    carries_state: bool = False
 
     def model_class(self) -> type[TextModel]:
         module, name = self.model_path.split(":")
@@ -31,7 +33,7 @@ class Family(NamedTuple):
 
 
 MODELS = {
-    "rnn_lm": Family(RNNLMConfig, "tf_textgen.models.rnn_lm:RNNLM"),
+    "rnn_lm": Family(RNNLMConfig, "tf_textgen.models.rnn_lm:RNNLM", carries_state=True),
     "rnn_seq2seq": Family(RNNSeq2SeqConfig, "tf_textgen.models.rnn_seq2seq:RNNSeq2Seq", "encoder_decoder"),
     "transformer_lm": Family(TransformerLMConfig, "tf_textgen.models.transformer_lm:TransformerLM"),
 }

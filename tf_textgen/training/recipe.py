@@ -64,7 +64,13 @@ class Recipe:
         return recipe
 
     def check_fits(self) -> None:
-        """Raises `UserError` where a row of the data is longer than the model's positions."""
+        """Raises `UserError` where the model cannot take the rows of the data."""
+        if self.data.carry_state and not family(self.model).carries_state:
+            able = ", ".join(f"--model={name}" for name, entry in MODELS.items() if entry.carries_state)
+            raise UserError(
+                f"--data.carry_state with --model={self.model}, which has no state that one batch could hand to the "
+                f"next: expected {able}; choose it or leave --data.carry_state out"
+            )
         positions = getattr(self.model_config, "max_positions", None)
         if positions is None:
             return
