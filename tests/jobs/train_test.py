@@ -159,6 +159,11 @@ def test_moved_data_goes_on_and_changed_data_is_refused(finished, text, tmp_path
     [
         (["--run.dir="], "--run.dir is missing"),
         (["--transformer_lm.max_positions=8"], "--transformer_lm.max_positions=8: expected at least --data.context=16"),
+        (["--data.carry_state"], "--data.carry_state with --model=transformer_lm, which has no state that one batch"),
+        (
+            ["--data.carry_state", "--model=rnn_lm", "--data.batch_size=999"],
+            "fewer than one step of carried state needs",
+        ),
         (["--optimizer.name=adam"], "--optimizer.name=adam: expected one of adamw"),
         (["--model=transformer"], "--model=transformer: expected one of"),
         (["--run.minutes=0"], "--run.minutes=0: expected a value above 0"),

@@ -31,6 +31,7 @@ RECURRENT = [
     {"attention": "luong_dot", "bridge": "copy", "source_vocabulary_size": 23},
     {"attention": "luong_scaled", "bridge": "zero", "decoder_layers": 1, "encoder_layers": 1},
     {"attention": "bahdanau", "cell": "gru"},
+    {"attention": "luong_general", "cell": "gru", "input_feeding": True, "tied_embeddings": True, "encoder_width": 10},
     {"attention": "none", "cell": "simple_rnn", "tied_embeddings": True},
 ]
 LANGUAGE_MODELS = [

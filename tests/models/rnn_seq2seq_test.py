@@ -8,11 +8,11 @@ import pytest
 import tensorflow as tf
 
 from tests.layers.recurrent_attention_test import attentive_numpy, softmax
-from tests.layers.recurrent_test import numpy_lstm
+from tests.layers.recurrent_test import NUMPY_CELLS
 from tf_textgen.errors import UserError
 from tf_textgen.models.base import State
 from tf_textgen.models.rnn_seq2seq import RNNSeq2Seq
-from tf_textgen.models.rnn_seq2seq_config import RNNSeq2SeqConfig
+from tf_textgen.models.rnn_seq2seq_config import ATTENTIONS, CELLS, RNNSeq2SeqConfig
 
 KINDS = {
     "none": {"attention": "none", "bridge": "copy", "tied_embeddings": True},
@@ -20,7 +20,13 @@ KINDS = {
     "luong_dot": {"attention": "luong_dot", "bridge": "zero", "bidirectional": False, "shared_embeddings": True},
     "luong_general": {"attention": "luong_general", "encoder_width": 12, "tied_embeddings": True},
     "luong_scaled": {"attention": "luong_scaled", "bidirectional": False, "bridge": "copy", "decoder_layers": 1},
-}
+    "feeding": {"attention": "luong_general", "input_feeding": True, "tied_embeddings": True, "encoder_layers": 1},
+    "feeding_gru": {
+        "attention": "luong_scaled", "input_feeding": True, "cell": "gru", "decoder_layers": 3, "residual": True,
+    },
+    "gru": {"attention": "luong_general", "cell": "gru", "residual": True},
+    "simple_rnn": {"attention": "none", "cell": "simple_rnn", "embedding_width": 8},
+}  # fmt: skip
 all_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -63,29 +69,37 @@ def numpy_logits(model, source, target):
     """Logits [T, V] of one unpadded row, for bidirectional encoders, in float64."""
     weights = {v.path.split("/", 1)[1]: v.numpy().astype(np.float64) for v in model.trainable_variables}
 
-    def lstm(name, inputs, state=None):
-        names = [f"{name}/{part}" for part in ("kernel", "recurrent_kernel", "bias")]
-        zero = np.zeros(weights[names[1]].shape[0])
-        return numpy_lstm(inputs, [weights[n] for n in names], *(state or (zero, zero)))
-
     config = model.config
+    states_of_cell = 2 if config.cell == "lstm" else 1
+
+    def run(name, inputs, state=None):
+        names = [f"{name}/{part}" for part in ("kernel", "recurrent_kernel", "bias", "recurrent_bias")]
+        own = [weights[n] for n in names if n in weights]
+        zero = np.zeros(own[1].shape[0])
+        return NUMPY_CELLS[config.cell](inputs, own, *(state or [zero] * states_of_cell))
+
+    def attend(query):
+        return softmax(query @ keys.T * (config.width**-0.5 if config.attention == "luong_scaled" else 1.0)) @ values
+
     values, states = weights["source_embedding/table"][source], []
     for i in range(config.encoder_layers):
-        ahead, *ahead_state = lstm(f"encoder/layer_{i}/forward", values)
-        back, *back_state = lstm(f"encoder/layer_{i}/backward", values[::-1])
-        values = np.concatenate([ahead, back[::-1]], -1)
+        ahead, *ahead_state = run(f"encoder/layer_{i}/forward", values)
+        back, *back_state = run(f"encoder/layer_{i}/backward", values[::-1])
+        both = np.concatenate([ahead, back[::-1]], -1)
+        values = values + both if config.residual and i else both
         states.append([np.concatenate(pair) for pair in zip(ahead_state, back_state, strict=True)])
     if config.bridge == "dense":
         first = []
         for i in range(config.decoder_layers):
-            hidden, carry = states[max(i + len(states) - config.decoder_layers, 0)]
-            name = f"bridge/layer_{i}_state_"
-            hidden = np.tanh(hidden @ weights[f"{name}0/kernel"] + weights[f"{name}0/bias"])
-            first.append((hidden, carry @ weights[f"{name}1/kernel"] + weights[f"{name}1/bias"]))
+            partner, name = states[max(i + len(states) - config.decoder_layers, 0)], f"bridge/layer_{i}_state_"
+            made = [t @ weights[f"{name}{j}/kernel"] + weights[f"{name}{j}/bias"] for j, t in enumerate(partner)]
+            first.append((np.tanh(made[0]), *made[1:]))
     else:
         first = states
     embedded = outputs = weights["target_embedding/table"][target]
-    keys = values @ weights["memory/keys/kernel"] if config.attention != "none" else None
+    keys = values @ weights["memory/keys/kernel"] if "memory/keys/kernel" in weights else values
+    if config.input_feeding:
+        return numpy_output(model, weights, numpy_feeding(config, weights, embedded, first, run, attend))
     for i in range(config.decoder_layers):
         if config.attention == "bahdanau" and i == 0:
             parts = ("kernel", "recurrent_kernel", "bias", "context_kernel", "query_kernel", "score_vector")
@@ -93,22 +107,42 @@ def numpy_logits(model, source, target):
             outputs, contexts, *_ = attentive_numpy(outputs, keys, values, own, *first[0])
         else:
             below = np.concatenate([outputs, contexts], -1) if config.attention == "bahdanau" else outputs
-            outputs, *_ = lstm(f"decoder/layer_{i}", below, first[i])
-    kernel = weights["readout/projection/kernel"]
+            hidden, *_ = run(f"decoder/layer_{i}", below, first[i])
+            outputs = outputs + hidden if config.residual and i else hidden
+    kernel = weights.get("readout/projection/kernel")
     if config.attention == "none":
-        vectors = outputs @ kernel
+        vectors = outputs if kernel is None else outputs @ kernel
     elif config.attention == "bahdanau":
         pairs = np.concatenate([outputs, embedded, contexts], -1) @ kernel + weights["readout/projection/bias"]
         vectors = np.maximum(*np.split(pairs, 2, axis=-1))
     else:
-        contexts = softmax(outputs @ keys.T) @ values
-        vectors = np.tanh(np.concatenate([contexts, outputs], -1) @ kernel)
+        vectors = np.tanh(np.concatenate([attend(outputs), outputs], -1) @ kernel)
+    return numpy_output(model, weights, vectors)
+
+
+def numpy_feeding(config, weights, embedded, states, run, attend):
+    """The attentional vectors, one step and one layer at a time."""
+    weights["decoder/layer_0/kernel"] = np.concatenate(
+        [weights["decoder/layer_0/kernel"], weights["decoder/feed_kernel"]]
+    )
+    vectors = [np.zeros(weights["decoder/vector_kernel"].shape[1])]
+    for token in embedded:
+        below = np.concatenate([token, vectors[-1]])
+        for i in range(config.decoder_layers):
+            (hidden,), *states[i] = run(f"decoder/layer_{i}", below[None], states[i])
+            below = below + hidden if config.residual and i else hidden
+        vectors.append(np.tanh(np.concatenate([attend(below), below]) @ weights["decoder/vector_kernel"]))
+    return np.array(vectors[1:])
+
+
+def numpy_output(model, weights, vectors):
+    config = model.config
     if config.tied_embeddings:
         return vectors @ weights["target_embedding/table"].T
     return vectors @ weights["output_projection/kernel"] + weights["output_projection/bias"]
 
 
-@pytest.mark.parametrize("kind", ["none", "bahdanau", "luong_general"])
+@pytest.mark.parametrize("kind", ["none", "bahdanau", "luong_general", "feeding", "feeding_gru", "gru", "simple_rnn"])
 def test_call_equals_numpy_row_by_row(kind):
     model = shared(kind)
     features = draw_features([4, 1, 6], 5)
@@ -145,6 +179,20 @@ def test_start_and_steps_equal_call_with_left_padded_prompts(kind):
         logits, state = step(tf.constant(targets[np.arange(3), at]), state)
 
 
+def test_every_combination_of_cell_attention_and_feeding_is_its_own_first_steps():
+    features, lengths = draw_features([2, 3], 3), [2, 1]
+    small = {"encoder_layers": 1, "bidirectional": False, "bridge": "copy", "encoder_width": 8}
+    for cell in CELLS:
+        for attention in ATTENTIONS:
+            for feeding in (False, True) if attention.startswith("luong") else (False,):
+                model = make(attention=attention, cell=cell, input_feeding=feeding, **small)
+                expected = model(features).numpy()
+                logits, state = model.start(prompts_of(features, lengths), 5)
+                np.testing.assert_allclose(logits, expected[[0, 1], [1, 0]], atol=1e-5)
+                logits, _ = model.step(features["target_tokens"].numpy()[[0, 1], lengths], state)
+                np.testing.assert_allclose(logits, expected[[0, 1], lengths], atol=1e-5)
+
+
 @all_kinds
 def test_rows_of_the_state_can_change_places(kind):
     model = shared(kind)
@@ -157,7 +205,7 @@ def test_rows_of_the_state_can_change_places(kind):
     np.testing.assert_allclose(logits, model.step(tokens, expected)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["none", "bahdanau", "luong_general"])
+@pytest.mark.parametrize("kind", ["none", "bahdanau", "luong_general", "feeding"])
 def test_a_state_is_a_loop_variable(kind):
     model = shared(kind)
     ids = tf.TensorSpec([None, None], tf.int32)
@@ -192,7 +240,7 @@ def test_no_rows(kind):
     assert all(t.shape[0] == 0 for t in tf.nest.flatten(state))
 
 
-@pytest.mark.parametrize("kind", ["none", "bahdanau", "luong_general"])
+@pytest.mark.parametrize("kind", ["none", "bahdanau", "luong_general", "feeding", "gru"])
 def test_mixed_bfloat16_keeps_logits_and_states_float32(kind):
     model, exact = shared(kind, "mixed_bfloat16"), shared(kind)
     features = draw_features([3, 1, 5], 6)
@@ -208,7 +256,7 @@ def test_mixed_bfloat16_keeps_logits_and_states_float32(kind):
     assert all(t.dtype in (tf.bfloat16, tf.bool) for t in tf.nest.flatten(state.per_source))
 
 
-@pytest.mark.parametrize("kind, dtype", [("luong_scaled", None), ("bahdanau", "mixed_bfloat16")])
+@pytest.mark.parametrize("kind, dtype", [("feeding_gru", None), ("bahdanau", "mixed_bfloat16")])
 def test_keras_file_round_trip(kind, dtype, tmp_path):
     model = shared(kind, dtype)
     model.save(tmp_path / "model.keras")
@@ -218,7 +266,8 @@ def test_keras_file_round_trip(kind, dtype, tmp_path):
     np.testing.assert_array_equal(loaded(features), model(features))
 
 
-def test_a_training_step_under_xla_equals_one_without():
+@pytest.mark.parametrize("kind", ["bahdanau", "feeding"])
+def test_a_training_step_under_xla_equals_one_without(kind):
     features = draw_features([3, 1, 5], 6)
     labels = tf.roll(features["target_tokens"], -1, axis=1)
     data = (features, labels, tf.ones([3, 6]))
@@ -226,7 +275,7 @@ def test_a_training_step_under_xla_equals_one_without():
     signature = tf.nest.map_structure(lambda t: tf.TensorSpec([None] * len(t.shape), t.dtype), data)
     weights = []
     for jit in (False, True):
-        model = make("bahdanau", bidirectional=False, decoder_layers=1)  # compiles in seconds
+        model = make(kind, bidirectional=False, decoder_layers=1 if kind == "bahdanau" else 2)  # compiles in seconds
         model.compile(keras.optimizers.SGD(1.0))
         model.optimizer.build(model.trainable_variables)
         tf.function(model.train_step, input_signature=[signature], jit_compile=jit)(data)
@@ -235,18 +284,36 @@ def test_a_training_step_under_xla_equals_one_without():
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def test_dropout_acts_in_training_alone():
-    model = make("luong_scaled", dropout=0.5)
+@pytest.mark.parametrize("kind", ["luong_scaled", "feeding"])
+def test_dropout_acts_in_training_alone(kind):
+    model = make(kind, dropout=0.5)
     features = draw_features([3, 1], 4)
     np.testing.assert_array_equal(model(features), model(features))
     assert not np.allclose(model(features, training=True), model(features, training=True))
 
 
-@pytest.mark.parametrize("kind", ["bahdanau", "luong_scaled"])
-def test_learns_to_copy(kind):
+def test_dropout_between_the_layers_of_input_feeding():
+    """Other units at each step, none at the token's and the fed vector's way into the bottom layer."""
+    model = make("feeding", dropout=0.5)
+    features = draw_features([3, 1], 6)
+    embedded, (states, memory) = tf.ones([2, 6, 6]), model._encode(features, training=False)
+    with_dropout, _ = model.decoder(embedded, memory, states=states, training=True)
+    for dropout in model.decoder.dropouts:
+        dropout.rate = 0.0
+    without, _ = model.decoder(embedded, memory, states=states, training=True)
+    np.testing.assert_allclose(without, model.decoder(embedded, memory, states=states)[0], atol=1e-6)
+    assert not np.allclose(with_dropout[:, 0], without[:, 0])
+
+
+@pytest.mark.parametrize(
+    "kind, options",
+    [("bahdanau", {}), ("luong_scaled", {"cell": "gru", "input_feeding": True})],
+    ids=["bahdanau", "feeding"],
+)
+def test_learns_to_copy(kind, options):
     config = RNNSeq2SeqConfig(
         vocabulary_size=12, width=32, embedding_width=16, encoder_layers=1, decoder_layers=1, dropout=0.0,
-        bidirectional=False, attention=kind,
+        bidirectional=False, attention=kind, **options,
     )  # fmt: skip
     model = RNNSeq2Seq(config, seed=1)
     noise = np.random.default_rng(0)
@@ -302,6 +369,10 @@ def test_a_missing_feature_is_named():
         ({"attention": "luong_dot", "encoder_width": 4}, "luong_dot with .*choose luong_general"),
         ({"shared_embeddings": True, "source_vocabulary_size": 9}, "with 9 source and 13 target tokens"),
         ({"pad_id": 13}, "pad_id=13: expected an id below the smaller vocabulary's size 13"),
+        ({"input_feeding": True, "attention": "none"}, "attention=none: there is no attention; expected one of the"),
+        ({"input_feeding": True, "attention": "bahdanau"}, "attention=bahdanau: the cell reads the context already"),
+        ({"residual": True, "encoder_layers": 1, "decoder_layers": 1}, "expected at least 2 on one of them"),
+        ({"cell": "gru2"}, "cell=gru2: expected one of lstm, gru, simple_rnn"),
         ({"attention": "luong"}, "expected one of none, bahdanau, luong_dot"),
         ({"decoder_layers": 0}, "decoder_layers=0: expected a value at least 1"),
     ],

@@ -23,12 +23,14 @@ class Family(NamedTuple):
     `kind` is "language_model" (continues a text) or "encoder_decoder" (reads a source, writes a target). `trained_by`
     is "gradients" (steps of an optimizer, within a budget) or "counting" (one pass over the data, which also decides
     the model's size).
+    `carries_state` says whether one batch can hand its state to the next (`TextModel.call_carried`).
     """
 
     config_class: type[Config]
     model_path: str
     kind: str = "language_model"
     trained_by: str = "gradients"
+    carries_state: bool = False
 
     def model_class(self) -> type[TextModel]:
         module, name = self.model_path.split(":")
@@ -36,8 +38,8 @@ class Family(NamedTuple):
 
 
 MODELS = {
-    "rnn_lm": Family(RNNLMConfig, "tf_textgen.models.rnn_lm:RNNLM"),
     "ngram": Family(NGramConfig, "tf_textgen.models.ngram:NGramLM", trained_by="counting"),
+    "rnn_lm": Family(RNNLMConfig, "tf_textgen.models.rnn_lm:RNNLM", carries_state=True),
     "rnn_seq2seq": Family(RNNSeq2SeqConfig, "tf_textgen.models.rnn_seq2seq:RNNSeq2Seq", "encoder_decoder"),
     "transformer_lm": Family(TransformerLMConfig, "tf_textgen.models.transformer_lm:TransformerLM"),
     "transformer_seq2seq": Family(

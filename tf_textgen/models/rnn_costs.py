@@ -62,7 +62,8 @@ def rnn_seq2seq_costs(config: RNNSeq2SeqConfig, source_tokens: int) -> Costs:
     parts.append(logits_part(vector, config.vocabulary_size, config.tied_embeddings, bias=not config.tied_embeddings))
     keys = width if config.attention in ("bahdanau", "luong_general") else memory_width
     memory = source_tokens * (memory_width + keys) if attends else 0
-    return Costs(tuple(parts), cache=_CELLS[config.cell].states * width * config.decoder_layers + memory)
+    fed = vector if config.input_feeding else 0
+    return Costs(tuple(parts), cache=_CELLS[config.cell].states * width * config.decoder_layers + memory + fed)
 
 
 def _decoder(config: RNNSeq2SeqConfig, source_tokens: int) -> Part:
@@ -71,6 +72,9 @@ def _decoder(config: RNNSeq2SeqConfig, source_tokens: int) -> Part:
     above = width + memory_width if attentive else width
     layers = [_layer(config.cell, config.embedding_width, width)]
     layers += [_layer(config.cell, above, width) for _ in range(config.decoder_layers - 1)]
+    if config.input_feeding:
+        vector = config.embedding_width if config.tied_embeddings else width
+        layers.append(product_part("fed", [(vector, _CELLS[config.cell].gates * width)], bias=False))
     if attentive:
         looking = [(memory_width, _CELLS[config.cell].gates * width), (width, width)]
         layers.append(product_part("attention", looking, bias=False))

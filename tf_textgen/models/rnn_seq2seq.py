@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_textgen.errors import UserError
 from tf_textgen.layers.embedding import TokenEmbedding
+from tf_textgen.layers.input_feeding import InputFeedingDecoder
 from tf_textgen.layers.projection import Projection, fold_seed
 from tf_textgen.layers.recurrent import Bidirectional, Recurrent, RecurrentState
 from tf_textgen.layers.recurrent_attention import AttentionMemory, AttentiveRecurrent, Memory
@@ -48,9 +49,15 @@ class RNNSeq2Seq(TextModel):
         self.memory = None
         if config.attention != "none":
             self.memory = AttentionMemory(config.attention, config.width, **self._shared("memory"))
-        self.decoder = Decoder(config, **self._shared("decoder"))
         width = config.embedding_width if config.tied_embeddings else config.width
-        self.readout = RecurrentReadout(config.attention, width, **self._shared("readout"))
+        self.decoder: Decoder | InputFeedingDecoder
+        if config.input_feeding:
+            self.decoder = self._input_feeding_decoder(width)
+        else:
+            self.decoder = Decoder(config, **self._shared("decoder"))
+        # A decoder with input feeding gives out the vectors themselves.
+        attention = "none" if config.input_feeding else config.attention
+        self.readout = RecurrentReadout(attention, width, **self._shared("readout"))
         self.output_projection = None
         if not config.tied_embeddings:
             self.output_projection = Projection(
@@ -64,7 +71,7 @@ class RNNSeq2Seq(TextModel):
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         states, memory = self._encode(features, training)
         embedded = self.target_dropout(self.target_embedding(_feature(features, "target_tokens")), training=training)
-        hidden, contexts, _ = self.decoder(embedded, states=states, memory=memory, training=training)
+        hidden, contexts, _ = self._decode(embedded, states, memory, training=training)
         return self._logits(hidden, embedded, contexts, memory, training)
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
@@ -87,13 +94,30 @@ class RNNSeq2Seq(TextModel):
         valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
         embedded = self.source_dropout(self.source_embedding(tokens), training=training)
         values, states = self.encoder(embedded, valid=valid, training=training)
-        return self.bridge(states), None if self.memory is None else self.memory(values, valid=valid)
+        states = self.bridge(states)
+        if isinstance(self.decoder, InputFeedingDecoder):
+            states = self.decoder.begin(states)
+        return states, None if self.memory is None else self.memory(values, valid=valid)
+
+    def _decode(
+        self,
+        embedded: tf.Tensor,
+        states: tuple[RecurrentState, ...],
+        memory: Memory | None,
+        valid: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor | None, tuple[RecurrentState, ...]]:
+        """What `Decoder.call` returns, of either decoder."""
+        if isinstance(self.decoder, InputFeedingDecoder):
+            vectors, states = self.decoder(embedded, memory, states=states, valid=valid, training=training)
+            return vectors, None, states
+        return self.decoder(embedded, states=states, memory=memory, valid=valid, training=training)
 
     def _advance(self, tokens: tf.Tensor, state: State, valid: tf.Tensor | None) -> tuple[tf.Tensor, State]:
         """Reads tokens `[B, T]`: logits `[B, V]` after the last one and the new state."""
         memory = state.per_source or None
         embedded = self.target_embedding(tokens)
-        hidden, contexts, states = self.decoder(embedded, states=state.per_step, memory=memory, valid=valid)
+        hidden, contexts, states = self._decode(embedded, state.per_step, memory, valid)
         contexts = None if contexts is None else contexts[:, -1:]
         logits = self._logits(hidden[:, -1:], embedded[:, -1:], contexts, memory, training=False)
         return logits[:, 0], State(states, state.per_source)
@@ -111,6 +135,19 @@ class RNNSeq2Seq(TextModel):
         if self.output_projection is None:
             return self.target_embedding(vectors, reverse=True)
         return tf.cast(self.output_projection(vectors), tf.float32)
+
+    def _input_feeding_decoder(self, vector_width: int) -> InputFeedingDecoder:
+        config = self.config
+        return InputFeedingDecoder(
+            config.width,
+            config.decoder_layers,
+            vector_width,
+            cell=config.cell,
+            scale=config.width**-0.5 if config.attention == "luong_scaled" else 1.0,
+            dropout=config.dropout,
+            residual=config.residual,
+            **self._shared("decoder"),
+        )
 
     def _embedding(self, name: str, vocabulary_size: int) -> TokenEmbedding:
         width = self.config.embedding_width
@@ -132,6 +169,7 @@ class Encoder(keras.layers.Layer):
             for name in names
         ]
         self.dropouts = _dropouts(self, config.dropout, config.encoder_layers - 1, seed)
+        self.residual = config.residual
 
     def call(
         self, inputs: tf.Tensor, valid: tf.Tensor, training: bool = False
@@ -139,8 +177,9 @@ class Encoder(keras.layers.Layer):
         """The top layer's outputs `[B, S, M]` and the last state of every layer, from `[B, S, E]`."""
         outputs, states = inputs, []
         for i, layer in enumerate(self.stack):
-            outputs = self.dropouts[i - 1](outputs, training=training) if i else outputs
-            outputs, state = layer(outputs, valid=valid)
+            below = self.dropouts[i - 1](outputs, training=training) if i else outputs
+            hidden, state = layer(below, valid=valid)
+            outputs = outputs + hidden if self.residual and i else hidden
             states.append(state)
         return outputs, tuple(states)
 
@@ -161,6 +200,7 @@ class Decoder(keras.layers.Layer):
             shared = {"seed": fold_seed(seed, f"layer_{i}"), "name": f"layer_{i}", "dtype": self.dtype_policy}
             self.stack.append(kind(config.width, cell=config.cell, **shared))
         self.dropouts = _dropouts(self, config.dropout, config.decoder_layers - 1, seed)
+        self.residual = config.residual
 
     def call(
         self,
@@ -183,7 +223,8 @@ class Decoder(keras.layers.Layer):
         last = [state]
         for layer, dropout, first in zip(self.stack[1:], self.dropouts, states[1:], strict=True):
             below = outputs if contexts is None else tf.concat([outputs, contexts], axis=-1)
-            outputs, state = layer(dropout(below, training=training), initial_state=first, valid=valid)
+            hidden, state = layer(dropout(below, training=training), initial_state=first, valid=valid)
+            outputs = outputs + hidden if self.residual else hidden
             last.append(state)
         return outputs, contexts, tuple(last)
 

@@ -46,6 +46,14 @@ class RNNSeq2SeqConfig(Config):
         "projected keys (luong_general), with the encoder's outputs (luong_dot) or these scaled (luong_scaled).",
         choices=ATTENTIONS,
     )
+    input_feeding: bool = field(
+        False,
+        "The bottom layer also reads the attentional vector of the step before, so that it knows what was attended to; "
+        "luong_* alone, and slower (Luong et al. 2015, section 3.3).",
+    )
+    residual: bool = field(
+        False, "Each layer above the bottom one of its side adds what it reads to what it gives out (Wu et al. 2016)."
+    )
     dropout: float = field(
         0.2,
         "Share of zeros in embeddings, between layers and before the logits, never along time (Zaremba et al. 2014).",
@@ -70,6 +78,17 @@ class RNNSeq2SeqConfig(Config):
             raise UserError(
                 f"{name}.bridge=zero with {name}.attention=none: the decoder would never see the source; "
                 "choose another bridge or an attention"
+            )
+        if self.input_feeding and not self.attention.startswith("luong_"):
+            why = "there is no attention" if self.attention == "none" else "the cell reads the context already"
+            raise UserError(
+                f"{name}.input_feeding with {name}.attention={self.attention}: {why}; expected one of the luong "
+                "attentions; choose one or leave input_feeding out"
+            )
+        if self.residual and self.encoder_layers == self.decoder_layers == 1:
+            raise UserError(
+                f"{name}.residual with one layer on each side: expected at least 2 on one of them, the bottom one has "
+                "no residual; add layers or leave it out"
             )
         if self.memory_width != self.width:
             self._check_equal_widths()

@@ -84,6 +84,12 @@ class Recipe:
         check_sides(self.tokenizer, self.data, self.source_tokenizer_dir)
         if not self.tokenizer.shared:
             self._check_separate_vocabularies()
+        if self.data.carry_state and not family(self.model).carries_state:
+            able = ", ".join(f"--model={name}" for name, entry in MODELS.items() if entry.carries_state)
+            raise UserError(
+                f"--data.carry_state with --model={self.model}, which has no state that one batch could hand to the "
+                f"next: expected {able}; choose it or leave --data.carry_state out"
+            )
         positions = getattr(self.model_config, "max_positions", None)
         if positions is None:
             return
