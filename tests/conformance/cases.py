@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_textgen.config import Config
 from tf_textgen.models import family
 from tf_textgen.models.base import Features, TextModel
 
@@ -47,7 +48,7 @@ class Case(NamedTuple):
     set_weights: Callable[[TextModel], None] = random_weights
     learns: bool = True
     copying: Mapping[str, Any] = {}
-    copying_steps: int = 60
+    copying_steps: int = 80
     copying_rate: float = 1e-2
     bfloat16_tolerance: float = 0.2
 
@@ -55,26 +56,41 @@ class Case(NamedTuple):
     def reads_source(self) -> bool:
         return family(self.family).kind == "encoder_decoder"
 
+    def config(self, **fields: Any) -> Config:
+        return family(self.family).config_class(**{"vocabulary_size": V, **self.fields, **fields})
+
 
 _TRANSFORMER = {"num_heads": 4, "width": 16, "max_positions": 16, "dropout": 0.1, "attention_dropout": 0.1}
 _MODERN = {"positions": "rotary", "normalization": "rms_norm", "activation": "swiglu", "num_kv_heads": 2}
-_ONE = {"encoder_layers": 1, "decoder_layers": 1}
 _LAYERS = {"encoder_layers": 1, "decoder_layers": 2}
-_RNN = {"width": 8, "embedding_width": 6, "encoder_layers": 1, "decoder_layers": 2, "dropout": 0.1}
+_RNN = {"width": 8, "embedding_width": 6, "dropout": 0.1, **_LAYERS}
+_ONE_VECTOR = {"attention": "none", "bidirectional": False, **_RNN}
+_OWN_VOCABULARY = {"shared_embeddings": False, "source_vocabulary_size": 9}
+
+# Learning to copy takes one layer, no dropout, and seconds.
+_LEARNS_LM = {"num_layers": 1, "attention_dropout": 0.0}
+_LEARNS_SEQ2SEQ = {"decoder_layers": 1, "attention_dropout": 0.0}
+_LEARNS_RNN = {"decoder_layers": 1, "embedding_width": 16, "bidirectional": False}
 
 CASES = {
     case.name: case
     for case in (
-        Case("gpt2", "transformer_lm", {"num_layers": 2, **_TRANSFORMER}),
-        Case("transformer_lm_modern", "transformer_lm", {"num_layers": 2, **_TRANSFORMER, **_MODERN}),
-        Case("rnn_seq2seq_luong", "rnn_seq2seq", {"attention": "luong_general", **_RNN}),
-        Case("rnn_seq2seq_bahdanau", "rnn_seq2seq", {"attention": "bahdanau", **_RNN}),
-        Case("rnn_seq2seq_one_vector", "rnn_seq2seq", {"attention": "none", "bidirectional": False, **_RNN}),
-        Case("transformer_seq2seq", "transformer_seq2seq", {**_LAYERS, **_TRANSFORMER, "norm_placement": "post"}),
+        Case("gpt2", "transformer_lm", {"num_layers": 2, **_TRANSFORMER}, copying=_LEARNS_LM),
+        Case("transformer_lm", "transformer_lm", {"num_layers": 2, **_TRANSFORMER, **_MODERN}, copying=_LEARNS_LM),
+        Case("luong", "rnn_seq2seq", {"attention": "luong_general", **_RNN}, copying=_LEARNS_RNN, copying_rate=3e-2),
+        Case("bahdanau", "rnn_seq2seq", {"attention": "bahdanau", **_RNN}, copying=_LEARNS_RNN, copying_rate=3e-2),
+        Case("one_vector", "rnn_seq2seq", _ONE_VECTOR, copying=_LEARNS_RNN, copying_rate=3e-2),
         Case(
-            "transformer_seq2seq_modern",
+            "vaswani",
             "transformer_seq2seq",
-            {**_LAYERS, **_TRANSFORMER, **_MODERN, "shared_embeddings": False, "source_vocabulary_size": 9},
+            {"norm_placement": "post", **_LAYERS, **_TRANSFORMER},
+            copying=_LEARNS_SEQ2SEQ,
+        ),
+        Case(
+            "transformer_seq2seq",
+            "transformer_seq2seq",
+            {**_LAYERS, **_TRANSFORMER, **_MODERN, **_OWN_VOCABULARY},
+            copying=_LEARNS_SEQ2SEQ,
         ),
     )
 }
@@ -82,9 +98,7 @@ CASES = {
 
 def build(case: Case, dtype: str | None = None, **fields: Any) -> TextModel:
     """A model of this row as it is before training."""
-    chosen = family(case.family)
-    config = chosen.config_class(**{"vocabulary_size": V, **case.fields, **fields})
-    return chosen.model_class()(config, seed=1, dtype=dtype).initialize()
+    return family(case.family).model_class()(case.config(**fields), seed=1, dtype=dtype).initialize()
 
 
 def make(case: Case, dtype: str | None = None) -> TextModel:

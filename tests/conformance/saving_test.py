@@ -1,11 +1,12 @@
 """Every variable comes back from a checkpoint and from a `.keras` file, and with it the configuration."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 
 from tests.conformance.cases import CASES, draw, make
-from tf_textgen.models import family
 from tf_textgen.training.checkpoints import Checkpoints, by_path
 from tf_textgen.training.run_state import RunState
 
@@ -51,29 +52,26 @@ def test_checkpoint(name, tmp_path):
 
 @pytest.mark.parametrize("name", CASES)
 def test_configuration(name):
-    config = make(CASES[name]).config
-    assert type(config).from_json(config.to_json()) == config
-    assert config == family(CASES[name].family).config_class(**config.to_json())
+    config = CASES[name].config()
+    assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_keras_file(name, compiled, tmp_path):
+def test_keras_file(name, tmp_path):
+    """Before a model is compiled and after."""
     case = CASES[name]
-    model = make(case, dtype="mixed_bfloat16")
-    if compiled:
-        model.compile(keras.optimizers.Adam(0.5), clip_norm=2.0, label_smoothing=0.1)
-        if case.learns:
-            model.optimizer.build(model.trainable_variables)
-            _perturb(model.optimizer)
+    model, features = make(case, dtype="mixed_bfloat16"), draw(case)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert (loaded.config, loaded.seed, loaded.dtype_policy.name) == (model.config, 1, "mixed_bfloat16")
-    assert loaded.compiled == compiled
+    assert not loaded.compiled
     _assert_same(_values(loaded), _values(model))
-    if compiled:
-        assert (loaded.clip_norm, loaded.label_smoothing) == (2.0, 0.1)
-        _assert_same(_values(loaded.optimizer), _values(model.optimizer))
-    else:
-        features = draw(case)
-        np.testing.assert_array_equal(loaded(features), model(features))
+    np.testing.assert_array_equal(loaded(features), model(features))
+    model.compile(keras.optimizers.Adam(0.5), clip_norm=2.0, label_smoothing=0.1)
+    model.optimizer.build(model.trainable_variables)
+    _perturb(model.optimizer)
+    model.save(tmp_path / "compiled.keras")
+    loaded = keras.models.load_model(tmp_path / "compiled.keras")
+    assert (loaded.clip_norm, loaded.label_smoothing) == (2.0, 0.1)
+    _assert_same(_values(loaded), _values(model))
+    _assert_same(_values(loaded.optimizer), _values(model.optimizer))
