@@ -24,7 +24,11 @@ def test_json_round_trip():
         ({"algorithm": "wordpiece"}, r"--tokenizer.algorithm=wordpiece: expected one of unigram, bpe"),
         ({"vocabulary_size": 6}, r"--tokenizer.vocabulary_size=6: expected a value at least 7"),
         ({"minimum_frequency": 0}, r"--tokenizer.minimum_frequency=0"),
-        ({"character_coverage": 1.5}, r"--tokenizer.character_coverage=1.5: expected a value at most 1 and above 0"),
+        (
+            {"character_coverage": 1.5},
+            r"--tokenizer.character_coverage=1.5: expected a value at least 0.98 and at most 1",
+        ),
+        ({"character_coverage": 0.9}, r"--tokenizer.character_coverage=0.9: expected a value at least 0.98"),
         ({"symbols": ("<A>",), "kind": "characters"}, r"symbols=<A> with --tokenizer.kind=characters: .*or words"),
         ({"symbols": ("<A>",), "kind": "bytes"}, r"symbols=<A> with --tokenizer.kind=bytes: expected sentencepiece or"),
         ({"symbols": ("<A>", "<A>")}, r"--tokenizer.symbols=<A>: expected different strings without white space"),

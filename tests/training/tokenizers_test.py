@@ -78,7 +78,10 @@ def test_speakers_unknown_to_a_tokenizer_are_an_error(data, tmp_path):
     build_tokenizer(WORDS, ["hi you"]).save(tmp_path / "words")
     with (
         RunFolder(tmp_path / "run") as folder,
-        pytest.raises(UserError, match=r"the words tokenizer of .*words has no <A> and <B>: .*symbols='<A>' --token"),
+        pytest.raises(
+            UserError,
+            match=r"the words tokenizer of --tokenizer.dir=.*words has no <A> and <B>: .*leave --tokenizer.dir",
+        ),
     ):
         tokenizers.run_tokenizers(recipe_of(WORDS, data, tokenizer_dir=str(tmp_path / "words")), folder)
 
@@ -89,4 +92,14 @@ def test_speakers_spelled_out_are_told(data, tmp_path, capsys):
     with RunFolder(tmp_path / "run") as folder:
         tokenizers.run_tokenizers(recipe_of(config, data, tokenizer_dir=str(tmp_path / "pieces")), folder)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("note: the tokenizer of") and "spells out <A> and <B>; build one with --tokenizer." in line
+    assert line.startswith("note: the tokenizer of --tokenizer.dir=")
+    assert "spells out <A> and <B>; build_vocab with --data.format=dialogue makes" in line
+
+
+def test_a_vocabulary_too_small_for_the_speakers_is_an_error(data, tmp_path):
+    config = TokenizerConfig(kind="characters", vocabulary_size=8)
+    with (
+        RunFolder(tmp_path / "run") as folder,
+        pytest.raises(UserError, match="characters tokenizer of the training files has no .*enlarge the vocabulary"),
+    ):
+        tokenizers.run_tokenizers(recipe_of(config, data), folder)

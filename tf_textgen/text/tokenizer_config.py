@@ -49,8 +49,9 @@ class TokenizerConfig(Config):
     )
     character_coverage: float = field(
         0.9995,
-        "Share of the sample's characters that sentencepiece must have as pieces; the rest is spelled in bytes.",
-        above=0.0,
+        "Share of the sample's characters that sentencepiece must have as pieces; the rest is spelled in bytes. "
+        "SentencePiece takes no less than 0.98.",
+        at_least=0.98,
         at_most=1.0,
     )
     sample_bytes: int = field(

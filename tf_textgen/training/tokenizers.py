@@ -74,20 +74,25 @@ def _run_tokenizer(recipe: Recipe, folder: RunFolder, side: Side | None) -> Toke
     else:
         tokenizer = make_tokenizer(recipe.tokenizer, recipe.data, side)
     if recipe.data.format == "dialogue" and side != "target":
-        _check_speakers(tokenizer, given or "the training files")
+        _check_speakers(tokenizer, f"{name}.dir", given)
     folder.check_same_run({f"{name}_fingerprint": tokenizer.fingerprint})
     tokenizer.save(own)
     return tokenizer
 
 
-def _check_speakers(tokenizer: Tokenizer, origin: str) -> None:
+def _check_speakers(tokenizer: Tokenizer, flag: str, given: str | None) -> None:
     """Says where a speaker takes more tokens than need be; one that is unknown to the tokenizer is an error."""
     tokens = tokenizer.tokenize(list(SPEAKERS))
-    advice = "build one with " + " ".join(f"--tokenizer.symbols='{speaker}'" for speaker in SPEAKERS)
+    names, origin = " and ".join(SPEAKERS), f"--{flag}={given}" if given else "the training files"
     if [text.decode() for text in tokenizer.detokenize(tokens).numpy()] != list(SPEAKERS):
+        way = f"leave --{flag} out, or build it with --data.format=dialogue" if given else "enlarge the vocabulary"
         raise UserError(
-            f"the {tokenizer.kind} tokenizer of {origin} has no {' and '.join(SPEAKERS)}: expected one that tells the "
-            f"speakers of a dialogue apart; {advice}, or leave --tokenizer.dir out"
+            f"the {tokenizer.kind} tokenizer of {origin} has no {names}: expected one that tells the speakers of a "
+            f"dialogue apart; {way}"
         )
     if tokenizer.kind in KINDS_WITH_SYMBOLS and max(tokens.row_lengths().numpy()) > 1:
-        print(f"note: the tokenizer of {origin} spells out {' and '.join(SPEAKERS)}; {advice}", file=sys.stderr)
+        print(
+            f"note: the tokenizer of {origin} spells out {names}; build_vocab with --data.format=dialogue makes one "
+            "that has a token for each",
+            file=sys.stderr,
+        )
