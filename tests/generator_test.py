@@ -1,5 +1,7 @@
 """Prompts in, continuations out: layout, truncation, independence of rows, scores."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -62,6 +64,19 @@ def test_samples_differ_and_do_not_depend_on_their_place(generator):
     assert [(c.prompt, c.sample) for c in found] == [(p, s) for p in ("one", "two") for s in range(3)]
     assert len({c.text for c in found[:3]}) == 3
     assert [c.text for c in generator.generate(["two"], decoding)] == [c.text for c in found[3:]]
+
+
+def test_prompts_may_have_seeds_of_their_own(generator):
+    decoding = DecodingConfig(temperature=1.5, max_new_tokens=12, num_samples=2, seed=2)
+    found = generator.generate(["one", "one", "two"], decoding, batch_size=4, seeds=[5, -6, 2])
+    alone = [
+        continuation
+        for prompt, seed in (("one", 5), ("one", -6), ("two", 2))
+        for continuation in generator.generate([prompt], dataclasses.replace(decoding, seed=seed))
+    ]
+    assert [c.text for c in found] == [c.text for c in alone] and found[0].text != found[2].text
+    with pytest.raises(UserError, match="generate: 2 prompts and 1 seeds, expected as many of each"):
+        generator.generate(["one", "two"], decoding, seeds=[1])
 
 
 def test_greedy_equals_full_forward_passes(generator):

@@ -121,7 +121,12 @@ class TextGenerator(tf.Module):
         return self.prompt_format in ("pair", "source")
 
     def generate(
-        self, prompts: Sequence[str], decoding: DecodingConfig | None = None, *, batch_size: int = 16
+        self,
+        prompts: Sequence[str],
+        decoding: DecodingConfig | None = None,
+        *,
+        batch_size: int = 16,
+        seeds: Sequence[int] | None = None,
     ) -> list[Continuation]:
         """Continues each prompt (or maps each source).
 
@@ -131,20 +136,26 @@ class TextGenerator(tf.Module):
             their own (`sample_seed`), so a text depends on its prompt and seed alone, not on its place among the
             prompts.
           batch_size: rows decoded at once.
+          seeds: of each prompt in place of `decoding.seed`, where the texts are to be judged together: with one seed,
+            the texts of different prompts are drawn by the same random numbers, and resemble each other.
 
         Returns:
           `num_samples` continuations a prompt, in the prompts' order.
 
         Raises:
-          UserError: where a parameter is out of its bounds.
+          UserError: where a parameter is out of its bounds, or there are not as many seeds as prompts.
         """
         decoding = decoding or DecodingConfig(max_new_tokens=self.default_new_tokens)
+        if seeds is not None and len(seeds) != len(prompts):
+            raise UserError(f"generate: {len(prompts)} prompts and {len(seeds)} seeds, expected as many of each")
         rows = [(prompt, sample) for prompt in prompts for sample in range(decoding.num_samples)]
+        of_prompts = [decoding.seed] * len(prompts) if seeds is None else seeds
+        row_seeds = [sample_seed(seed, sample) for seed in of_prompts for sample in range(decoding.num_samples)]
         results: list[Continuation] = []
         for start in range(0, len(rows), batch_size):
             some = rows[start : start + batch_size]
-            seeds = [sample_seed(decoding.seed, sample) for _, sample in some]
-            parameters = from_config(decoding, len(some))._replace(seed=tf.constant(seeds, tf.int64))
+            seed = tf.constant(row_seeds[start : start + batch_size], tf.int64)
+            parameters = from_config(decoding, len(some))._replace(seed=seed)
             output = self.generate_graph(tf.constant([prompt for prompt, _ in some], tf.string), parameters)
             results += _to_continuations(some, output, decoding)
         return results

@@ -26,6 +26,13 @@ def test_further_columns(tmp_path):
     assert read_examples(config, "test") == [("été", ("one",)), ("b", ("c",))]
 
 
+def test_a_part_never_reaches_beyond_its_rows(tmp_path):
+    path = write(tmp_path / "x.tsv", "a\tA\nb\tB\n\tC\nd\tD\n")
+    config = DataConfig(test=(path,), format="tsv")
+    for further in (False, True):
+        assert read_examples(config, "test", part=slice(-2, None), further_columns=further) == [("d", ("D",))]
+
+
 def test_parallel_files_and_blank_sides(tmp_path):
     sides = (write(tmp_path / "x", "a\n\nb\nc\n"), write(tmp_path / "y", "A\nB\n \nC\n"))
     config = DataConfig(valid=(sides[0],), valid_target=(sides[1],), format="parallel")

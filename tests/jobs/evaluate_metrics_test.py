@@ -146,6 +146,14 @@ def test_for_people(pairs_run, capsys):
         (["--metrics="], "--metrics is empty: expected some of likelihood"),
         (["--metrics=chrf", "--decoding.num_samples=2"], "--decoding.num_samples=2: expected 1, one text a source"),
         (["--metrics=chrf", "--output=/no/such/x"], "--output=/no/such/x: no folder /no/such; expected one that"),
+        (
+            ["--output=x"],
+            "--output with --metrics=likelihood: expected some of bleu, chrf, rouge, distinct, memorization",
+        ),
+        (
+            ["--metrics=chrf", "--bleu_tokenizer=zh"],
+            "--bleu_tokenizer with --metrics=chrf: expected some of bleu besid",
+        ),
         (["--record=/no/such/x"], "--record=/no/such/x: no folder /no/such; expected one that exists; make it"),
     ],
 )

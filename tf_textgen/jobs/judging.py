@@ -15,7 +15,7 @@ from absl import flags
 from tf_textgen import config
 from tf_textgen.config import did_you_mean
 from tf_textgen.data.data_config import DataConfig
-from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import loading
 
@@ -65,7 +65,21 @@ def asked_metrics(flag_values: flags.FlagValues) -> list[str]:
             raise UserError(f"--metrics={name}: expected some of {', '.join(METRICS)}{did_you_mean(name, METRICS)}")
     if not given:
         raise UserError(f"--metrics is empty: expected some of {', '.join(METRICS)}")
+    _refuse_idle_flags(given, flag_values)
     return list(dict.fromkeys(given))
+
+
+def _refuse_idle_flags(metrics: Sequence[str], flag_values: flags.FlagValues) -> None:
+    """Raises `UserError` for a flag that could not do anything with these metrics."""
+    generating = METRICS[1:]
+    needed: dict[str, Sequence[str]] = dict.fromkeys(("output", "limit", "batch_size"), generating)
+    needed |= {"further_references": REFERENCE_METRICS, "bleu_tokenizer": ("bleu",), "rouge_tokenizer": ("rouge",)}
+    for name, users in needed.items():
+        if flag_values[name].present and not set(users) & set(metrics):
+            raise UserError(
+                f"--{name} with --metrics={','.join(metrics)}: expected some of {', '.join(users)} beside it; "
+                "add one or leave it out"
+            )
 
 
 def check_metrics(metrics: Sequence[str], data: DataConfig) -> None:
@@ -139,7 +153,8 @@ def generate_all(
     """One text for each prompt, in the prompts' order.
 
     Prompts of like length are decoded together, the longest first: what does not fit in memory is known at once. A
-    text does not depend on its batch.
+    text does not depend on its batch. A source's text is that of `generate` with the same parameters; prompts to be
+    continued have a seed each, lest diversity be judged on texts drawn by the same random numbers.
 
     Args:
       output: for progress; standard error if None.
@@ -149,7 +164,8 @@ def generate_all(
     progress = _Progress(len(prompts), output or sys.stderr)
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
-        some = generator.generate([prompts[place] for place in places], decoding, batch_size=batch_size)
+        seeds = None if generator.is_pair else [sample_seed(decoding.seed, place) for place in places]
+        some = generator.generate([prompts[place] for place in places], decoding, batch_size=batch_size, seeds=seeds)
         for place, continuation in zip(places, some, strict=True):
             results[place] = continuation
         progress.show(start + len(places))
