@@ -7,7 +7,7 @@ same `tf.function` of `TextGenerator`: what is measured is what is served.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
 from tf_textgen.decoding.loop import decode
-from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, sanitize
+from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, harmless_where, sanitize, with_ratios
 from tf_textgen.decoding.stopping import FINISH_REASONS
+from tf_textgen.decoding.words import Constraints, needed_tokens, parse
 from tf_textgen.errors import UserError
 from tf_textgen.models.base import TextModel
 from tf_textgen.objectives.cross_entropy import token_log_probabilities
@@ -164,8 +165,9 @@ class TextGenerator(tf.Module):
 
     def _generate(self, prompts: tf.Tensor, parameters: Parameters) -> Generation:
         model, tokenizer = self._holder.model, self.tokenizer
-        safe, problem = sanitize(parameters, tokenizer.vocabulary_size, self.max_new_tokens)
+        safe, constraints, problem = self._checked(parameters)
         features, truncated = self._prompt_features(prompts, safe.max_new_tokens)
+        safe = self._with_ratios(safe, features, needed_tokens(constraints))
         longest = tf.reduce_max(tf.concat([[1], safe.max_new_tokens], axis=0))
         capacity = tf.shape(features["target_tokens"])[1] + longest
         logits, state = model.start(features, capacity)
@@ -178,6 +180,7 @@ class TextGenerator(tf.Module):
             prompt_lengths=features["target_lengths"],
             eos_id=tokenizer.eos_id,
             banned_ids=[tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id],
+            constraints=constraints,
             detokenize=tokenizer.detokenize,
             max_new_tokens=self.max_new_tokens,
         )
@@ -189,6 +192,24 @@ class TextGenerator(tf.Module):
             finish_reason=tf.where(good, decoded.finish_reason, problem),
             prompt_truncated=truncated,
         )
+
+    def _checked(self, parameters: Parameters) -> tuple[Parameters, Constraints, tf.Tensor]:
+        """The parameters and their words with bad rows made harmless, and what is wrong with those `[B]`, else ""."""
+        tokenizer = self.tokenizer
+        safe, problem = sanitize(parameters, tokenizer.vocabulary_size, self.max_new_tokens, self.is_pair)
+        constraints, misfit = parse(
+            safe, tokenizer.tokenize, vocabulary_size=tokenizer.vocabulary_size, unk_id=tokenizer.unk_id
+        )
+        safe = harmless_where(tf.not_equal(misfit, ""), safe)
+        return safe, constraints, tf.where(tf.equal(problem, ""), misfit, problem)
+
+    def _with_ratios(self, parameters: Parameters, features: Mapping[str, tf.Tensor], needed: tf.Tensor) -> Parameters:
+        """Lengths relative to the source made numbers of tokens, within `max_new_tokens`."""
+        if not self.is_pair:
+            return parameters
+        is_source = self.prompt_format == "source"
+        lengths = features["source_lengths"] - 1 if is_source else features["target_lengths"] - 2  # without the frame
+        return with_ratios(parameters, lengths, needed)
 
     def _prompt_features(self, prompts: tf.Tensor, max_new_tokens: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Features of `TextModel.start`, and which prompts were cut from the left `[B]` bool."""

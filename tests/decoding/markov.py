@@ -7,7 +7,7 @@ state: a state that strays from its row changes the text.
 import numpy as np
 import tensorflow as tf
 
-from tf_textgen.decoding import loop
+from tf_textgen.decoding import loop, words
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import DTYPES, Parameters
 
@@ -43,6 +43,8 @@ class Markov:
             logits = tf.gather(table, self.row(tokens, state["salt"], count))
             return logits, {"salt": state["salt"], "counts": (count + 1,)}
 
+        constraints, problem = words.parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
+        tf.debugging.assert_equal(problem, "")
         return loop.decode(
             tf.gather(table, self.row(prompts[:, -1], state["salt"], 0)),
             state,
@@ -52,9 +54,17 @@ class Markov:
             prompt_lengths=lengths,
             eos_id=EOS,
             banned_ids=BANNED,
+            constraints=constraints,
             detokenize=self.detokenize,
             max_new_tokens=self.bound,
         )
+
+    def tokenize(self, texts):
+        """Letter by letter; what is no letter of the alphabet is unknown."""
+        letters = tf.strings.unicode_split(texts, "UTF-8")
+        known = tf.equal(letters.flat_values[:, tf.newaxis], tf.constant([p for p in self.pieces[:16]]))
+        ids = tf.where(tf.reduce_any(known, axis=1), tf.argmax(known, axis=1, output_type=tf.int32), UNK)
+        return letters.with_flat_values(ids)
 
     def detokenize(self, tokens):
         return tf.strings.reduce_join(tf.gather(tf.constant(self.pieces), tokens), axis=-1)
@@ -123,7 +133,8 @@ def expected_nucleus(logits, p):
 def stack(configs):
     """`Parameters` of rows with a configuration each."""
     values = {name: [getattr(c, name) for c in configs] for name in Parameters._fields}
-    values["stop"] = ["\x1f".join(c.stop) for c in configs]
+    for name in ("stop", "banned", "allowed", "forced"):
+        values[name] = ["\x1f".join(getattr(c, name)) for c in configs]
     return Parameters(*(tf.constant(values[n], d) for n, d in zip(Parameters._fields, DTYPES, strict=True)))
 
 
