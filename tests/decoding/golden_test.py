@@ -1,4 +1,4 @@
-"""The processors against those of Hugging Face transformers, as `tests/golden/write_logits_processors.py` wrote them."""
+"""The processors equal those of transformers, whose outputs `tests/golden/write_logits_processors.py` wrote down."""
 
 import ast
 import pathlib

@@ -1,4 +1,4 @@
-"""Writes logits_processors.npz: random logits, and what the logits processors of Hugging Face transformers make of them.
+"""Writes logits_processors.npz: random logits, and what the processors of Hugging Face transformers make of them.
 
     python -m venv /tmp/golden
     /tmp/golden/bin/pip install torch==2.13.0 transformers==5.24.0
@@ -24,11 +24,17 @@ CUTOFFS = {
     "top_p": (logits_process.TopPLogitsWarper, (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)),
     "min_p": (logits_process.MinPLogitsWarper, (0.001, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.8, 1.0)),
     "typical": (logits_process.TypicalLogitsWarper, (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)),
-    "epsilon": (logits_process.EpsilonLogitsWarper, (9e-5, 3e-4, 6e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.5, 0.9)),
+    "epsilon": (
+        logits_process.EpsilonLogitsWarper,
+        (9e-5, 3e-4, 6e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.5, 0.9),
+    ),
     "eta": (logits_process.EtaLogitsWarper, (9e-5, 3e-4, 6e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.5, 0.9)),
 }
 PENALTIES = {
-    "temperature": (logits_process.TemperatureLogitsWarper, (0.1, 0.2, 0.5, 0.7, 0.9, 1.0, 1.1, 1.3, 1.5, 2.0, 5.0, 9.0)),
+    "temperature": (
+        logits_process.TemperatureLogitsWarper,
+        (0.1, 0.2, 0.5, 0.7, 0.9, 1.0, 1.1, 1.3, 1.5, 2.0, 5.0, 9.0),
+    ),
     "repetition": (
         logits_process.RepetitionPenaltyLogitsProcessor,
         (0.5, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5, 1.8, 2.0, 3.0, 9.0),
@@ -50,7 +56,12 @@ def main():
         "large": (rng.normal(size=(12, 1500)) * spread).astype(np.float32),
     }
     tokens = rng.integers(0, 9, (12, 40)).astype(np.int32)
-    arrays = {**logits, "tokens": tokens, "new": np.int32(NEW), "versions": [transformers.__version__, torch.__version__]}
+    arrays = {
+        **logits,
+        "tokens": tokens,
+        "new": np.int32(NEW),
+        "versions": [transformers.__version__, torch.__version__],
+    }
     for name, (make, values) in CUTOFFS.items():
         arrays[f"{name}_values"] = np.array(values, np.int32 if name == "top_k" else np.float32)
         for size, given in logits.items():
