@@ -7,16 +7,17 @@ same `tf.function` of `TextGenerator`: what is measured is what is served.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
 from tf_textgen.decoding.loop import decode
-from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, sanitize
+from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, harmless_where, sanitize, with_ratios
 from tf_textgen.decoding.stopping import FINISH_REASONS
+from tf_textgen.decoding.words import Constraints, needed_tokens, parse
 from tf_textgen.errors import UserError
 from tf_textgen.models.base import TextModel
 from tf_textgen.objectives.cross_entropy import token_log_probabilities
@@ -32,8 +33,10 @@ class Generation(NamedTuple):
     text: tf.Tensor  # [B] string, valid UTF-8, without the prompt
     score: tf.Tensor  # [B] float32, sum of the tokens' log-probabilities, nats
     token_count: tf.Tensor  # [B] int32
-    finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop", or what is wrong with the row's parameters
+    finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop", "loop", or what is wrong with the row's parameters
     prompt_truncated: tf.Tensor  # [B] bool, True where the prompt lost its beginning
+    token_log_probabilities: tf.Tensor  # [B, N] float32, of the model's own distribution, 0 behind the end
+    token_texts: tf.Tensor  # [B, N] string, "" behind the end; with the end token and those of a stop string
 
 
 class TextScore(NamedTuple):
@@ -57,6 +60,8 @@ class Continuation:
     token_count: int
     finish_reason: str
     prompt_truncated: bool
+    token_log_probabilities: tuple[float, ...] = ()
+    token_texts: tuple[str, ...] = ()
     sample: int = 0
 
 
@@ -120,6 +125,12 @@ class TextGenerator(tf.Module):
         """Whether the model maps a source to a target."""
         return self.prompt_format in ("pair", "source")
 
+    def check(self, decoding: DecodingConfig) -> None:
+        """Raises `UserError` where this generator cannot do what `decoding` asks for, before it has prompts."""
+        _, _, problem = self._checked(from_config(decoding, 1))
+        if problem.numpy()[0]:
+            raise UserError(refusal(problem.numpy()[0].decode(), decoding))
+
     def generate(
         self,
         prompts: Sequence[str],
@@ -157,7 +168,7 @@ class TextGenerator(tf.Module):
             seed = tf.constant(row_seeds[start : start + batch_size], tf.int64)
             parameters = from_config(decoding, len(some))._replace(seed=seed)
             output = self.generate_graph(tf.constant([prompt for prompt, _ in some], tf.string), parameters)
-            results += _to_continuations(some, output, decoding)
+            results += _decoded_answer(some, output, decoding)
         return results
 
     def score(self, texts: Sequence[str], sources: Sequence[str] | None = None) -> TextScore:
@@ -176,8 +187,9 @@ class TextGenerator(tf.Module):
 
     def _generate(self, prompts: tf.Tensor, parameters: Parameters) -> Generation:
         model, tokenizer = self._holder.model, self.tokenizer
-        safe, problem = sanitize(parameters, tokenizer.vocabulary_size, self.max_new_tokens)
+        safe, constraints, problem = self._checked(parameters)
         features, truncated = self._prompt_features(prompts, safe.max_new_tokens)
+        safe = self._with_ratios(safe, features, needed_tokens(constraints))
         longest = tf.reduce_max(tf.concat([[1], safe.max_new_tokens], axis=0))
         capacity = tf.shape(features["target_tokens"])[1] + longest
         logits, state = model.start(features, capacity)
@@ -190,17 +202,40 @@ class TextGenerator(tf.Module):
             prompt_lengths=features["target_lengths"],
             eos_id=tokenizer.eos_id,
             banned_ids=[tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id],
+            constraints=constraints,
             detokenize=tokenizer.detokenize,
             max_new_tokens=self.max_new_tokens,
         )
         good = tf.equal(problem, "")
+        counts = tf.where(good, decoded.token_count, 0)
+        present = tf.range(tf.shape(decoded.tokens)[1]) < counts[:, tf.newaxis]
         return Generation(
             text=tf.where(good, repair_utf8(decoded.texts), ""),
             score=tf.where(good, decoded.score, 0.0),
-            token_count=tf.where(good, decoded.token_count, 0),
+            token_count=counts,
             finish_reason=tf.where(good, decoded.finish_reason, problem),
             prompt_truncated=truncated,
+            token_log_probabilities=tf.where(present, decoded.log_probabilities, 0.0),
+            token_texts=tf.where(present, repair_utf8(tf.gather(tokenizer.pieces, decoded.tokens)), ""),
         )
+
+    def _checked(self, parameters: Parameters) -> tuple[Parameters, Constraints, tf.Tensor]:
+        """The parameters and their words with bad rows made harmless, and what is wrong with those `[B]`, else ""."""
+        tokenizer = self.tokenizer
+        safe, problem = sanitize(parameters, tokenizer.vocabulary_size, self.max_new_tokens, self.is_pair)
+        constraints, misfit = parse(
+            safe, tokenizer.tokenize, vocabulary_size=tokenizer.vocabulary_size, unk_id=tokenizer.unk_id
+        )
+        safe = harmless_where(tf.not_equal(misfit, ""), safe)
+        return safe, constraints, tf.where(tf.equal(problem, ""), misfit, problem)
+
+    def _with_ratios(self, parameters: Parameters, features: Mapping[str, tf.Tensor], needed: tf.Tensor) -> Parameters:
+        """Lengths relative to the source made numbers of tokens, within `max_new_tokens`."""
+        if not self.is_pair:
+            return parameters
+        is_source = self.prompt_format == "source"
+        lengths = features["source_lengths"] - 1 if is_source else features["target_lengths"] - 2  # without the frame
+        return with_ratios(parameters, lengths, needed)
 
     def _prompt_features(self, prompts: tf.Tensor, max_new_tokens: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Features of `TextModel.start`, and which prompts were cut from the left `[B]` bool."""
@@ -293,25 +328,31 @@ class TextGenerator(tf.Module):
         return {}, repeat_id(tokenizer.bos_id, one), tf.zeros_like(one, tf.bool)
 
 
-def _to_continuations(
+def _decoded_answer(
     rows: Sequence[tuple[str, int]], output: Generation, decoding: DecodingConfig
 ) -> list[Continuation]:
     """Python values of one batch; a row that the graph refused raises what it said."""
-    arrays = [np.asarray(value) for value in output]
+    answer = {name: np.asarray(value).tolist() for name, value in output._asdict().items()}
+    answer["token_texts"] = [[piece.decode() for piece in pieces] for pieces in answer["token_texts"]]
+    for name in ("text", "finish_reason"):
+        answer[name] = [value.decode() for value in answer[name]]
+    return to_continuations(rows, answer, decoding)
+
+
+def to_continuations(
+    rows: Sequence[tuple[str, int]], answer: Mapping[str, Sequence[Any]], decoding: DecodingConfig
+) -> list[Continuation]:
+    """What `Generation`, a list of plain values a field, says of the prompts and samples `rows`.
+
+    Raises:
+      UserError: where the graph refused a row, with what it said.
+    """
     results = []
-    for (prompt, sample), text, score, count, reason, truncated in zip(rows, *arrays, strict=True):
-        finish_reason = reason.decode()
-        if finish_reason not in FINISH_REASONS:
-            raise UserError(refusal(finish_reason, decoding))
-        results.append(
-            Continuation(
-                prompt=prompt,
-                text=text.decode(),
-                score=float(score),
-                token_count=int(count),
-                finish_reason=finish_reason,
-                prompt_truncated=bool(truncated),
-                sample=sample,
-            )
-        )
+    for i, (prompt, sample) in enumerate(rows):
+        values = {name: answer[name][i] for name in Generation._fields}
+        if values["finish_reason"] not in FINISH_REASONS:
+            raise UserError(refusal(values["finish_reason"], decoding))
+        for name in ("token_log_probabilities", "token_texts"):
+            values[name] = tuple(values[name][: values["token_count"]])
+        results.append(Continuation(prompt=prompt, sample=sample, **values))
     return results

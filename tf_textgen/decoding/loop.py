@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding import stopping
+from tf_textgen.decoding import forcing, stopping
 from tf_textgen.decoding.logits import adjust
 from tf_textgen.decoding.parameters import Parameters, neutral_where
 from tf_textgen.decoding.sampling import log_probability, pick, uniforms
-from tf_textgen.decoding.state import Progress, add_seen, initial_progress, tokens_seen, write_column
+from tf_textgen.decoding.state import History, Progress, initial_progress, write_column
+from tf_textgen.decoding.words import Constraints, no_constraints
 
 Step = Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]
 Advance = Callable[[Progress, tf.Tensor], Progress]
@@ -32,7 +33,7 @@ class Decoded(NamedTuple):
         tf.Tensor
     )  # [B, N] float32, of the model's own distribution, before any processor; 0 beyond the end
     score: tf.Tensor  # [B] float32, sum of log_probabilities
-    finish_reason: tf.Tensor  # [B] string: "eos", "length" or "stop"
+    finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop" or "loop"
     texts: tf.Tensor  # [B] string, bytes as `detokenize` gave them; empty without it
 
 
@@ -48,12 +49,13 @@ def decode(
     max_new_tokens: int,
     pad_id: int = 0,
     banned_ids: Sequence[int] = (),
+    constraints: Constraints | None = None,
     detokenize: Detokenize | None = None,
 ) -> Decoded:
     """Continues each row by sampling, or greedily where its temperature is 0.
 
     A row's result depends on its own prompt and parameters alone. If no token is left (all logits -inf, or NaN), the
-    row ends with the end token; its score is then -inf or NaN.
+    row ends with the end token, or goes on with a forced word that it misses; its score is then -inf or NaN.
 
     Args:
       logits: `[B, V]` float32 of each prompt's last position; `V` is static.
@@ -66,17 +68,14 @@ def decode(
       max_new_tokens: bound of `parameters.max_new_tokens`.
       pad_id: stands in `tokens` beyond a row's end.
       banned_ids: never generated.
+      constraints: the words of `parameters` as tokens (`words.parse`); None leaves them out of account.
       detokenize: `[B, N]` int32 -> `[B]` string, dropping pad and the end token. Without it there are no texts and stop
         strings are ignored.
     """
-    rows, vocabulary_size = tf.shape(logits)[0], logits.shape[-1]
+    rows = tf.shape(logits)[0]
     limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
     steps = tf.maximum(tf.reduce_max(limit), 1)  # the maximum of no rows is negative
-    seen = tf.cond(
-        tf.reduce_any(tf.not_equal(parameters.repetition_penalty, 1.0)),
-        lambda: tokens_seen(prompt_tokens, prompt_lengths, vocabulary_size),
-        lambda: tf.zeros([rows, vocabulary_size], tf.bool),
-    )
+    constraints = no_constraints(rows) if constraints is None else constraints
     draws = tf.cond(
         tf.reduce_any(parameters.temperature > 0.0),
         lambda: uniforms(parameters.seed, steps),
@@ -84,6 +83,9 @@ def decode(
     )
     search = SingleSearch(
         parameters=parameters._replace(max_new_tokens=limit),
+        constraints=constraints,
+        prompt_tokens=prompt_tokens,
+        prompt_lengths=prompt_lengths,
         draws=draws,
         stops=stopping.parse_stops(parameters.stop),
         eos_id=eos_id,
@@ -91,8 +93,10 @@ def decode(
         banned_ids=tuple(banned_ids),
         detokenize=detokenize,
     )
-    progress = search.advance(initial_progress(rows, steps, pad_id=pad_id, seen=seen), logits)
-    return _decoded(run(search.advance, progress, state, step), detokenize)
+    periods = tf.where(tf.reduce_any(parameters.loop_repeats > 0), steps // 2, 0)  # a longer block comes only once
+    begun = forcing.begin(constraints.forced)
+    progress = initial_progress(rows, steps, pad_id=pad_id, forcing=begun, periods=periods)
+    return _decoded(run(search.advance, search.advance(progress, logits), state, step), detokenize)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +104,9 @@ class SingleSearch:
     """Searching with one hypothesis a row: what is picked is kept."""
 
     parameters: Parameters
+    constraints: Constraints
+    prompt_tokens: tf.Tensor  # [B, P] int32, left-padded
+    prompt_lengths: tf.Tensor  # [B] int32
     draws: tf.Tensor  # [B, N] float64, uniforms
     stops: stopping.Stops
     eos_id: int
@@ -111,11 +118,13 @@ class SingleSearch:
         """Appends one token to every running row, given the logits `[B, V]` of its next."""
         logits = tf.cast(logits, tf.float32)
         running = tf.equal(progress.finish, stopping.RUNNING)
-        chosen = self._choose(progress, logits, running)
+        chosen, forced = self._choose(progress, logits, running)
         log_probabilities = tf.where(running, log_probability(logits, chosen), 0.0)
         tokens = write_column(progress.tokens, progress.step, tf.where(running, chosen, self.pad_id))
         text, stopped = self._find_stops(progress, tokens, running)
+        repeats, looping = self._find_loops(progress, tokens)
         finish = tf.where(progress.step + 1 >= self.parameters.max_new_tokens, stopping.LENGTH, stopping.RUNNING)
+        finish = tf.where(looping, stopping.LOOP, finish)
         finish = tf.where(tf.equal(chosen, self.eos_id), stopping.EOS, finish)
         finish = tf.where(stopped, stopping.STOP, finish)
         return Progress(
@@ -124,27 +133,52 @@ class SingleSearch:
             log_probabilities=write_column(progress.log_probabilities, progress.step, log_probabilities),
             token_count=progress.token_count + tf.cast(running, tf.int32),
             finish=tf.where(running, finish, progress.finish),
-            seen=tf.cond(
-                tf.reduce_any(tf.not_equal(self.parameters.repetition_penalty, 1.0)),
-                lambda: add_seen(progress.seen, chosen),
-                lambda: progress.seen,
-            ),
+            forcing=self._advance_forcing(progress, tokens, forced),
+            repeats=repeats,
             text=text,
         )
 
-    def _choose(self, progress: Progress, logits: tf.Tensor, running: tf.Tensor) -> tf.Tensor:
-        asked = neutral_where(~running, self.parameters)
+    def _choose(self, progress: Progress, logits: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The next token of each row, and `[B]` bool whether it is one of a forced word's."""
+        asked, words = neutral_where(~running, self.parameters), self.constraints.forced
+        history = History(self.prompt_tokens, self.prompt_lengths, progress.tokens, progress.step, progress.forcing)
         adjusted = adjust(
             logits,
             asked,
-            seen=progress.seen,
-            step=progress.step,
+            self.constraints,
+            history,
             eos_id=self.eos_id,
             banned_ids=self.banned_ids,
+            replaces_end=True,
         )
         chosen = pick(adjusted, self.draws[:, progress.step], asked)
         possible = tf.reduce_max(adjusted, axis=-1) > -float("inf")
-        return tf.where(possible, chosen, self.eos_id)
+        chosen = tf.where(possible, chosen, self.eos_id)
+
+        def force() -> tuple[tf.Tensor, tf.Tensor]:
+            early = tf.equal(chosen, self.eos_id) & forcing.missing(progress.forcing)
+            due = forcing.is_due(progress.forcing, words, self.parameters.max_new_tokens - progress.step)
+            return tf.where(early, forcing.next_token(progress.forcing, words), chosen), early | due
+
+        return tf.cond(tf.reduce_any(words.lengths > 0), force, lambda: (chosen, tf.zeros_like(running)))
+
+    def _advance_forcing(self, progress: Progress, tokens: tf.Tensor, forced: tf.Tensor) -> forcing.Forcing:
+        words = self.constraints.forced
+        return tf.cond(
+            tf.reduce_any(words.lengths > 0),
+            lambda: forcing.advance(progress.forcing, words, tokens, progress.step + 1, forced),
+            lambda: progress.forcing,
+        )
+
+    def _find_loops(self, progress: Progress, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The counts of repeated tokens, and `[B]` bool whether a row goes round in a loop."""
+
+        def look() -> tuple[tf.Tensor, tf.Tensor]:
+            repeats = stopping.count_repeats(progress.repeats, tokens, progress.step)
+            return repeats, stopping.is_loop(repeats, self.parameters.loop_repeats)
+
+        asked = tf.shape(progress.repeats)[1] > 0
+        return tf.cond(asked, look, lambda: (progress.repeats, tf.zeros(tf.shape(progress.finish), tf.bool)))
 
     def _find_stops(self, progress: Progress, tokens: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The rows' texts without the stop string, and `[B]` bool whether one was found now."""

@@ -11,12 +11,11 @@ from typing import Any
 import tensorflow as tf
 
 from tf_textgen.compat import quiet_stderr
-from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
-from tf_textgen.decoding.parameters import values_of
-from tf_textgen.decoding.stopping import FINISH_REASONS
+from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
+from tf_textgen.decoding.parameters import Parameters, values_of
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
-from tf_textgen.generator import Continuation
+from tf_textgen.generator import Continuation, to_continuations
 
 CONFIG_FILE = os.path.join("assets.extra", "config.json")
 
@@ -43,12 +42,19 @@ class Exported:
             self.vocabulary_size: int | None = self.config.get("model_config", {}).get("vocabulary_size")
             with quiet_stderr():
                 self._loaded = tf.saved_model.load(str(self.path))
-            self.is_pair = "source" in self_check.input_names(self._loaded, "generate")
+            inputs = self_check.input_names(self._loaded, "generate")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
             raise UserError(
                 f"--saved_model={path}: {self.path} is damaged ({str(error)[:200]}); expected it as `export` wrote it; "
                 "export again"
             ) from error
+        self.is_pair = "source" in inputs
+        missing = sorted({*Parameters._fields} - {*inputs})
+        if missing:
+            raise UserError(
+                f"--saved_model={path}: {self.path} was written by an earlier version and knows no {missing[0]}; "
+                "export the run again"
+            )
 
     def generate(self, texts: Sequence[str], decoding: DecodingConfig | None = None) -> list[Continuation]:
         """Like `TextGenerator.generate`, answered by the signature `generate` in one request."""
@@ -57,12 +63,7 @@ class Exported:
         inputs = generate_inputs("source" if self.is_pair else "prompt", [text for text, _ in rows], decoding)
         inputs["seed"] = [sample_seed(decoding.seed, sample) for _, sample in rows]
         answer = self_check.ask(self._loaded, "generate", inputs)
-        for reason in answer["finish_reason"]:
-            if reason not in FINISH_REASONS:
-                raise UserError(refusal(reason, decoding))
-        columns = {name: answer[name] for name in ("text", "score", "token_count", "finish_reason", "prompt_truncated")}
-        values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return [Continuation(prompt=rows[i][0], sample=rows[i][1], **value) for i, value in enumerate(values)]
+        return to_continuations(rows, answer, decoding)
 
 
 def generate_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConfig) -> dict[str, list[Any]]:

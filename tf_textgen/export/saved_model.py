@@ -3,7 +3,8 @@
 Signatures (`B` rows; every input has the batch first, since TF Serving merges requests along it):
   serving_default  text `[B]` string -> text `[B]` string, with the decoding parameters of the export
   generate         prompt (or source) `[B]` string and every decoding parameter as `[B]` ->
-                   text, score, token_count, finish_reason, prompt_truncated
+                   text, score, token_count, finish_reason, prompt_truncated,
+                   token_log_probabilities `[B, N]`, token_texts `[B, N]`
   score            text (and source) `[B]` string -> log_probability, token_count, perplexity,
                    token_log_probabilities `[B, T]`, token_texts `[B, T]`, truncated
 """
@@ -57,9 +58,11 @@ def export_saved_model(
       The version's folder. It is written beside and renamed, so a server never sees half of it.
 
     Raises:
-      UserError: where the version exists, or the export answers otherwise than the generator.
+      UserError: where the version exists, the generator cannot do what `decoding` asks for, or the export answers
+        otherwise than it.
     """
     decoding = decoding or DecodingConfig(max_new_tokens=generator.default_new_tokens)
+    generator.check(decoding)
     root = pathlib.Path(directory)
     with _locked(root):
         version = version or max(version_numbers(root), default=0) + 1

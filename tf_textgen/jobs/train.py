@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
-from tf_textgen.decoding.decoding_config import check_against_vocabulary
+from tf_textgen.decoding.decoding_config import check_against_source, check_against_vocabulary
 from tf_textgen.jobs import loading
 from tf_textgen.models import family
 from tf_textgen.training import recipe as recipes
@@ -106,6 +106,7 @@ def _open(given: Recipe, folder: RunFolder) -> _Job:
     folder.check_same_run(recipe.to_json())
     tokenizer, source_tokenizer = run_tokenizers(recipe, folder)
     check_against_vocabulary(recipe.decoding, tokenizer.vocabulary_size)
+    check_against_source(recipe.decoding, loading.prompt_format(recipe.to_json()) in ("pair", "source"))
     splits = open_corpus(recipe.data, tokenizer, source_tokenizer=source_tokenizer)
     source_size = source_tokenizer.vocabulary_size if source_tokenizer else None
     config = {
