@@ -101,7 +101,7 @@ class NGramLM(TextModel):
         return self._log_probabilities(history, before), State({"history": history}, {})
 
     def _log_probabilities(self, rows: tf.Tensor, before: list[tf.Tensor]) -> tf.Tensor:
-        """Of the next tokens `[P, V]` float32, given those before, `[P]` int32 each, the nearest first."""
+        """Of the next tokens `[R, V]` float32, given those before, `[R]` int32 each, the nearest first."""
         distribution = self.unigrams(rows)
         contexts = tf.zeros(tf.shape(rows)[:1], tf.int64)
         for layer, tokens in zip(self.orders, before, strict=True):
