@@ -15,6 +15,8 @@ from tf_textgen.models.ngram_config import NGramConfig
 from tf_textgen.models.ngram_counts import NGramCounts
 from tf_textgen.objectives import token_log_probabilities
 from tf_textgen.training.checkpoints import Checkpoints
+from tf_textgen.training.fitting import use_xla
+from tf_textgen.training.run_config import RunConfig
 from tf_textgen.training.run_state import RunState
 
 PAD, BOS, EOS, SEP = 0, 2, 3, 4
@@ -176,11 +178,18 @@ def test_evaluation_sums_the_tokens_and_labels_without_weight_do_no_harm(models)
     labels, weights = tokens[:, 1:], (tokens[:, 1:] != BOS).astype(np.float32)
     assert (labels == BOS).any()
     model.compile()
-    assert not model.jit_compile
     loss = model.test_on_batch({"target_tokens": tokens[:, :-1]}, labels, weights, return_dict=True)["loss"]
     oracle, flat = oracle_of(3, documents()), tokens[0].tolist()
     nats = [-np.log(oracle.probability(flat[i], flat[:i])) for i in range(1, len(flat)) if flat[i] != BOS]
     assert loss == pytest.approx(np.mean(nats), rel=1e-5)
+
+
+def test_xla_is_never_used(models):
+    assert not use_xla(RunConfig(xla="auto"), models[2], is_pairs=False)
+    assert use_xla(RunConfig(xla="auto"), keras.Model(), is_pairs=False)
+    with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+        models[2].compile(jit_compile=True)
+    assert models[2].jit_compile is False
 
 
 def test_bfloat16_changes_nothing():

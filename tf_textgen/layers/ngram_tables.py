@@ -27,7 +27,7 @@ class Unigrams(keras.layers.Layer):
         self.probabilities = _table(self, "probabilities", self.vocabulary_size, uniform)
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
-        """`[P, ...]` of anything --> `[P, V]` float32, the same in all rows."""
+        """`[R, ...]` of anything --> `[R, V]` float32, the same in all rows."""
         return tf.tile(tf.convert_to_tensor(self.probabilities)[tf.newaxis], [tf.shape(tokens)[0], 1])
 
 
@@ -63,12 +63,12 @@ class BackOff(keras.layers.Layer):
         """Interpolates with the order below.
 
         Args:
-          distribution: `[P, V]` float32, of the order below.
-          parents: `[P]` int64, contexts of the order below.
-          tokens: `[P]` int32 in [0, V], the token before each parent.
+          distribution: `[R, V]` float32, of the order below.
+          parents: `[R]` int64, contexts of the order below.
+          tokens: `[R]` int32 in [0, V], the token before each parent.
 
         Returns:
-          The distribution `[P, V]` float32, and the contexts `[P]` int64.
+          The distribution `[R, V]` float32, and the contexts `[R]` int64.
         """
         keys = parents * (self.vocabulary_size + 1) + tf.cast(tokens, tf.int64)
         table = tf.convert_to_tensor(self.keys)

@@ -27,8 +27,10 @@ class NGramLM(TextModel):
 
     A history ends at what is unknown: the left padding of a prompt, another segment of a packed row, the beginning of
     a window. From there on the lower order speaks, as it does where a context was never seen; so nothing before an
-    `<s>` has a part, since no document was counted with tokens before its own. Ids that were never labels, such as
-    padding and `<s>`, have the probability 1e-38.
+    `<s>` has a part, since no document was counted with tokens before its own. Lower orders are made to be interpolated
+    with and not to stand alone, so the first tokens of a window are judged the worse: overlapping windows (`evaluate
+    --stride`) give each token its whole history. Ids that were never labels, such as padding and `<s>`, have the
+    probability 1e-38.
 
     `call` takes `target_tokens` `[B, T]` and, where several documents share a row, `segment_ids` `[B, T]`. The state's
     `per_step` holds `history` `[B, order - 1]` int32, the last tokens, oldest first, V where they are unknown.
@@ -101,7 +103,7 @@ class NGramLM(TextModel):
         return self._log_probabilities(history, before), State({"history": history}, {})
 
     def _log_probabilities(self, rows: tf.Tensor, before: list[tf.Tensor]) -> tf.Tensor:
-        """Of the next tokens `[P, V]` float32, given those before, `[P]` int32 each, the nearest first."""
+        """Of the next tokens `[R, V]` float32, given those before, `[R]` int32 each, the nearest first."""
         distribution = self.unigrams(rows)
         contexts = tf.zeros(tf.shape(rows)[:1], tf.int64)
         for layer, tokens in zip(self.orders, before, strict=True):
