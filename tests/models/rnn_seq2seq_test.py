@@ -12,7 +12,7 @@ from tests.layers.recurrent_test import NUMPY_CELLS
 from tf_textgen.errors import UserError
 from tf_textgen.models.base import State
 from tf_textgen.models.rnn_seq2seq import RNNSeq2Seq
-from tf_textgen.models.rnn_seq2seq_config import ATTENTIONS, CELLS, RNNSeq2SeqConfig
+from tf_textgen.models.rnn_seq2seq_config import CELLS, RNNSeq2SeqConfig
 
 KINDS = {
     "none": {"attention": "none", "bridge": "copy", "tied_embeddings": True},
@@ -179,12 +179,12 @@ def test_start_and_steps_equal_call_with_left_padded_prompts(kind):
         logits, state = step(tf.constant(targets[np.arange(3), at]), state)
 
 
-def test_every_combination_of_cell_attention_and_feeding_is_its_own_first_steps():
+def test_first_steps_of_the_other_cells_with_each_place_of_attention():
     features, lengths = draw_features([2, 3], 3), [2, 1]
     small = {"encoder_layers": 1, "bidirectional": False, "bridge": "copy", "encoder_width": 8}
-    for cell in CELLS:
-        for attention in ATTENTIONS:
-            for feeding in (False, True) if attention.startswith("luong") else (False,):
+    for cell in CELLS[1:]:
+        for attention in ("none", "bahdanau", "luong_scaled"):
+            for feeding in (False, True) if attention == "luong_scaled" else (False,):
                 model = make(attention=attention, cell=cell, input_feeding=feeding, **small)
                 expected = model(features).numpy()
                 logits, state = model.start(prompts_of(features, lengths), 5)
