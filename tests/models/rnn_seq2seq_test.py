@@ -1,4 +1,4 @@
-"""The recurrent encoder-decoder: against NumPy, without a trace of padding, step by step, saved, compiled, trained."""
+"""The recurrent encoder-decoder against NumPy, and what is its own; `tests/conformance` checks the contract."""
 
 import functools
 
@@ -21,7 +21,7 @@ KINDS = {
     "luong_general": {"attention": "luong_general", "encoder_width": 12, "tied_embeddings": True},
     "luong_scaled": {"attention": "luong_scaled", "bidirectional": False, "bridge": "copy", "decoder_layers": 1},
 }
-all_kinds = pytest.mark.parametrize("kind", KINDS)
+other_kinds = pytest.mark.parametrize("kind", ["luong_dot", "luong_scaled"])  # than those of `tests/conformance`
 
 
 def make(kind="luong_general", dtype=None, **values):
@@ -119,7 +119,7 @@ def test_call_equals_numpy_row_by_row(kind):
         np.testing.assert_allclose(logits[b], numpy_logits(model, source, target), rtol=1e-4, atol=1e-4)
 
 
-@all_kinds
+@other_kinds
 def test_source_padding_never_changes_results(kind):
     model = shared(kind)
     features = draw_features([1, 60], 4)
@@ -130,7 +130,7 @@ def test_source_padding_never_changes_results(kind):
         np.testing.assert_allclose(model(alone)[0], together[b], atol=1e-5)
 
 
-@all_kinds
+@other_kinds
 def test_start_and_steps_equal_call_with_left_padded_prompts(kind):
     model = shared(kind)
     features = draw_features([3, 1, 5], 6)
@@ -145,77 +145,13 @@ def test_start_and_steps_equal_call_with_left_padded_prompts(kind):
         logits, state = step(tf.constant(targets[np.arange(3), at]), state)
 
 
-@all_kinds
-def test_rows_of_the_state_can_change_places(kind):
-    model = shared(kind)
-    features = prompts_of(draw_features([3, 1, 5], 6), [3, 1, 2])
-    _, state = model.start(features, 6)
-    order, tokens = tf.constant([2, 2, 0]), tf.constant([4, 6, 8])
-    moved = tf.nest.map_structure(lambda t: tf.gather(t, order), state)
-    logits, _ = model.step(tokens, moved)
-    _, expected = model.start({name: tf.gather(tensor, order) for name, tensor in features.items()}, 6)
-    np.testing.assert_allclose(logits, model.step(tokens, expected)[0], atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", ["none", "bahdanau", "luong_general"])
-def test_a_state_is_a_loop_variable(kind):
-    model = shared(kind)
-    ids = tf.TensorSpec([None, None], tf.int32)
-    count = tf.TensorSpec([None], tf.int32)
-
-    @tf.function(input_signature=[{"source_tokens": ids, "source_lengths": count, "target_tokens": ids,
-                                   "target_lengths": count}])  # fmt: skip
-    def greedy(features):
-        logits, state = model.start(features, 9)
-
-        def body(t, logits, state):
-            return t + 1, *model.step(tf.argmax(logits, -1, tf.int32), state)
-
-        return tf.while_loop(lambda t, *_: t < 3, body, (tf.constant(0), logits, state))[1]
-
-    features = prompts_of(draw_features([3, 1, 5], 6), [3, 1, 2])
-    logits, state = model.start(features, 9)
-    for _ in range(3):
-        logits, state = model.step(tf.argmax(logits, -1, tf.int32), state)
-    np.testing.assert_allclose(greedy(features), logits, atol=1e-5)
-    assert greedy({name: tensor[:0] for name, tensor in features.items()}).shape == (0, 13)
-
-
-@all_kinds
-def test_no_rows(kind):
-    model = shared(kind)
-    features = {name: tensor[:0] for name, tensor in draw_features([3], 4).items()}
-    assert model(features).shape == (0, 4, 13)
-    logits, state = model.start({**features, "target_lengths": tf.zeros([0], tf.int32)}, 5)
-    assert logits.shape == (0, 13)
-    assert model.step(tf.zeros([0], tf.int32), state)[0].shape == (0, 13)
-    assert all(t.shape[0] == 0 for t in tf.nest.flatten(state))
-
-
-@pytest.mark.parametrize("kind", ["none", "bahdanau", "luong_general"])
-def test_mixed_bfloat16_keeps_logits_and_states_float32(kind):
-    model, exact = shared(kind, "mixed_bfloat16"), shared(kind)
-    features = draw_features([3, 1, 5], 6)
-    logits, expected = model(features), exact(features)
-    assert logits.dtype == tf.float32
-    np.testing.assert_allclose(logits, expected, atol=0.15)
-    logits, state = model.start(prompts_of(features, [1, 1, 1]), 6)
-    for t in range(1, 4):
-        np.testing.assert_allclose(logits, expected[:, t - 1], atol=0.15)
-        logits, state = model.step(features["target_tokens"][:, t], state)
+def test_mixed_bfloat16_keeps_states_in_float32():
+    model = make("luong_general", "mixed_bfloat16")
+    logits, state = model.start(prompts_of(draw_features([3, 1, 5], 6), [1, 1, 1]), 6)
+    _, state = model.step(tf.argmax(logits, axis=-1, output_type=tf.int32), state)
     assert isinstance(state, State)
     assert {t.dtype for t in tf.nest.flatten(state.per_step)} == {tf.float32}
     assert all(t.dtype in (tf.bfloat16, tf.bool) for t in tf.nest.flatten(state.per_source))
-
-
-@pytest.mark.parametrize("kind, dtype", [("luong_scaled", None), ("bahdanau", "mixed_bfloat16")])
-def test_keras_file_round_trip(kind, dtype, tmp_path):
-    model = shared(kind, dtype)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded.config == model.config and loaded.dtype_policy.name == model.dtype_policy.name
-    features = draw_features([3, 1], 4)
-    np.testing.assert_array_equal(loaded(features), model(features))
 
 
 def test_a_training_step_under_xla_equals_one_without():
@@ -240,33 +176,6 @@ def test_dropout_acts_in_training_alone():
     features = draw_features([3, 1], 4)
     np.testing.assert_array_equal(model(features), model(features))
     assert not np.allclose(model(features, training=True), model(features, training=True))
-
-
-@pytest.mark.parametrize("kind", ["bahdanau", "luong_scaled"])
-def test_learns_to_copy(kind):
-    config = RNNSeq2SeqConfig(
-        vocabulary_size=12, width=32, embedding_width=16, encoder_layers=1, decoder_layers=1, dropout=0.0,
-        bidirectional=False, attention=kind,
-    )  # fmt: skip
-    model = RNNSeq2Seq(config, seed=1)
-    noise = np.random.default_rng(0)
-    words, bos, eos = noise.integers(4, 12, (32, 5)), 2, 3
-    lengths = noise.integers(1, 6, 32)
-    words = np.where(np.arange(5) < lengths[:, None], words, 0)
-    labels = np.pad(words, [(0, 0), (0, 1)])
-    labels[np.arange(32), lengths] = eos
-    features = {
-        "source_tokens": labels,
-        "source_lengths": lengths + 1,
-        "target_tokens": np.concatenate([np.full([32, 1], bos), words], axis=1),
-    }
-    batch = tf.nest.map_structure(lambda a: tf.constant(a, tf.int32), (features, labels))
-    weights = tf.cast(np.arange(6) <= lengths[:, None], tf.float32)
-    model.compile(keras.optimizers.Adam(0.02), clip_norm=1.0, jit_compile=False)
-    dataset = tf.data.Dataset.from_tensors((*batch, weights)).repeat(70)
-    model.fit(dataset, verbose=0, shuffle=False)
-    metrics = model.evaluate(dataset.take(1), verbose=0, return_dict=True)
-    assert metrics["perplexity"] < 1.1 and metrics["accuracy"] > 0.99
 
 
 def test_the_seed_decides_the_weights():
