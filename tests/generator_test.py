@@ -169,6 +169,19 @@ def test_scores_say_that_a_source_was_cut():
     np.testing.assert_array_equal(found.truncated, [True, False])
 
 
+def test_source_and_target_have_the_whole_context_each():
+    generator = tiny_models.generator("transformer_seq2seq", max_positions=16, positions="learned")
+    assert (generator.max_prompt_tokens, generator.max_new_tokens, generator.default_new_tokens) == (16, 15, 15)
+    wanted = DecodingConfig(temperature=0.0, max_new_tokens=15, min_new_tokens=15)
+    sources = ["0123456789abcdef", "123456789abcdef", ""]  # with its </s> the first has a token too many
+    cut, whole, _ = generator.generate(sources, wanted)
+    assert [cut.prompt_truncated, whole.prompt_truncated] == [True, False]
+    assert (cut.text, cut.token_count) == (whole.text, 15)
+    found = generator.score(["x" * 30, "x" * 15, "x"], sources)
+    np.testing.assert_array_equal(found.token_count, [16, 16, 2])
+    np.testing.assert_array_equal(found.truncated, [True, False, False])
+
+
 def test_long_prompt_is_cut_from_the_left_and_said_so():
     generator = tiny_models.generator("transformer_lm")
     long = "".join(chr(97 + i % 26) for i in range(200))

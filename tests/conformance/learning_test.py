@@ -32,11 +32,8 @@ def _copying(case):
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.learns])
 def test_learns_to_copy(name):
     case = CASES[name]
-    features, labels, weights = _copying(case)
     model = build(case, **{"dropout": 0.0, "width": 32, **case.copying})
     model.compile(keras.optimizers.Adam(case.copying_rate), clip_norm=1.0, jit_compile=False)
-    batch = tf.data.Dataset.from_tensors((features, labels, weights))
-    model.fit(batch.repeat(case.copying_steps), verbose=0, shuffle=False)
-    logits = model(features).numpy().astype(np.float64)
-    chosen = np.take_along_axis(logits, labels[..., None], axis=-1)[..., 0] - np.log(np.exp(logits).sum(-1))
-    assert np.exp(-(chosen * weights).sum() / weights.sum()) < 1.05  # perplexity
+    batch = tf.data.Dataset.from_tensors(_copying(case))
+    history = model.fit(batch.repeat(case.copying_steps // 10), epochs=10, verbose=0, shuffle=False).history
+    assert history["perplexity"][-1] < 1.05 < history["perplexity"][0]

@@ -164,6 +164,17 @@ def test_moved_data_goes_on_and_changed_data_is_refused(finished, text, tmp_path
             ["--data.carry_state", "--model=rnn_lm", "--data.batch_size=999"],
             "fewer than one step of carried state needs",
         ),
+        (
+            [
+                "--model=transformer_seq2seq",
+                "--transformer_seq2seq.max_positions=30",
+                "--data.format=tsv",
+                "--data.max_source_tokens=10",
+                "--data.max_target_tokens=30",
+            ],
+            "--transformer_seq2seq.max_positions=30: expected at least --data.max_source_tokens and "
+            "--data.max_target_tokens, 31 for the longer with its special token; raise it or shorten the rows",
+        ),
         (["--optimizer.name=adam"], "--optimizer.name=adam: expected one of adamw"),
         (["--model=transformer"], "--model=transformer: expected one of"),
         (["--run.minutes=0"], "--run.minutes=0: expected a value above 0"),

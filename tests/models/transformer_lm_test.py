@@ -1,7 +1,8 @@
+"""The decoder-only Transformer against NumPy, and what is its own; `tests/conformance` checks the contract."""
+
 import itertools
 import random
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -87,18 +88,6 @@ def test_steps_equal_the_whole_sequence(options):
 
 
 @pytest.mark.parametrize("positions", OPTIONS["positions"])
-def test_a_token_changes_nothing_before_it(positions):
-    model, tokens = _model(positions=positions), _tokens(1, 6)
-    before = model({"target_tokens": tokens}).numpy()
-    for t in range(6):
-        changed = tokens.copy()
-        changed[0, t] = (changed[0, t] + 1) % V
-        after = model({"target_tokens": changed}).numpy()
-        np.testing.assert_array_equal(after[:, :t], before[:, :t])
-        assert np.abs(after[:, t] - before[:, t]).max() > 1e-3
-
-
-@pytest.mark.parametrize("positions", OPTIONS["positions"])
 @pytest.mark.parametrize("given", [True, False])
 def test_packed_documents_score_as_they_do_alone(positions, given):
     model, labels, lengths = _model(positions=positions), _tokens(1, 9, seed=1), (4, 3, 2)
@@ -116,41 +105,7 @@ def test_packed_documents_score_as_they_do_alone(positions, given):
     assert packed.sum() == pytest.approx(sum(part.sum() for part in alone), rel=1e-5)
 
 
-def test_more_left_padding_changes_nothing():
-    model, tokens = _model(), _tokens(1, 3)
-    results = []
-    for padding in (0, 4):
-        prompt = np.pad(tokens, [[0, 0], [padding, 0]])
-        logits, state = model.start({"target_tokens": prompt, "target_lengths": tf.constant([3])}, padding + 5)
-        results.append([logits, model.step(tf.constant([4]), state)[0]])
-    np.testing.assert_allclose(results[0], results[1], rtol=1e-4, atol=1e-5)
-
-
-def test_state_holds_a_row_for_each_row_and_none_for_none():
-    model = _model(num_kv_heads=2, value_width=5)
-    for batch in (3, 0):
-        features = {"target_tokens": tf.zeros([batch, 4], tf.int32), "target_lengths": tf.fill([batch], 4)}
-        assert model({"target_tokens": features["target_tokens"]}).shape == (batch, 4, V)
-        logits, state = model.start(features, 7)
-        logits, state = model.step(tf.zeros([batch], tf.int32), state)
-        assert logits.shape == (batch, V)
-        assert all(tensor.shape[0] == batch for tensor in tf.nest.flatten(state))
-        assert state.per_step["caches"][0].keys.shape == (batch, 2, 7, 4)
-
-
-def test_rows_may_change_places():
-    """A beam search gathers `per_step`; a tiled `per_source` stays."""
-    model, tokens = _model(positions="rotary"), _tokens(2, 4)
-    _, state = model.start({"target_tokens": tokens, "target_lengths": tf.constant([4, 2])}, 6)
-    order = [1, 0]
-    turned = tf.nest.map_structure(lambda t: tf.gather(t, order), state)
-    straight, _ = model.step(tf.constant([3, 5]), state)
-    swapped, _ = model.step(tf.constant([5, 3]), turned)
-    np.testing.assert_allclose(swapped, tf.gather(straight, order), rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("xla", [False, True])
-def test_decoding_in_a_graph_equals_eager(xla):
+def test_decoding_under_xla_equals_eager():
     model, tokens = _model(positions="rotary"), _tokens(2, 4)
     features = {"target_tokens": tf.constant(tokens), "target_lengths": tf.constant([4, 2])}
 
@@ -163,42 +118,19 @@ def test_decoding_in_a_graph_equals_eager(xla):
 
         return tf.while_loop(lambda step, *_: step < 4, body, (tf.constant(0), logits, state))[1]
 
-    eager = decode(features)
     with writes_for_xla():
-        compiled = tf.function(decode, jit_compile=True)(features) if xla else None
-    graph = compiled if xla else tf.function(decode)(features)
-    np.testing.assert_allclose(graph, eager, rtol=1e-4, atol=1e-5)
+        compiled = tf.function(decode, jit_compile=True)(features)
+    np.testing.assert_allclose(compiled, decode(features), rtol=1e-4, atol=1e-5)
 
 
-def test_capacity_and_shapes_may_be_dynamic():
-    model = _model()
-    spec = {"target_tokens": tf.TensorSpec([None, None], tf.int32), "target_lengths": tf.TensorSpec([None], tf.int32)}
-
-    @tf.function(input_signature=[spec, tf.TensorSpec([], tf.int32)])
-    def run(features, capacity):
-        logits, state = model.start(features, capacity)
-        return model.step(tf.argmax(logits, -1, tf.int32), state)
-
-    features = {"target_tokens": tf.constant(_tokens(2, 3)), "target_lengths": tf.constant([3, 3])}
-    logits, state = run(features, tf.constant(6))
-    expected, other = model.start(features, 6)
-    expected, _ = model.step(tf.argmax(expected, -1, tf.int32), other)
-    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
-    assert state.per_step["caches"][0].keys.shape[2] == 6
-
-
-@pytest.mark.parametrize("options", [{}, {"positions": "rotary", "attention_score": "cosine", "num_kv_heads": 2}])
-def test_mixed_bfloat16(options):
-    model, exact, tokens = _model("mixed_bfloat16", **options), _model(**options), _tokens()
-    features = {"target_tokens": tokens, "target_lengths": tf.constant([6, 6])}
-    result = model(features)
-    assert result.dtype == tf.float32
-    assert all(weight.dtype == "float32" for weight in model.weights)
-    np.testing.assert_allclose(result, exact(features), atol=0.35)
-    logits, state = model.start(features, 8)
-    assert (logits.dtype, state.per_step["caches"][0].keys.dtype) == (tf.float32, tf.bfloat16)
-    np.testing.assert_allclose(logits, result[:, -1], atol=0.1)
-    assert model.step(tf.constant([1, 2]), state)[0].dtype == tf.float32
+def test_caches_hold_grouped_heads_in_the_compute_dtype():
+    model = _model("mixed_bfloat16", num_kv_heads=2, value_width=5)
+    _, state = model.start({"target_tokens": _tokens(3, 4), "target_lengths": tf.constant([4, 1, 2])}, 7)
+    for cache in state.per_step["caches"]:
+        assert [(tuple(part.shape), part.dtype) for part in cache] == [
+            ((3, 2, 7, 4), tf.bfloat16),
+            ((3, 2, 7, 5), tf.bfloat16),
+        ]
 
 
 def test_initial_weights_are_those_of_gpt2():
@@ -241,32 +173,11 @@ def test_paths_of_variables_do_not_depend_on_other_models():
     assert "transformer_lm/block_1/attention/query_key_value/kernel" in first
 
 
-@pytest.mark.parametrize("options", [{}, {"positions": "rotary", "num_kv_heads": 2, "dropout": 0.1}], ids=_named)
-def test_keras_file_round_trip(options, tmp_path):
-    model, features = _model("mixed_bfloat16", **options), {"target_tokens": _tokens()}
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert (loaded.config, loaded.dtype_policy.name, loaded.seed) == (model.config, "mixed_bfloat16", 1)
-    np.testing.assert_array_equal(loaded(features), model(features))
-
-
 def test_summary_shows_the_shapes(capsys):
     _model(embedding_width=6).summary()
     printed = capsys.readouterr().out
     assert "?" not in printed
     assert "(None, None, 16)" in printed
-
-
-def test_learns_to_copy():
-    """Perplexity near 1 on the second half of `x x`: the mask, the shift and the positions are right."""
-    half = np.random.default_rng(0).integers(1, V, (512, 3)).astype(np.int32)
-    rows = np.concatenate([np.zeros((512, 1), np.int32), half, half], axis=1)
-    weights = np.tile(np.repeat(np.float32([0, 1]), 3), (512, 1))
-    data = tf.data.Dataset.from_tensor_slices(({"target_tokens": rows[:, :-1]}, rows[:, 1:], weights)).batch(64)
-    model = TransformerLM(TransformerLMConfig(vocabulary_size=V, num_layers=1, width=32), seed=0)
-    model.compile(keras.optimizers.Adam(1e-2), clip_norm=1.0)
-    model.fit(data, epochs=10, verbose=0, shuffle=False)
-    assert model.evaluate(data, verbose=0, return_dict=True)["perplexity"] < 1.05
 
 
 def test_sequences_longer_than_the_learned_positions_are_refused():

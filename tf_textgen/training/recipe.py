@@ -94,12 +94,16 @@ class Recipe:
         if positions is None:
             return
         needed, flag = self.data.context, f"--data.context={self.data.context}"
-        if model_kind(self.model) == "encoder_decoder":  # a row each: `source </s>` and `<s> target`
-            needed = max(self.data.max_source_tokens, self.data.max_target_tokens) + 1
-            flag = f"--data.max_source_tokens and --data.max_target_tokens each, {needed} with the special token"
-        elif self.data.is_pairs:  # `<s> source <sep> target`
-            needed = self.data.max_source_tokens + self.data.max_target_tokens + 2
-            flag = f"--data.max_source_tokens and --data.max_target_tokens, {needed} with the special tokens"
+        if self.data.is_pairs:
+            source, target = self.data.max_source_tokens, self.data.max_target_tokens
+            in_rows = model_kind(self.model) == "encoder_decoder"  # `source </s>` and `<s> target`, each a row
+            needed = max(source, target) + 1 if in_rows else source + target + 2  # or `<s> source <sep> target`
+            flag = "--data.max_source_tokens and --data.max_target_tokens"
+            flag += (
+                f", {needed} for the longer with its special token"
+                if in_rows
+                else f", {needed} with the special tokens"
+            )
         if needed > positions:
             name = config.flag_name(type(self.model_config), "max_positions")
             raise UserError(f"--{name}={positions}: expected at least {flag}; raise it or shorten the rows")
