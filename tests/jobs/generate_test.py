@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tf_textgen.data.data_config import DataConfig
-from tf_textgen.jobs.conversation import Conversation
+from tf_textgen.jobs.conversation import Conversation, conversation_of
 
 SHORT = ["--decoding.max_new_tokens=5", "--decoding.temperature=0"]
 
@@ -113,6 +113,12 @@ def test_a_typed_dialogue_remembers_what_was_said(reply):
 def test_typed_prompts_of_other_runs_stand_alone(generate):
     _, expected, _ = generate("--prompt=a", "--prompt=b")
     assert generate(typed=["a", "b"]) == (0, expected, ["One text a line; end with Ctrl-D.", ""])
+
+
+def test_runs_and_exports_of_dialogues_alone_converse():
+    assert conversation_of({"data": DataConfig(format="dialogue").to_json()}).prompt("hi") == "<A> hi"
+    assert conversation_of({"data": DataConfig(format="tsv").to_json()}) is None
+    assert conversation_of({"decoding": {}}) is None  # an export made from Python
 
 
 @pytest.mark.parametrize(("reply_of", "first", "second"), [("both", "<A>", "<B>"), ("first", "<B>", "<A>")])

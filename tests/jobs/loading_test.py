@@ -44,6 +44,7 @@ def test_a_wish_beyond_the_context_is_an_error():
     [
         ("rnn_seq2seq", {"format": "tsv", "batching": "windows"}, "source"),
         ("transformer_lm", {"format": "tsv", "batching": "windows"}, "pair"),
+        ("transformer_lm", {"format": "dialogue", "batching": "windows"}, "pair"),
         ("transformer_lm", {"format": "text", "batching": "packed"}, "document"),
         ("transformer_lm", {"format": "text", "batching": "windows"}, "continuation"),
     ],

@@ -26,7 +26,7 @@ def test_json_round_trip():
         ({"minimum_frequency": 0}, r"--tokenizer.minimum_frequency=0"),
         (
             {"character_coverage": 1.5},
-            r"--tokenizer.character_coverage=1.5: expected a value at least 0.98 and at most 1",
+            r"character_coverage=1.5: expected a value at least 0.98 and at most 1",
         ),
         ({"character_coverage": 0.9}, r"--tokenizer.character_coverage=0.9: expected a value at least 0.98"),
         ({"symbols": ("<A>",), "kind": "characters"}, r"symbols=<A> with --tokenizer.kind=characters: .*or words"),

@@ -80,7 +80,7 @@ def test_speakers_unknown_to_a_tokenizer_are_an_error(data, tmp_path):
         RunFolder(tmp_path / "run") as folder,
         pytest.raises(
             UserError,
-            match=r"the words tokenizer of --tokenizer.dir=.*words has no <A> and <B>: .*leave --tokenizer.dir",
+            match=r"the words tokenizer of --tokenizer.dir=.*words has no <A> and <B>: .*leave",
         ),
     ):
         tokenizers.run_tokenizers(recipe_of(WORDS, data, tokenizer_dir=str(tmp_path / "words")), folder)

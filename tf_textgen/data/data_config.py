@@ -75,7 +75,8 @@ class DataConfig(Config):
     )
     validation_fraction: float = field(
         0.05,
-        "Without data.valid: this last part of the training documents (in file order) validates; 0 is none.",
+        "Without data.valid: this last part of the training documents, or pairs (in file order) validates; 0 is none. "
+        "The cut may go through one dialogue.",
         at_least=0.0,
         below=1.0,
     )
