@@ -154,6 +154,8 @@ def test_for_people(pairs_run, capsys):
             ["--metrics=chrf", "--bleu_tokenizer=zh"],
             "--bleu_tokenizer with --metrics=chrf: expected some of bleu besid",
         ),
+        (["--decoding.top_k=2"], "--decoding.top_k with --metrics=likelihood: expected some of bleu, chrf, rouge, d"),
+        (["--metrics=chrf", "--stride=2"], "--stride with --metrics=chrf: expected some of likelihood beside it; add"),
         (["--record=/no/such/x"], "--record=/no/such/x: no folder /no/such; expected one that exists; make it"),
     ],
 )

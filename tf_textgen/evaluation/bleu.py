@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from sacrebleu.metrics.bleu import BLEU
 
@@ -43,7 +44,10 @@ def bleu(hypotheses: Sequence[str], references: References, *, tokenizer: str | 
     return Scores(values, f"BLEU|{metric.get_signature()}")
 
 
-def columns_of(references: References) -> list[list[str | None]]:
-    """The references as sacreBLEU reads them: first ones, second ones, ..., None where a text has no more."""
+def columns_of(references: References) -> list[list[Any]]:
+    """The references as sacreBLEU reads them: first ones, second ones, ..., None where a text has no more.
+
+    `Any`, since its types do not say that it takes None, as its documentation does.
+    """
     most = max(map(len, references))
     return [[several[place] if place < len(several) else None for several in references] for place in range(most)]

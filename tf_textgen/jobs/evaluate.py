@@ -39,7 +39,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_integer("stride", None, stride_help, lower_bound=1, flag_values=flag_values)
     judging.define_flags(flag_values)
     flags.DEFINE_boolean("json", False, "Write one JSON object.", flag_values=flag_values)
-    text = "Write the figures here too, as JSON with command, versions, device and checkpoint."
+    text = "Write the figures here too, as JSON with command, version, device and checkpoint."
     flags.DEFINE_string("record", None, text, flag_values=flag_values)
 
 

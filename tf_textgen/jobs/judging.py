@@ -73,7 +73,9 @@ def _refuse_idle_flags(metrics: Sequence[str], flag_values: flags.FlagValues) ->
     """Raises `UserError` for a flag that could not do anything with these metrics."""
     generating = METRICS[1:]
     needed: dict[str, Sequence[str]] = dict.fromkeys(("output", "limit", "batch_size"), generating)
+    needed |= {name: generating for name in flag_values if name.startswith(f"{DecodingConfig.prefix}.")}
     needed |= {"further_references": REFERENCE_METRICS, "bleu_tokenizer": ("bleu",), "rouge_tokenizer": ("rouge",)}
+    needed["stride"] = ("likelihood",)
     for name, users in needed.items():
         if flag_values[name].present and not set(users) & set(metrics):
             raise UserError(
