@@ -39,8 +39,12 @@ def test_rows_of_a_batch_keep_their_own_parameters(generator):
         DecodingConfig(temperature=0.7, max_new_tokens=24, top_k=10, seed=3, stop=("zz", "b")),
         DecodingConfig(max_new_tokens=1, min_p=0.1, seed=4),
         DecodingConfig(temperature=0.0, max_new_tokens=24, min_new_tokens=9, repetition_penalty=1.5),
+        DecodingConfig(max_new_tokens=20, forced=("cat", " a dog"), forced_prefix="It ", banned=("e", "xy"), seed=5),
+        DecodingConfig(max_new_tokens=24, allowed=("ab ", "c"), no_repeat_ngram=2, typical_p=0.9, seed=6),
+        DecodingConfig(temperature=0.0, max_new_tokens=24, loop_repeats=2, frequency_penalty=-1.0),
+        DecodingConfig(max_new_tokens=24, eta_cutoff=0.01, epsilon_cutoff=0.002, presence_penalty=1.5, seed=7),
     ]
-    prompts = ["", "abc", "x" * 63, "Zwölf 猫", "q", "hello " * 9]
+    prompts = ["", "abc", "x" * 63, "Zwölf 猫", "q", "hello " * 9, "", "ab", "abc", "z"]
     rows = [from_config(wish, 1) for wish in wishes]
     together = generator.generate_graph(
         tf.constant(prompts), Parameters(*(tf.concat(column, 0) for column in zip(*rows, strict=True)))
@@ -50,6 +54,53 @@ def test_rows_of_a_batch_keep_their_own_parameters(generator):
         for name in ("text", "token_count", "finish_reason", "prompt_truncated"):
             assert getattr(together, name)[index] == getattr(alone, name)[0], (name, prompt)
         np.testing.assert_allclose(together.score[index], alone.score[0], atol=1e-4)
+
+
+def test_words_of_the_request_in_the_text(generator):
+    decoding = DecodingConfig(temperature=0.0, max_new_tokens=16, forced=("cat", "字"), forced_prefix="It ")
+    for continuation in generator.generate(["abc", ""], decoding):
+        assert continuation.text.startswith("It ") and "cat" in continuation.text and "字" in continuation.text
+    letters = DecodingConfig(max_new_tokens=24, allowed=("ab", "c"), banned=("ba",), no_repeat_ngram=3)
+    for continuation in generator.generate(["", "q"], letters):
+        text = continuation.text
+        assert {*text} <= {*"abc"} and "ba" not in text
+        assert len({text[i : i + 3] for i in range(len(text) - 2)}) == max(len(text) - 2, 0)
+
+
+def test_tokens_of_the_answer(generator):
+    (continuation,) = generator.generate(["abc"], DecodingConfig(max_new_tokens=9, allowed=("ab字",), seed=3))
+    pieces = continuation.token_texts
+    assert len(pieces) == len(continuation.token_log_probabilities) == continuation.token_count
+    assert sum(continuation.token_log_probabilities) == pytest.approx(continuation.score, abs=1e-4)
+    ends = int(continuation.finish_reason == "eos")
+    assert pieces[len(pieces) - ends :] == ("</s>",) * ends and {*pieces} <= {"a", "b", "\ufffd", "</s>"}
+
+
+def test_loops_end_with_their_own_reason():
+    generator = tiny_models.generator("rnn_seq2seq")
+    (looped,) = generator.generate(["abc"], DecodingConfig(temperature=0.0, max_new_tokens=24, loop_repeats=3))
+    assert looped.finish_reason == "loop" and len({*looped.token_texts[-3:]}) == 1
+
+
+@pytest.mark.parametrize("prompt_format", ["source", "pair"])
+def test_lengths_relative_to_the_source(prompt_format):
+    generator = tiny_models.generator(
+        "rnn_seq2seq" if prompt_format == "source" else "transformer_lm", prompt_format=prompt_format
+    )
+    decoding = DecodingConfig(max_new_tokens=24, min_length_ratio=2.0, max_length_ratio=2.0)
+    counts = [c.token_count for c in generator.generate(["ab", "abcde", "", "a" * 20], decoding)]
+    assert counts == [4, 10, 1, 24]
+
+
+def test_what_cannot_be_done_is_told_before_there_are_prompts(generator):
+    generator.check(GREEDY)
+    for bad, message in (
+        ({"forced": ("a" * 30,)}, "max_new_tokens=8: expected enough for the tokens of forced and forced_prefix"),
+        ({"max_new_tokens": 1000}, "max_new_tokens=1000: expected an integer from 1 to"),
+    ):
+        for asked in (generator.check, lambda decoding: generator.generate(["a"], decoding)):
+            with pytest.raises(UserError, match=message):
+                asked(dataclasses.replace(GREEDY, **bad))
 
 
 def test_one_trace_for_any_number_and_length_of_prompts(generator):

@@ -6,7 +6,12 @@ import pytest
 from absl import flags
 
 from tf_textgen.config import define_flags, from_flags, to_flags
-from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_vocabulary, sample_seed
+from tf_textgen.decoding.decoding_config import (
+    DecodingConfig,
+    check_against_source,
+    check_against_vocabulary,
+    sample_seed,
+)
 from tf_textgen.errors import UserError
 
 
@@ -30,6 +35,37 @@ from tf_textgen.errors import UserError
         ),
         ({"num_samples": 0}, "--decoding.num_samples=0: expected a value at least 1"),
         ({"seed": 2**63}, "--decoding.seed=9.22337e+18: expected a value"),
+        ({"typical_p": 0.0}, "--decoding.typical_p=0: expected a value at most 1 and above 0"),
+        ({"epsilon_cutoff": 1.0}, "--decoding.epsilon_cutoff=1: expected a value at least 0 and below 1"),
+        ({"eta_cutoff": math.nan}, "--decoding.eta_cutoff=nan: expected a value at least 0 and below 1"),
+        ({"frequency_penalty": 2.5}, "--decoding.frequency_penalty=2.5: expected a value at least -2 and at most 2"),
+        ({"presence_penalty": -2.5}, "--decoding.presence_penalty=-2.5: expected a value at least -2 and at most 2"),
+        ({"presence_penalty": -1e-300}, "--decoding.presence_penalty=-1e-300: expected a value of 1.2e-38 to"),
+        ({"no_repeat_ngram": -1}, "--decoding.no_repeat_ngram=-1: expected a value at least 0"),
+        ({"loop_repeats": 1}, "--decoding.loop_repeats=1: every text would end; expected at least 2, or 0"),
+        ({"min_length_ratio": -1.0}, "--decoding.min_length_ratio=-1: expected a value at least 0"),
+        ({"max_length_ratio": math.inf}, "--decoding.max_length_ratio=inf: expected a finite value"),
+        (
+            {"min_length_ratio": 2.0, "max_length_ratio": 1.5},
+            "--decoding.min_length_ratio=2.0: expected at most --decoding.max_length_ratio=1.5",
+        ),
+        ({"banned": ("",)}, "--decoding.banned='': expected a text that is not empty"),
+        ({"banned": ("a",) * 257}, "--decoding.banned: 257 strings came, expected at most 256"),
+        ({"forced": ("字" * 22,)}, "66 bytes came, expected at most 64"),
+        ({"forced": ("a",) * 17}, "--decoding.forced: 17 strings came, expected at most 16"),
+        ({"allowed": ("a", "")}, "--decoding.allowed='': expected a text that is not empty"),
+        (
+            {"forced": ("a cat",), "banned": ("dog", "cat")},
+            "--decoding.forced='a cat': has 'cat' of --decoding.banned in it, and cannot be written; leave one",
+        ),
+        (
+            {"forced_prefix": "a cat", "banned": ("cat",)},
+            "--decoding.forced_prefix='a cat': has 'cat' of --decoding.banned in it, and cannot be written; leave one",
+        ),
+        (
+            {"forced": ("a\nb",), "stop": ("\n",)},
+            r"--decoding.forced='a\nb': has '\n' of --decoding.stop in it, and cannot be written; leave one",
+        ),
         ({"stop": ("",)}, "--decoding.stop='': expected a text that is not empty"),
         ({"stop": ("a\x1fb",)}, r"--decoding.stop='a\x1fb': expected a text that is not empty and has no '\x1f'"),
         ({"stop": ("字" * 90,)}, "270 bytes came, expected at most 256"),
@@ -48,6 +84,17 @@ def test_top_k_against_the_vocabulary():
         check_against_vocabulary(DecodingConfig(top_k=51), 50)
 
 
+def test_ratios_want_a_source():
+    check_against_source(DecodingConfig(max_length_ratio=2.0), True)
+    check_against_source(DecodingConfig(), False)
+    message = (
+        r"--decoding.max_length_ratio=2.0: this model continues texts and has no source; leave it out, or set "
+        "max_new_tokens"
+    )
+    with pytest.raises(UserError, match=message):
+        check_against_source(DecodingConfig(max_length_ratio=2.0), False)
+
+
 def test_samples_have_seeds_of_their_own():
     seeds = [sample_seed(seed, sample) for seed in (1, 2, 2**63 - 1, -(2**63)) for sample in range(4)]
     assert seeds[::4] == [1, 2, 2**63 - 1, -(2**63)]
@@ -57,7 +104,7 @@ def test_samples_have_seeds_of_their_own():
 
 
 def test_json_and_flags_round_trip():
-    config = DecodingConfig(temperature=0.5, stop=("\n", "字"), seed=-1)
+    config = DecodingConfig(temperature=0.5, stop=("\n", "字"), seed=-1, forced=(" cat ",), forced_prefix=" \ta ")
     assert DecodingConfig.from_json(config.to_json()) == config
     flag_values = flags.FlagValues()
     define_flags(DecodingConfig, flag_values)

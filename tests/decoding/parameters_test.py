@@ -44,6 +44,32 @@ def test_from_config():
         ("min_new_tokens", [-1], [0, 8], "invalid min_new_tokens: expected an integer >= 0"),
         ("min_new_tokens", [9], [8], "invalid min_new_tokens: expected at most max_new_tokens"),
         ("max_new_tokens", [0, -5, 33], [2, 32], "invalid max_new_tokens: expected an integer from 1 to 32"),
+        ("typical_p", [0.0, 1.01, NAN], [1e-9, 1.0], "invalid typical_p: expected a value > 0 and <= 1"),
+        ("epsilon_cutoff", [-0.1, 1.0, NAN], [0.0, 0.9], "invalid epsilon_cutoff: expected a value >= 0 and < 1"),
+        ("eta_cutoff", [-0.1, 1.0, NAN], [0.0, 0.9], "invalid eta_cutoff: expected a value >= 0 and < 1"),
+        (
+            "frequency_penalty",
+            [-2.1, INF, NAN],
+            [-2.0, 2.0],
+            "invalid frequency_penalty: expected a value from -2 to 2",
+        ),
+        ("presence_penalty", [-2.1, INF, NAN], [-2.0, 2.0], "invalid presence_penalty: expected a value from -2 to 2"),
+        ("no_repeat_ngram", [-1], [0, 10**9], "invalid no_repeat_ngram: expected an integer >= 0"),
+        ("min_length_ratio", [-0.1, INF, NAN], [0.0, 9.0], "invalid min_length_ratio: expected a finite value >= 0"),
+        ("max_length_ratio", [-0.1, INF, NAN], [0.0, 9.0], "invalid max_length_ratio: expected a finite value >= 0"),
+        ("loop_repeats", [-1, 1], [0, 2, 10**9], "invalid loop_repeats: expected 0 or an integer >= 2"),
+        (
+            "banned",
+            ["x" * 65, "a\x1f" * 257],
+            ["", "x" * 64, "a\x1f" * 255 + "a"],
+            "invalid banned: expected at most 256 strings of at most 64 bytes",
+        ),
+        (
+            "forced",
+            ["x" * 65, "a\x1f" * 17],
+            ["", "a\x1f" * 15 + "a"],
+            "invalid forced: expected at most 16 strings of at most 64 bytes",
+        ),
         (
             "stop",
             ["x" * 257, "a\x1f" * 17, "a\x1f" + "字" * 100],
@@ -54,7 +80,7 @@ def test_from_config():
 )
 def test_sanitize(name, bad, good, message):
     given = rows(name, *bad, *good)
-    safe, error = parameters.sanitize(given, vocabulary_size=50, bound=32)
+    safe, error = parameters.sanitize(given, vocabulary_size=50, bound=32, has_source=True)
     assert error.numpy().tolist() == [message.encode()] * len(bad) + [b""] * len(good)
     for field, value, original in zip(safe._fields, safe, given, strict=True):
         kept, expected = value.numpy()[len(bad) :], original.numpy()[len(bad) :]
@@ -67,3 +93,33 @@ def test_sanitize(name, bad, good, message):
 def test_sanitize_no_rows():
     safe, error = parameters.sanitize(parameters.from_config(GOOD, 0), vocabulary_size=50, bound=32)
     assert error.shape == (0,) and safe.stop.shape == (0,)
+
+
+def test_ratios_of_a_source_contradict_or_have_no_source():
+    given = rows("min_length_ratio", 2.0, 2.0, 2.0)._replace(max_length_ratio=tf.constant([1.5, 2.0, 0.0]))
+    _, error = parameters.sanitize(given, vocabulary_size=50, bound=32, has_source=True)
+    assert error.numpy().tolist() == [b"invalid min_length_ratio: expected at most max_length_ratio", b"", b""]
+    _, error = parameters.sanitize(given, vocabulary_size=50, bound=32)
+    assert error.numpy().tolist() == [b"invalid min_length_ratio: expected 0, there is no source"] * 3
+
+
+@pytest.mark.parametrize(
+    ("shortest", "longest", "source", "needed", "expected"),
+    [
+        (0.0, 0.0, 10, 0, (2, 8)),  # nothing asked: as it was
+        (0.0, 0.5, 10, 0, (2, 5)),
+        (0.0, 0.59, 10, 0, (2, 5)),  # down
+        (0.31, 0.0, 10, 0, (4, 8)),  # up
+        (1.1, 0.0, 10, 0, (8, 8)),  # within max_new_tokens
+        (0.7, 0.7, 10, 0, (7, 7)),  # exact although 0.7 is none in float32
+        (0.0, 0.1, 3, 0, (1, 1)),  # one token at least, and min_new_tokens gives way
+        (0.0, 9.0, 10**6, 0, (2, 8)),
+        (3e38, 3e38, 10**6, 0, (8, 8)),
+        (0.0, 0.5, 0, 0, (1, 1)),
+        (0.0, 0.1, 10, 4, (2, 4)),  # what must be written has its room
+    ],
+)
+def test_lengths_relative_to_the_source(shortest, longest, source, needed, expected):
+    given = rows("min_length_ratio", shortest)._replace(max_length_ratio=tf.constant([longest], tf.float32))
+    made = parameters.with_ratios(given, tf.constant([source]), tf.constant([needed]))
+    assert (made.min_new_tokens.numpy()[0], made.max_new_tokens.numpy()[0]) == expected

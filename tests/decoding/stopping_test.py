@@ -1,6 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tests.decoding.markov import goes_round
 from tf_textgen.decoding import stopping
 
 NOWHERE = 2**31 - 1
@@ -71,3 +72,18 @@ def test_half_characters_become_whole():
         found.append(bool(now))
     assert found == [False, False, False, False, True]
     assert before.numpy() == [b"x"]
+
+
+def test_loops_are_blocks_that_come_again_and_again():
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 2, (200, 12)).astype(np.int32)
+    times = rng.choice([0, 2, 3, 4], 200).astype(np.int32)
+    repeats, seen = tf.zeros([200, 6], tf.int32), 0
+    for last in range(12):
+        repeats = stopping.count_repeats(repeats, tf.constant(tokens), tf.constant(last))
+        found = stopping.is_loop(repeats, tf.constant(times)).numpy()
+        for row in range(200):
+            assert found[row] == goes_round(tokens[row, : last + 1].tolist(), int(times[row]))
+        seen += found.sum()
+    assert 100 < seen < 2000
+    assert stopping.is_loop(tf.zeros([3, 0], tf.int32), tf.constant([2, 3, 4])).numpy().tolist() == [False] * 3

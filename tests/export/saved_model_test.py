@@ -52,6 +52,20 @@ def test_exported_equals_generator(exported):
     assert [(c.prompt, c.text, c.sample) for c in loaded.generate(TEXTS[1:3])] == expected
 
 
+def test_words_and_tokens_pass_the_signature(exported):
+    generator, _, root = exported
+    asked = DecodingConfig(forced=("cat", "字"), forced_prefix="It ", banned=("x", "yz"), max_new_tokens=16, seed=2)
+    for found, expected in zip(Exported(root).generate(TEXTS, asked), generator.generate(TEXTS, asked), strict=True):
+        assert (found.text, found.token_texts) == (expected.text, expected.token_texts)
+        np.testing.assert_allclose(found.token_log_probabilities, expected.token_log_probabilities, atol=1e-5)
+
+
+def test_an_export_of_an_earlier_version_is_told(exported, monkeypatch):
+    monkeypatch.setattr("tf_textgen.export.self_check.input_names", lambda *_: ["prompt", "temperature"])
+    with pytest.raises(UserError, match="was written by an earlier version and knows no allowed; export the run again"):
+        Exported(exported[2])
+
+
 def test_score_signature_equals_generator(exported):
     generator, path, _ = exported
     pairs = generator.is_pair

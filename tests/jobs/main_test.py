@@ -46,6 +46,14 @@ def test_helpshort_imports_no_tensorflow():
         (["generate", "--decoding.top_p=0", "--prompt=a"], "--decoding.top_p=0: expected"),
         (["generate", "--decoding.top_p=1.5", "--prompt=a"], "--decoding.top_p=1.5: expected"),
         (["generate", "--decoding.max_new_tokens=0", "--prompt=a"], "--decoding.max_new_tokens=0: expected"),
+        (
+            ["generate", "--decoding.banned=cat", "--decoding.forced=a cat", "--prompt=a"],
+            "--decoding.forced='a cat': has 'cat' of --decoding.banned in it, and cannot be written",
+        ),
+        (
+            ["generate", "--decoding.min_length_ratio=2", "--decoding.max_length_ratio=1", "--prompt=a"],
+            "at most --deco",
+        ),
         (["generate", "--prompt=a"], "--run.dir is missing"),
         (["generate", "--run.dir=/no/such/run", "--prompt=a"], "is no run folder"),
         (["generate", "--saved_model=/no/such", "--prompt=a"], "no export there"),
