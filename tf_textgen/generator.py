@@ -7,13 +7,20 @@ same `tf.function` of `TextGenerator`: what is measured is what is served.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tf_textgen.decoding.beam_search import beam_search
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
+from tf_textgen.decoding.length_penalty import (
+    LENGTH_PENALTY_DTYPES,
+    LengthPenalty,
+    length_penalty_of,
+    sanitize_length_penalty,
+)
 from tf_textgen.decoding.loop import decode
 from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, sanitize
 from tf_textgen.decoding.stopping import FINISH_REASONS
@@ -36,6 +43,17 @@ class Generation(NamedTuple):
     prompt_truncated: tf.Tensor  # [B] bool, True where the prompt lost its beginning
 
 
+class BestGeneration(NamedTuple):
+    """What one call of a beam's graph returns: n texts for each prompt, best first."""
+
+    text: tf.Tensor  # [B, n] string, valid UTF-8, without the prompt
+    score: tf.Tensor  # [B, n] float32, sum of the tokens' log-probabilities, nats
+    normalized_score: tf.Tensor  # [B, n] float32, divided by the length penalty: what the order follows
+    token_count: tf.Tensor  # [B, n] int32
+    finish_reason: tf.Tensor  # [B, n] string: as in `Generation`; "" where a row has fewer than n texts
+    prompt_truncated: tf.Tensor  # [B] bool
+
+
 class TextScore(NamedTuple):
     """Log-probabilities of given texts."""
 
@@ -49,7 +67,7 @@ class TextScore(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Continuation:
-    """One generated text, as Python values; the fields are those of `Generation`."""
+    """One generated text, as Python values; the fields are those of `Generation` and `BestGeneration`."""
 
     prompt: str
     text: str
@@ -58,13 +76,19 @@ class Continuation:
     finish_reason: str
     prompt_truncated: bool
     sample: int = 0
+    rank: int = 0  # among the n-best of a beam; 0 is the best
+    normalized_score: float | None = None  # of a beam
 
 
 class _Untracked:
-    """Hides the Keras model from `tf.Module`: tracking it would export its optimizer and a wrong default signature."""
+    """Hides from `tf.Module` what an export must not hold.
+
+    Tracking the Keras model would export its optimizer and a wrong default signature.
+    """
 
     def __init__(self, model: TextModel) -> None:
         self.model = model
+        self.beam_graphs: dict[tuple[int, int], Callable[..., BestGeneration]] = {}
 
 
 class TextGenerator(tf.Module):
@@ -102,8 +126,7 @@ class TextGenerator(tf.Module):
         self.max_new_tokens = min(max_new_tokens, self.context - 1) if self.context else max_new_tokens
         prompt_context = None if prompt_format == "source" else self.context
         self.max_prompt_tokens = min(max_prompt_tokens, prompt_context - 1) if prompt_context else max_prompt_tokens
-        rows = Parameters(*(tf.TensorSpec([None], dtype, name) for name, dtype in DTYPES._asdict().items()))
-        text = tf.TensorSpec([None], tf.string)
+        text, rows = tf.TensorSpec([None], tf.string), _specs(DTYPES)
         self.generate_graph = tf.function(self._generate, input_signature=[text, rows])
         self.score_graph = tf.function(self._score, input_signature=[text, text])
 
@@ -132,12 +155,15 @@ class TextGenerator(tf.Module):
           batch_size: rows decoded at once.
 
         Returns:
-          `num_samples` continuations a prompt, in the prompts' order.
+          `num_samples` continuations a prompt, or the `num_best` of a beam (fewer where it found fewer), in the
+          prompts' order.
 
         Raises:
           UserError: where a parameter is out of its bounds.
         """
         decoding = decoding or DecodingConfig(max_new_tokens=self.default_new_tokens)
+        if decoding.beam_width > 1:
+            return self._generate_best(prompts, decoding, batch_size)
         rows = [(prompt, sample) for prompt in prompts for sample in range(decoding.num_samples)]
         results: list[Continuation] = []
         for start in range(0, len(rows), batch_size):
@@ -145,7 +171,34 @@ class TextGenerator(tf.Module):
             seeds = [sample_seed(decoding.seed, sample) for _, sample in some]
             parameters = from_config(decoding, len(some))._replace(seed=tf.constant(seeds, tf.int64))
             output = self.generate_graph(tf.constant([prompt for prompt, _ in some], tf.string), parameters)
-            results += _to_continuations(some, output, decoding)
+            results += to_continuations(some, _plain(output), decoding)
+        return results
+
+    def beam_graph(self, width: int, num_best: int) -> Callable[..., BestGeneration]:
+        """`(prompts [B] string, Parameters, LengthPenalty) -> BestGeneration`, traced once for each width and number.
+
+        Args:
+          width: `W`, hypotheses that the beam keeps.
+          num_best: n, at most `width`.
+        """
+        graphs, key = self._holder.beam_graphs, (width, num_best)
+        if key not in graphs:
+
+            def search(prompts: tf.Tensor, parameters: Parameters, penalty: LengthPenalty) -> BestGeneration:
+                return self._search(prompts, parameters, penalty, width, num_best)
+
+            signature = [tf.TensorSpec([None], tf.string), _specs(DTYPES), _specs(LENGTH_PENALTY_DTYPES)]
+            graphs[key] = tf.function(search, input_signature=signature)
+        return graphs[key]
+
+    def _generate_best(self, prompts: Sequence[str], decoding: DecodingConfig, batch_size: int) -> list[Continuation]:
+        graph = self.beam_graph(decoding.beam_width, decoding.num_best)
+        results: list[Continuation] = []
+        for start in range(0, len(prompts), batch_size):
+            some = prompts[start : start + batch_size]
+            rows = len(some)
+            output = graph(tf.constant(some, tf.string), from_config(decoding, rows), length_penalty_of(decoding, rows))
+            results += to_best_continuations(some, _plain(output), decoding)
         return results
 
     def score(self, texts: Sequence[str], sources: Sequence[str] | None = None) -> TextScore:
@@ -163,24 +216,9 @@ class TextGenerator(tf.Module):
         return self.score_graph(tf.constant(given, tf.string), tf.constant(list(texts), tf.string))
 
     def _generate(self, prompts: tf.Tensor, parameters: Parameters) -> Generation:
-        model, tokenizer = self._holder.model, self.tokenizer
-        safe, problem = sanitize(parameters, tokenizer.vocabulary_size, self.max_new_tokens)
-        features, truncated = self._prompt_features(prompts, safe.max_new_tokens)
-        longest = tf.reduce_max(tf.concat([[1], safe.max_new_tokens], axis=0))
-        capacity = tf.shape(features["target_tokens"])[1] + longest
-        logits, state = model.start(features, capacity)
-        decoded = decode(
-            logits,
-            state,
-            model.step,
-            safe,
-            prompt_tokens=features["target_tokens"],
-            prompt_lengths=features["target_lengths"],
-            eos_id=tokenizer.eos_id,
-            banned_ids=[tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id],
-            detokenize=tokenizer.detokenize,
-            max_new_tokens=self.max_new_tokens,
-        )
+        safe, problem = sanitize(parameters, self.tokenizer.vocabulary_size, self.max_new_tokens)
+        logits, state, known, truncated = self._start(prompts, safe.max_new_tokens)
+        decoded = decode(logits, state, self._holder.model.step, safe, **known)
         good = tf.equal(problem, "")
         return Generation(
             text=tf.where(good, repair_utf8(decoded.texts), ""),
@@ -189,6 +227,42 @@ class TextGenerator(tf.Module):
             finish_reason=tf.where(good, decoded.finish_reason, problem),
             prompt_truncated=truncated,
         )
+
+    def _search(
+        self, prompts: tf.Tensor, parameters: Parameters, penalty: LengthPenalty, width: int, num_best: int
+    ) -> BestGeneration:
+        safe, problem = sanitize(parameters, self.tokenizer.vocabulary_size, self.max_new_tokens)
+        penalty, other = sanitize_length_penalty(penalty)
+        problem = tf.where(tf.equal(problem, ""), other, problem)[:, tf.newaxis]
+        logits, state, known, truncated = self._start(prompts, safe.max_new_tokens)
+        step = self._holder.model.step
+        found = beam_search(logits, state, step, safe, penalty, width=width, num_best=num_best, **known)
+        good = tf.equal(problem, "")
+        return BestGeneration(
+            text=tf.where(good, repair_utf8(found.texts), ""),
+            score=tf.where(good, found.score, 0.0),
+            normalized_score=tf.where(good, found.normalized_score, 0.0),
+            token_count=tf.where(good, found.token_count, 0),
+            finish_reason=tf.where(good, found.finish_reason, problem),
+            prompt_truncated=truncated,
+        )
+
+    def _start(self, prompts: tf.Tensor, max_new_tokens: tf.Tensor) -> tuple[tf.Tensor, Any, dict[str, Any], tf.Tensor]:
+        """Reads the prompts: logits, state, what else a search wants to know, and which prompts were cut `[B]`."""
+        model, tokenizer = self._holder.model, self.tokenizer
+        features, truncated = self._prompt_features(prompts, max_new_tokens)
+        longest = tf.reduce_max(tf.concat([[1], max_new_tokens], axis=0))
+        capacity = tf.shape(features["target_tokens"])[1] + longest
+        logits, state = model.start(features, capacity)
+        known = {
+            "prompt_tokens": features["target_tokens"],
+            "prompt_lengths": features["target_lengths"],
+            "eos_id": tokenizer.eos_id,
+            "banned_ids": [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id],
+            "detokenize": tokenizer.detokenize,
+            "max_new_tokens": self.max_new_tokens,
+        }
+        return logits, state, known, truncated
 
     def _prompt_features(self, prompts: tf.Tensor, max_new_tokens: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Features of `TextModel.start`, and which prompts were cut from the left `[B]` bool."""
@@ -281,25 +355,57 @@ class TextGenerator(tf.Module):
         return {}, repeat_id(tokenizer.bos_id, one), tf.zeros_like(one, tf.bool)
 
 
-def _to_continuations(
-    rows: Sequence[tuple[str, int]], output: Generation, decoding: DecodingConfig
+def to_continuations(
+    rows: Sequence[tuple[str, int]], columns: Mapping[str, Sequence[Any]], decoding: DecodingConfig
 ) -> list[Continuation]:
-    """Python values of one batch; a row that the graph refused raises what it said."""
-    arrays = [np.asarray(value) for value in output]
+    """The continuations in one answer.
+
+    Args:
+      rows: prompt and number of the sample.
+      columns: the fields of `Generation`, as Python values.
+      decoding: what was asked for.
+
+    Raises:
+      UserError: where the graph refused a row.
+    """
     results = []
-    for (prompt, sample), text, score, count, reason, truncated in zip(rows, *arrays, strict=True):
-        finish_reason = reason.decode()
-        if finish_reason not in FINISH_REASONS:
-            raise UserError(refusal(finish_reason, decoding))
-        results.append(
-            Continuation(
-                prompt=prompt,
-                text=text.decode(),
-                score=float(score),
-                token_count=int(count),
-                finish_reason=finish_reason,
-                prompt_truncated=bool(truncated),
-                sample=sample,
-            )
-        )
+    for (prompt, sample), values in zip(rows, zip(*columns.values(), strict=True), strict=True):
+        fields = dict(zip(columns, values, strict=True))
+        _check_reason(fields["finish_reason"], decoding)
+        results.append(Continuation(prompt=prompt, sample=sample, **fields))
     return results
+
+
+def to_best_continuations(
+    prompts: Sequence[str], columns: Mapping[str, Sequence[Any]], decoding: DecodingConfig
+) -> list[Continuation]:
+    """Like `to_continuations`, of the fields of `BestGeneration`: up to `num_best` for each prompt."""
+    columns = dict(columns)
+    results = []
+    for row, (prompt, truncated) in enumerate(zip(prompts, columns.pop("prompt_truncated"), strict=True)):
+        places = zip(*(column[row][: decoding.num_best] for column in columns.values()), strict=True)
+        for rank, values in enumerate(places):
+            fields = dict(zip(columns, values, strict=True))
+            if fields["finish_reason"]:
+                _check_reason(fields["finish_reason"], decoding)
+                results.append(Continuation(prompt=prompt, rank=rank, prompt_truncated=truncated, **fields))
+    return results
+
+
+def _check_reason(finish_reason: str, decoding: DecodingConfig) -> None:
+    if finish_reason not in FINISH_REASONS:
+        raise UserError(refusal(finish_reason, decoding))
+
+
+def _plain(output: NamedTuple) -> dict[str, list[Any]]:
+    """The fields as nested lists of Python values."""
+    arrays = {name: np.asarray(value) for name, value in output._asdict().items()}
+    return {
+        name: (np.frompyfunc(bytes.decode, 1, 1)(array) if array.dtype == object else array).tolist()
+        for name, array in arrays.items()
+    }
+
+
+def _specs(dtypes: Any) -> Any:
+    """Specifications of `[B]` vectors, from a NamedTuple of their dtypes."""
+    return type(dtypes)(*(tf.TensorSpec([None], dtype, name) for name, dtype in dtypes._asdict().items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import tensorflow as tf
 
@@ -15,8 +15,23 @@ from tf_textgen.decoding.sampling import log_probability, pick, uniforms
 from tf_textgen.decoding.state import Progress, add_seen, initial_progress, tokens_seen, write_column
 
 Step = Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]
-Advance = Callable[[Progress, tf.Tensor], Progress]
 Detokenize = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Running(Protocol):
+    """What `run` reads of a search's progress."""
+
+    @property
+    def step(self) -> tf.Tensor: ...  # [] int32
+
+    @property
+    def tokens(self) -> tf.Tensor: ...  # [R, N] int32, R rows of the model
+
+    @property
+    def finish(self) -> tf.Tensor: ...  # [B] int32, RUNNING where the search goes on
+
+
+RunningT = TypeVar("RunningT", bound=Running)
 
 
 class Decoded(NamedTuple):
@@ -69,14 +84,10 @@ def decode(
       detokenize: `[B, N]` int32 -> `[B]` string, dropping pad and the end token. Without it there are no texts and stop
         strings are ignored.
     """
-    rows, vocabulary_size = tf.shape(logits)[0], logits.shape[-1]
+    rows = tf.shape(logits)[0]
     limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
     steps = tf.maximum(tf.reduce_max(limit), 1)  # the maximum of no rows is negative
-    seen = tf.cond(
-        tf.reduce_any(tf.not_equal(parameters.repetition_penalty, 1.0)),
-        lambda: tokens_seen(prompt_tokens, prompt_lengths, vocabulary_size),
-        lambda: tf.zeros([rows, vocabulary_size], tf.bool),
-    )
+    seen = prompt_tokens_seen(parameters, prompt_tokens, prompt_lengths, logits.shape[-1])
     draws = tf.cond(
         tf.reduce_any(parameters.temperature > 0.0),
         lambda: uniforms(parameters.seed, steps),
@@ -114,10 +125,14 @@ class SingleSearch:
         chosen = self._choose(progress, logits, running)
         log_probabilities = tf.where(running, log_probability(logits, chosen), 0.0)
         tokens = write_column(progress.tokens, progress.step, tf.where(running, chosen, self.pad_id))
-        text, stopped = self._find_stops(progress, tokens, running)
-        finish = tf.where(progress.step + 1 >= self.parameters.max_new_tokens, stopping.LENGTH, stopping.RUNNING)
-        finish = tf.where(tf.equal(chosen, self.eos_id), stopping.EOS, finish)
-        finish = tf.where(stopped, stopping.STOP, finish)
+        text, stopped = find_stops(
+            progress.text,
+            tokens[:, : progress.step + 1],
+            wanted=running & tf.not_equal(self.parameters.stop, ""),
+            stops=self.stops,
+            detokenize=self.detokenize,
+        )
+        finish = reason_to_finish(chosen, progress.step + 1, self.parameters, stopped, eos_id=self.eos_id)
         return Progress(
             step=progress.step + 1,
             tokens=tokens,
@@ -146,29 +161,83 @@ class SingleSearch:
         possible = tf.reduce_max(adjusted, axis=-1) > -float("inf")
         return tf.where(possible, chosen, self.eos_id)
 
-    def _find_stops(self, progress: Progress, tokens: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The rows' texts without the stop string, and `[B]` bool whether one was found now."""
-        nothing = progress.text, tf.zeros_like(running)
-        if self.detokenize is None:
-            return nothing
-        detokenize, wanted = self.detokenize, running & tf.not_equal(self.parameters.stop, "")
 
-        def look() -> tuple[tf.Tensor, tf.Tensor]:
-            text, found = stopping.cut(progress.text, detokenize(tokens[:, : progress.step + 1]), self.stops)
-            return tf.where(wanted, text, progress.text), wanted & found
-
-        return tf.cond(tf.reduce_any(wanted), look, lambda: nothing)
+def prompt_tokens_seen(
+    parameters: Parameters, prompt_tokens: tf.Tensor, prompt_lengths: tf.Tensor, vocabulary_size: int
+) -> tf.Tensor:
+    """Which ids stand in the prompts, `[B, V]` bool; nothing where no row has a penalty for it."""
+    return tf.cond(
+        tf.reduce_any(tf.not_equal(parameters.repetition_penalty, 1.0)),
+        lambda: tokens_seen(prompt_tokens, prompt_lengths, vocabulary_size),
+        lambda: tf.zeros([tf.shape(prompt_tokens)[0], vocabulary_size], tf.bool),
+    )
 
 
-def run(advance: Advance, progress: Progress, state: Any, step: Step) -> Progress:
-    """Steps the model and advances the search until every row has ended."""
+def find_stops(
+    before: tf.Tensor,
+    tokens: tf.Tensor,
+    *,
+    wanted: tf.Tensor,
+    stops: stopping.Stops,
+    detokenize: Detokenize | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Looks for stop strings in the text of `tokens`.
 
-    def running(progress: Progress, state: Any) -> tf.Tensor:
+    Args:
+      before: `[B]` string, the texts without the last token.
+      tokens: `[B, N]` int32.
+      wanted: `[B]` bool, the rows that have stop strings and run.
+      stops: of the rows.
+      detokenize: as `decode` takes it.
+
+    Returns:
+      The texts without the stop string, `[B]` string, and whether one was found, `[B]` bool. Texts of rows without stop
+      strings stay as they were.
+    """
+    if detokenize is None:
+        return before, tf.zeros_like(wanted)
+
+    def look() -> tuple[tf.Tensor, tf.Tensor]:
+        text, found = stopping.cut(before, detokenize(tokens), stops)
+        return tf.where(wanted, text, before), wanted & found
+
+    return tf.cond(tf.reduce_any(wanted), look, lambda: (before, tf.zeros_like(wanted)))
+
+
+def reason_to_finish(
+    chosen: tf.Tensor, count: tf.Tensor, parameters: Parameters, stopped: tf.Tensor, *, eos_id: int
+) -> tf.Tensor:
+    """Why a row ends with its token `chosen`, the `count`-th: `[B]` int32, an index into `stopping.REASONS`."""
+    finish = tf.where(count >= parameters.max_new_tokens, stopping.LENGTH, stopping.RUNNING)
+    finish = tf.where(tf.equal(chosen, eos_id), stopping.EOS, finish)
+    return tf.where(stopped, stopping.STOP, finish)
+
+
+def run(
+    advance: Callable[[RunningT, tf.Tensor], RunningT],
+    progress: RunningT,
+    state: Any,
+    step: Step,
+    *,
+    rearrange: Callable[[RunningT, Any], Any] = lambda progress, state: state,
+) -> RunningT:
+    """Steps the model and advances the search until every row has ended.
+
+    Args:
+      advance: (progress, logits of the next tokens) -> progress.
+      progress: after the first token.
+      state: of the model, before that token.
+      step: of the model.
+      rearrange: (progress, state) -> the state with its rows where the search has moved them.
+    """
+
+    def running(progress: RunningT, state: Any) -> tf.Tensor:
         del state
         return tf.reduce_any(tf.equal(progress.finish, stopping.RUNNING))
 
-    def body(progress: Progress, state: Any) -> tuple[Progress, Any]:
-        logits, new_state = step(progress.tokens[:, progress.step - 1], state)
+    def body(progress: RunningT, state: Any) -> tuple[RunningT, Any]:
+        arranged = rearrange(progress, state)
+        logits, new_state = step(progress.tokens[:, progress.step - 1], arranged)
         new_state = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), new_state, state)
         return advance(progress, logits), new_state
 

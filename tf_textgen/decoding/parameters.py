@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import MAX_STOP_BYTES, MAX_STOPS, STOP_SEPARATOR, DecodingConfig
+from tf_textgen.decoding.decoding_config import MAX_STOP_BYTES, MAX_STOPS, NO_SAMPLING, STOP_SEPARATOR, DecodingConfig
 
 
 class Parameters(NamedTuple):
@@ -34,6 +34,7 @@ DTYPES = Parameters(
     seed=tf.int64,
     stop=tf.string,
 )
+SEARCH_FIELDS = tuple(name for name in Parameters._fields if name not in {*NO_SAMPLING, "seed"})  # what a beam reads
 
 
 def from_config(config: DecodingConfig, rows: int | tf.Tensor) -> Parameters:
@@ -45,7 +46,7 @@ def from_config(config: DecodingConfig, rows: int | tf.Tensor) -> Parameters:
 def values_of(config: DecodingConfig) -> dict[str, Any]:
     """The fields of `Parameters` of one row, as Python values."""
     values = {name: getattr(config, name) for name in Parameters._fields}
-    return {**values, "stop": STOP_SEPARATOR.join(config.stop)}
+    return {**values, "temperature": config.resolved_temperature, "stop": STOP_SEPARATOR.join(config.stop)}
 
 
 def neutral_where(rows: tf.Tensor, parameters: Parameters) -> Parameters:

@@ -41,7 +41,6 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def run(flag_values: flags.FlagValues) -> None:
     if flag_values["prompt"].value and flag_values["prompt_file"].value:
         raise UserError("--prompt and --prompt_file are both given: expected one of them")
-    config.from_flags(DecodingConfig, flag_values)  # Bad values are told before anything is loaded.
     saved_model = flag_values["saved_model"].value
     continue_all, is_pair = _export(saved_model, flag_values) if saved_model else _run_folder(flag_values)
     write = _write_json if flag_values["json"].value else _write_text
@@ -61,6 +60,7 @@ def run(flag_values: flags.FlagValues) -> None:
 
 def _run_folder(flag_values: flags.FlagValues) -> tuple[Continue, bool]:
     """Continues texts with a run; and whether they are sources."""
+    loading.check_decoding(flag_values)
     loaded = loading.load(flag_values)
     decoding = loading.decoding_of(loaded, flag_values)
     generator = loading.generator_of(loaded, max_new_tokens=max(256, decoding.max_new_tokens))
@@ -78,17 +78,17 @@ def _export(path: str, flag_values: flags.FlagValues) -> tuple[Continue, bool]:
             "--run.checkpoint and --saved_model are both given: an export has no checkpoints; leave one out"
         )
     import_tensorflow_quietly()
-    from tf_textgen.export.exported import Exported
+    from tf_textgen.export.exported import Exported, decoding_of
 
+    decoding = config.override(decoding_of(path), flag_values)  # bad values are told before anything is loaded
     exported = Exported(path)
-    decoding = config.override(exported.decoding, flag_values)
     if exported.vocabulary_size:
         check_against_vocabulary(decoding, exported.vocabulary_size)
     return (lambda texts: exported.generate(texts, decoding)), exported.is_pair
 
 
 def _write_json(continuation: Continuation, *, is_pair: bool) -> None:
-    values = dataclasses.asdict(continuation)
+    values = {name: value for name, value in dataclasses.asdict(continuation).items() if value is not None}
     if is_pair:
         values = {"source": values.pop("prompt"), **values}
     print(json.dumps(values, ensure_ascii=False), flush=True)

@@ -39,6 +39,15 @@ def load(flag_values: flags.FlagValues) -> LoadedRun:
     return load_run(flag_values["run.dir"].value, checkpoint=str(flag_values["run.checkpoint"].value))
 
 
+def check_decoding(flag_values: flags.FlagValues) -> None:
+    """Tells what is wrong with the decoding flags, alone or beside those of the run, before anything is loaded."""
+    from tf_textgen.training.run_folder import read_config
+
+    directory = flag_values["run.dir"].value
+    recorded = read_config(directory).get("decoding", {}) if directory else {}
+    override(DecodingConfig.from_json(recorded), flag_values)
+
+
 def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig:
     """The run's decoding parameters with those on the command line in their place."""
     from tf_textgen.decoding.decoding_config import check_against_vocabulary
