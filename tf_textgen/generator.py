@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_textgen.decoding.beam_search import beam_search
+from tf_textgen.decoding.beam_search import Hypotheses, beam_search
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
 from tf_textgen.decoding.length_penalty import (
     LENGTH_PENALTY_DTYPES,
@@ -21,9 +21,10 @@ from tf_textgen.decoding.length_penalty import (
     length_penalty_of,
     sanitize_length_penalty,
 )
-from tf_textgen.decoding.loop import decode
-from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, sanitize
+from tf_textgen.decoding.loop import Decoded, decode
+from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, harmless_where, sanitize, with_ratios
 from tf_textgen.decoding.stopping import FINISH_REASONS
+from tf_textgen.decoding.words import Constraints, needed_tokens, parse
 from tf_textgen.errors import UserError
 from tf_textgen.models.base import TextModel
 from tf_textgen.objectives.cross_entropy import token_log_probabilities
@@ -39,8 +40,10 @@ class Generation(NamedTuple):
     text: tf.Tensor  # [B] string, valid UTF-8, without the prompt
     score: tf.Tensor  # [B] float32, sum of the tokens' log-probabilities, nats
     token_count: tf.Tensor  # [B] int32
-    finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop", or what is wrong with the row's parameters
+    finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop", "loop", or what is wrong with the row's parameters
     prompt_truncated: tf.Tensor  # [B] bool, True where the prompt lost its beginning
+    token_log_probabilities: tf.Tensor  # [B, N] float32, of the model's own distribution, 0 behind the end
+    token_texts: tf.Tensor  # [B, N] string, "" behind the end; with the end token and those of a stop string
 
 
 class BestGeneration(NamedTuple):
@@ -52,6 +55,8 @@ class BestGeneration(NamedTuple):
     token_count: tf.Tensor  # [B, n] int32
     finish_reason: tf.Tensor  # [B, n] string: as in `Generation`; "" where a row has fewer than n texts
     prompt_truncated: tf.Tensor  # [B] bool
+    token_log_probabilities: tf.Tensor  # [B, n, N] float32, as in `Generation`
+    token_texts: tf.Tensor  # [B, n, N] string
 
 
 class TextScore(NamedTuple):
@@ -75,6 +80,8 @@ class Continuation:
     token_count: int
     finish_reason: str
     prompt_truncated: bool
+    token_log_probabilities: tuple[float, ...] = ()
+    token_texts: tuple[str, ...] = ()
     sample: int = 0
     rank: int = 0  # among the n-best of a beam; 0 is the best
     normalized_score: float | None = None  # of a beam
@@ -141,6 +148,12 @@ class TextGenerator(tf.Module):
     def is_pair(self) -> bool:
         """Whether the model maps a source to a target."""
         return self.prompt_format in ("pair", "source")
+
+    def check(self, decoding: DecodingConfig) -> None:
+        """Raises `UserError` where this generator cannot do what `decoding` asks for, before it has prompts."""
+        _, _, problem = self._checked(from_config(decoding, 1))
+        if problem.numpy()[0]:
+            raise UserError(refusal(problem.numpy()[0].decode(), decoding))
 
     def generate(
         self, prompts: Sequence[str], decoding: DecodingConfig | None = None, *, batch_size: int = 16
@@ -216,42 +229,35 @@ class TextGenerator(tf.Module):
         return self.score_graph(tf.constant(given, tf.string), tf.constant(list(texts), tf.string))
 
     def _generate(self, prompts: tf.Tensor, parameters: Parameters) -> Generation:
-        safe, problem = sanitize(parameters, self.tokenizer.vocabulary_size, self.max_new_tokens)
-        logits, state, known, truncated = self._start(prompts, safe.max_new_tokens)
-        decoded = decode(logits, state, self._holder.model.step, safe, **known)
-        good = tf.equal(problem, "")
-        return Generation(
-            text=tf.where(good, repair_utf8(decoded.texts), ""),
-            score=tf.where(good, decoded.score, 0.0),
-            token_count=tf.where(good, decoded.token_count, 0),
-            finish_reason=tf.where(good, decoded.finish_reason, problem),
-            prompt_truncated=truncated,
-        )
+        safe, constraints, problem = self._checked(parameters)
+        logits, state, safe, known, truncated = self._start(prompts, safe, constraints)
+        found = decode(logits, state, self._holder.model.step, safe, **known)
+        return Generation(**self._answer(found, problem), prompt_truncated=truncated)
 
     def _search(
         self, prompts: tf.Tensor, parameters: Parameters, penalty: LengthPenalty, width: int, num_best: int
     ) -> BestGeneration:
-        safe, problem = sanitize(parameters, self.tokenizer.vocabulary_size, self.max_new_tokens)
+        safe, constraints, problem = self._checked(parameters)
         penalty, other = sanitize_length_penalty(penalty)
         problem = tf.where(tf.equal(problem, ""), other, problem)[:, tf.newaxis]
-        logits, state, known, truncated = self._start(prompts, safe.max_new_tokens)
+        logits, state, safe, known, truncated = self._start(prompts, safe, constraints)
         step = self._holder.model.step
         found = beam_search(logits, state, step, safe, penalty, width=width, num_best=num_best, **known)
-        good = tf.equal(problem, "")
-        return BestGeneration(
-            text=tf.where(good, repair_utf8(found.texts), ""),
-            score=tf.where(good, found.score, 0.0),
-            normalized_score=tf.where(good, found.normalized_score, 0.0),
-            token_count=tf.where(good, found.token_count, 0),
-            finish_reason=tf.where(good, found.finish_reason, problem),
-            prompt_truncated=truncated,
-        )
+        normalized = tf.where(tf.equal(problem, ""), found.normalized_score, 0.0)
+        return BestGeneration(**self._answer(found, problem), normalized_score=normalized, prompt_truncated=truncated)
 
-    def _start(self, prompts: tf.Tensor, max_new_tokens: tf.Tensor) -> tuple[tf.Tensor, Any, dict[str, Any], tf.Tensor]:
-        """Reads the prompts: logits, state, what else a search wants to know, and which prompts were cut `[B]`."""
+    def _start(
+        self, prompts: tf.Tensor, parameters: Parameters, constraints: Constraints
+    ) -> tuple[tf.Tensor, Any, Parameters, dict[str, Any], tf.Tensor]:
+        """Reads the prompts.
+
+        Returns:
+          Logits, state, parameters with the lengths of the sources, what else a search wants, which prompts were cut.
+        """
         model, tokenizer = self._holder.model, self.tokenizer
-        features, truncated = self._prompt_features(prompts, max_new_tokens)
-        longest = tf.reduce_max(tf.concat([[1], max_new_tokens], axis=0))
+        features, truncated = self._prompt_features(prompts, parameters.max_new_tokens)
+        parameters = self._with_ratios(parameters, features, needed_tokens(constraints))
+        longest = tf.reduce_max(tf.concat([[1], parameters.max_new_tokens], axis=0))
         capacity = tf.shape(features["target_tokens"])[1] + longest
         logits, state = model.start(features, capacity)
         known = {
@@ -259,10 +265,43 @@ class TextGenerator(tf.Module):
             "prompt_lengths": features["target_lengths"],
             "eos_id": tokenizer.eos_id,
             "banned_ids": [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id],
+            "constraints": constraints,
             "detokenize": tokenizer.detokenize,
             "max_new_tokens": self.max_new_tokens,
         }
-        return logits, state, known, truncated
+        return logits, state, parameters, known, truncated
+
+    def _answer(self, found: Decoded | Hypotheses, problem: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The fields that `Generation` and `BestGeneration` share; nothing but the `problem` in bad rows."""
+        good = tf.equal(problem, "")
+        counts = tf.where(good, found.token_count, 0)
+        present = tf.range(tf.shape(found.tokens)[-1]) < counts[..., tf.newaxis]
+        return {
+            "text": tf.where(good, repair_utf8(found.texts), ""),
+            "score": tf.where(good, found.score, 0.0),
+            "token_count": counts,
+            "finish_reason": tf.where(good, found.finish_reason, problem),
+            "token_log_probabilities": tf.where(present, found.log_probabilities, 0.0),
+            "token_texts": tf.where(present, repair_utf8(tf.gather(self.tokenizer.pieces, found.tokens)), ""),
+        }
+
+    def _checked(self, parameters: Parameters) -> tuple[Parameters, Constraints, tf.Tensor]:
+        """The parameters and their words with bad rows made harmless, and what is wrong with those `[B]`, else ""."""
+        tokenizer = self.tokenizer
+        safe, problem = sanitize(parameters, tokenizer.vocabulary_size, self.max_new_tokens, self.is_pair)
+        constraints, misfit = parse(
+            safe, tokenizer.tokenize, vocabulary_size=tokenizer.vocabulary_size, unk_id=tokenizer.unk_id
+        )
+        safe = harmless_where(tf.not_equal(misfit, ""), safe)
+        return safe, constraints, tf.where(tf.equal(problem, ""), misfit, problem)
+
+    def _with_ratios(self, parameters: Parameters, features: Mapping[str, tf.Tensor], needed: tf.Tensor) -> Parameters:
+        """Lengths relative to the source made numbers of tokens, within `max_new_tokens`."""
+        if not self.is_pair:
+            return parameters
+        is_source = self.prompt_format == "source"
+        lengths = features["source_lengths"] - 1 if is_source else features["target_lengths"] - 2  # without the frame
+        return with_ratios(parameters, lengths, needed)
 
     def _prompt_features(self, prompts: tf.Tensor, max_new_tokens: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Features of `TextModel.start`, and which prompts were cut from the left `[B]` bool."""
@@ -356,45 +395,40 @@ class TextGenerator(tf.Module):
 
 
 def to_continuations(
-    rows: Sequence[tuple[str, int]], columns: Mapping[str, Sequence[Any]], decoding: DecodingConfig
+    rows: Sequence[tuple[str, int]], answer: Mapping[str, Sequence[Any]], decoding: DecodingConfig
 ) -> list[Continuation]:
-    """The continuations in one answer.
-
-    Args:
-      rows: prompt and number of the sample.
-      columns: the fields of `Generation`, as Python values.
-      decoding: what was asked for.
+    """What `Generation`, a list of plain values a field, says of the prompts and samples `rows`.
 
     Raises:
-      UserError: where the graph refused a row.
+      UserError: where the graph refused a row, with what it said.
     """
-    results = []
-    for (prompt, sample), values in zip(rows, zip(*columns.values(), strict=True), strict=True):
-        fields = dict(zip(columns, values, strict=True))
-        _check_reason(fields["finish_reason"], decoding)
-        results.append(Continuation(prompt=prompt, sample=sample, **fields))
-    return results
+    return [
+        _continuation({name: answer[name][i] for name in Generation._fields}, decoding, prompt=prompt, sample=sample)
+        for i, (prompt, sample) in enumerate(rows)
+    ]
 
 
 def to_best_continuations(
-    prompts: Sequence[str], columns: Mapping[str, Sequence[Any]], decoding: DecodingConfig
+    prompts: Sequence[str], answer: Mapping[str, Sequence[Any]], decoding: DecodingConfig
 ) -> list[Continuation]:
-    """Like `to_continuations`, of the fields of `BestGeneration`: up to `num_best` for each prompt."""
-    columns = dict(columns)
+    """Like `to_continuations`, of `BestGeneration`: up to `num_best` for each prompt."""
+    names = [name for name in BestGeneration._fields if name != "prompt_truncated"]
     results = []
-    for row, (prompt, truncated) in enumerate(zip(prompts, columns.pop("prompt_truncated"), strict=True)):
-        places = zip(*(column[row][: decoding.num_best] for column in columns.values()), strict=True)
-        for rank, values in enumerate(places):
-            fields = dict(zip(columns, values, strict=True))
-            if fields["finish_reason"]:
-                _check_reason(fields["finish_reason"], decoding)
-                results.append(Continuation(prompt=prompt, rank=rank, prompt_truncated=truncated, **fields))
+    for i, prompt in enumerate(prompts):
+        for rank in range(decoding.num_best):
+            values = {name: answer[name][i][rank] for name in names}
+            if values["finish_reason"]:
+                values["prompt_truncated"] = answer["prompt_truncated"][i]
+                results.append(_continuation(values, decoding, prompt=prompt, rank=rank))
     return results
 
 
-def _check_reason(finish_reason: str, decoding: DecodingConfig) -> None:
-    if finish_reason not in FINISH_REASONS:
-        raise UserError(refusal(finish_reason, decoding))
+def _continuation(values: dict[str, Any], decoding: DecodingConfig, **place: Any) -> Continuation:
+    if values["finish_reason"] not in FINISH_REASONS:
+        raise UserError(refusal(values["finish_reason"], decoding))
+    for name in ("token_log_probabilities", "token_texts"):
+        values[name] = tuple(values[name][: values["token_count"]])
+    return Continuation(**values, **place)
 
 
 def _plain(output: NamedTuple) -> dict[str, list[Any]]:

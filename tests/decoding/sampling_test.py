@@ -97,6 +97,7 @@ def test_xla_picks_the_same_tokens():
     logits = tf.constant((rng.normal(size=(64, 1100)) * 2).astype("float32"))
     uniform, parameters = tf.constant(rng.random(64)), stack(random_configs(rng, 64))
     plain = sampling.pick(logits, uniform, parameters)
-    wishes = parameters._replace(stop=tf.zeros([64], tf.int32))  # no strings under XLA
+    texts = ("stop", "banned", "allowed", "forced", "forced_prefix")
+    wishes = parameters._replace(**dict.fromkeys(texts, tf.zeros([64], tf.int32)))  # no strings under XLA
     compiled = tf.function(sampling.pick, jit_compile=True)(logits, uniform, wishes)
     np.testing.assert_array_equal(plain, compiled)

@@ -30,18 +30,9 @@ def exported(request, tmp_path_factory):
 def test_fresh_process_gives_the_generators_texts(exported):
     generator, path, _ = exported
     inputs = {("source" if generator.is_pair else "prompt"): TEXTS}
-    for name in (
-        "temperature",
-        "top_k",
-        "top_p",
-        "min_p",
-        "repetition_penalty",
-        "min_new_tokens",
-        "max_new_tokens",
-        "seed",
-    ):
-        inputs[name] = [getattr(SAMPLED, name)] * len(TEXTS)
-    inputs["stop"] = [""] * len(TEXTS)
+    for name, value in dataclasses.asdict(SAMPLED).items():
+        if name != "num_samples":
+            inputs[name] = ["" if value == () else value] * len(TEXTS)
     by_generate, by_default, graph = answer_in_fresh_process(
         path,
         [{"signature": "generate", "inputs": inputs}, {"signature": "serving_default", "inputs": {"text": TEXTS}}],

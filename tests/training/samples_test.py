@@ -13,6 +13,9 @@ class Generator:
     default_new_tokens = 20
     tokenizer = source_tokenizer = ByteTokenizer()
 
+    def check(self, decoding):
+        self.checked = decoding
+
     def generate(self, prompts, decoding):
         self.asked = decoding
         return [SimpleNamespace(prompt=prompt, text=prompt.upper()) for prompt in prompts]
@@ -38,6 +41,7 @@ def test_given_prompts_and_one_short_text_each(tmp_path):
     sampler = make_sampler(generator, run, DecodingConfig(num_samples=3, min_new_tokens=40, seed=7), split)
     assert sampler(5) == "--- ab\nAB\n--- c\nC"
     asked = generator.asked
+    assert generator.checked == asked
     assert (asked.max_new_tokens, asked.min_new_tokens, asked.num_samples, asked.seed) == (20, 20, 1, 7)
     make_sampler(generator, run, DecodingConfig(beam_width=4, num_best=3), split)(5)
     assert (generator.asked.beam_width, generator.asked.num_best) == (4, 1)

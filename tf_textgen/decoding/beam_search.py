@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_textgen.decoding import stopping
+from tf_textgen.decoding import forcing, stopping
 from tf_textgen.decoding.length_penalty import LengthPenalty, divisor
 from tf_textgen.decoding.logits import adjust
-from tf_textgen.decoding.loop import Detokenize, Step, find_stops, prompt_tokens_seen, reason_to_finish, run
+from tf_textgen.decoding.loop import Detokenize, Search, Step, loop_periods, run
 from tf_textgen.decoding.parameters import Parameters, neutral_where
 from tf_textgen.decoding.sampling import log_normalizer
-from tf_textgen.decoding.state import add_seen, write_column
+from tf_textgen.decoding.words import Constraints, no_constraints
 
 _NOWHERE = np.float64("-inf")
 _LAST = np.float64(-1e300)  # the score of a hypothesis that no token can extend: behind all others, and yet one
@@ -67,7 +67,8 @@ class BeamProgress(NamedTuple):
     log_probabilities: tf.Tensor  # [B*W, N] float32
     sums: tf.Tensor  # [B, W] float64, what is ranked; -inf where no hypothesis runs
     parents: tf.Tensor  # [B*W] int32, the row of `tokens` that each hypothesis extended last
-    seen: tf.Tensor  # [B*W, V] bool, for the repetition penalty
+    forcing: forcing.Forcing  # of [B*W] rows, as in `state.Progress`
+    repeats: tf.Tensor  # [B*W, R] int32, as in `state.Progress`
     text: tf.Tensor  # [B*W] string, kept where stop strings are looked for
     best: Ended
     finish: tf.Tensor  # [B] int32, RUNNING until the n-best cannot change, then the best one's reason
@@ -97,6 +98,7 @@ def beam_search(
     max_new_tokens: int,
     pad_id: int = 0,
     banned_ids: Sequence[int] = (),
+    constraints: Constraints | None = None,
     detokenize: Detokenize | None = None,
 ) -> Hypotheses:
     """Continues each row by its `num_best` best hypotheses.
@@ -113,28 +115,31 @@ def beam_search(
       length_penalty: of the rows.
       width: `W`, hypotheses of a row.
       num_best: n, at most `width`.
-      prompt_tokens, prompt_lengths, eos_id, max_new_tokens, pad_id, banned_ids, detokenize: as `loop.decode` takes
-        them.
+      prompt_tokens, prompt_lengths, eos_id, max_new_tokens, pad_id, banned_ids, constraints, detokenize: as
+        `loop.decode` takes them. A hypothesis that misses a forced word cannot end but goes on until it is written.
     """
     limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
     steps = tf.maximum(tf.reduce_max(limit), 1)  # the maximum of no rows is negative
-    seen = prompt_tokens_seen(parameters, prompt_tokens, prompt_lengths, logits.shape[-1])
-    logits, state, seen, repeated = tf.nest.map_structure(
-        lambda x: tf.repeat(x, width, axis=0), (logits, state, seen, parameters._replace(max_new_tokens=limit))
-    )
+    constraints = no_constraints(tf.shape(logits)[0]) if constraints is None else constraints
+    rows = parameters._replace(max_new_tokens=limit), constraints, prompt_tokens, prompt_lengths
+    logits, state, rows = tf.nest.map_structure(lambda x: tf.repeat(x, width, axis=0), (logits, state, rows))
+    repeated, constraints, prompt_tokens, prompt_lengths = rows
     search = BeamSearch(
         width=width,
         num_best=num_best,
-        parameters=repeated,
         limit=limit,
         length_penalty=length_penalty,
+        parameters=repeated,
+        constraints=constraints,
+        prompt_tokens=prompt_tokens,
+        prompt_lengths=prompt_lengths,
         stops=stopping.parse_stops(repeated.stop),
         eos_id=eos_id,
         pad_id=pad_id,
         banned_ids=tuple(banned_ids),
         detokenize=detokenize,
     )
-    progress = search.advance(search.begin(steps, seen), logits)
+    progress = search.advance(search.begin(steps), logits)
     return _hypotheses(run(search.advance, progress, state, step, rearrange=follow_parents).best, detokenize)
 
 
@@ -146,23 +151,18 @@ def follow_parents(progress: BeamProgress, state: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BeamSearch:
-    """Searching with W hypotheses a row."""
+class BeamSearch(Search):
+    """Searching with W hypotheses a row; all that `Search` has is of `[B*W]` rows."""
 
     width: int
     num_best: int
-    parameters: Parameters  # of [B*W] rows
     limit: tf.Tensor  # [B] int32, largest number of new tokens
-    length_penalty: LengthPenalty
-    stops: stopping.Stops  # of [B*W] rows
-    eos_id: int
-    pad_id: int
-    banned_ids: tuple[int, ...]
-    detokenize: Detokenize | None
+    length_penalty: LengthPenalty  # of [B] rows
 
-    def begin(self, steps: tf.Tensor, seen: tf.Tensor) -> BeamProgress:
+    def begin(self, steps: tf.Tensor) -> BeamProgress:
         """One hypothesis without tokens in each row; room for `steps`."""
-        rows, hypotheses, places = tf.shape(self.limit)[0], tf.shape(seen)[0], [tf.shape(self.limit)[0], self.num_best]
+        rows = tf.shape(self.limit)[0]
+        hypotheses, places = rows * self.width, [rows, self.num_best]
         one = tf.one_hot(0, self.width, on_value=0.0, off_value=_NOWHERE, dtype=tf.float64)
         return BeamProgress(
             step=tf.constant(0),
@@ -170,7 +170,8 @@ class BeamSearch:
             log_probabilities=tf.zeros([hypotheses, steps]),
             sums=tf.tile(one[tf.newaxis], [rows, 1]),
             parents=tf.range(hypotheses),
-            seen=seen,
+            forcing=forcing.begin(self.constraints.forced),
+            repeats=tf.zeros([hypotheses, loop_periods(self.parameters, steps)], tf.int32),
             text=tf.fill([hypotheses], ""),
             best=Ended(
                 tokens=tf.fill([*places, steps], self.pad_id),
@@ -186,7 +187,16 @@ class BeamSearch:
     def advance(self, progress: BeamProgress, logits: tf.Tensor) -> BeamProgress:
         """Extends the hypotheses of every running row, given the logits `[B*W, V]` of their next tokens."""
         extensions = self._extend(progress, tf.cast(logits, tf.float32))
-        grown, finish = self._append(progress, extensions)
+        running = self._by_hypothesis(extensions.sums > _NOWHERE)
+        moved = self._move(progress, extensions)
+        grown, finish = self.append(
+            moved,
+            extensions.tokens,
+            extensions.log_probabilities,
+            running=running,
+            forced=self._is_forced(moved),
+        )
+        finish = tf.where(running, finish, stopping.RUNNING)
         ended = tf.not_equal(finish, stopping.RUNNING)  # --> [B*W]
         best = tf.cond(tf.reduce_any(ended), lambda: self._merge(grown, finish), lambda: grown.best)
         sums = tf.where(self._by_row(ended), _NOWHERE, grown.sums)
@@ -203,8 +213,8 @@ class BeamSearch:
         adjusted = adjust(
             logits,
             neutral_where(~running, self.parameters),
-            seen=progress.seen,
-            step=progress.step,
+            self.constraints,
+            self.history(progress),
             eos_id=self.eos_id,
             banned_ids=self.banned_ids,
         )
@@ -225,35 +235,30 @@ class BeamSearch:
             sums=sums,
         )
 
-    def _append(self, progress: BeamProgress, extensions: _Extensions) -> tuple[BeamProgress, tf.Tensor]:
-        """The extended hypotheses, and why each has ended, `[B*W]` int32 (`RUNNING` where it has not, or is none)."""
-        parents, running = extensions.parents, self._by_hypothesis(extensions.sums > _NOWHERE)
-        chosen = tf.where(running, extensions.tokens, self.pad_id)
-        log_probabilities = tf.where(running, extensions.log_probabilities, 0.0)
-        tokens = write_column(tf.gather(progress.tokens, parents), progress.step, chosen)
-        text, stopped = find_stops(
-            tf.gather(progress.text, parents),
-            tokens[:, : progress.step + 1],
-            wanted=running & tf.not_equal(self.parameters.stop, ""),
-            stops=self.stops,
-            detokenize=self.detokenize,
+    def _move(self, progress: BeamProgress, extensions: _Extensions) -> BeamProgress:
+        """Puts the hypotheses that are extended in the places of their extensions."""
+        of_hypotheses = (progress.tokens, progress.log_probabilities, progress.forcing, progress.repeats, progress.text)
+        tokens, log_probabilities, forced, repeats, text = tf.nest.map_structure(
+            lambda x: tf.gather(x, extensions.parents), of_hypotheses
         )
-        finish = reason_to_finish(chosen, progress.step + 1, self.parameters, stopped, eos_id=self.eos_id)
-        before = tf.gather(progress.log_probabilities, parents)
-        grown = progress._replace(
-            step=progress.step + 1,
+        return progress._replace(
             tokens=tokens,
-            log_probabilities=write_column(before, progress.step, log_probabilities),
-            sums=extensions.sums,
-            parents=parents,
-            seen=tf.cond(
-                tf.reduce_any(tf.not_equal(self.parameters.repetition_penalty, 1.0)),
-                lambda: add_seen(tf.gather(progress.seen, parents), chosen),
-                lambda: progress.seen,
-            ),
+            log_probabilities=log_probabilities,
+            forcing=forced,
+            repeats=repeats,
             text=text,
+            sums=extensions.sums,
+            parents=extensions.parents,
         )
-        return grown, tf.where(running, finish, stopping.RUNNING)
+
+    def _is_forced(self, progress: BeamProgress) -> tf.Tensor:
+        """The hypotheses, `[B*W]` bool, whose next token is one of a forced word's."""
+        words, left = self.constraints.forced, self.parameters.max_new_tokens - progress.step
+        return tf.cond(
+            tf.reduce_any(words.lengths > 0),
+            lambda: forcing.is_due(progress.forcing, words, left),
+            lambda: tf.zeros(tf.shape(left), tf.bool),
+        )
 
     def _merge(self, progress: BeamProgress, finish: tf.Tensor) -> Ended:
         """The n-best of those that had ended before and those that end now."""

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tf_textgen.config import Config, field
 from tf_textgen.errors import UserError
 
-STOP_SEPARATOR = "\x1f"  # ASCII "unit separator": one string carries all stop strings of a row
+SEPARATOR = "\x1f"  # ASCII "unit separator": one string carries all stop strings, or words, of a row
 MAX_STOPS = 16  # the search for stop strings takes memory in proportion to both numbers,
 MAX_STOP_BYTES = 256  # and one row must not be able to starve its neighbours
+MAX_BANNED = 256  # the same holds for words
+MAX_FORCED = 16
+MAX_WORD_BYTES = 64
 LENGTH_PENALTIES = ("none", "gnmt", "average")
 MAX_ALPHA = 10.0  # far beyond what helps (0 to 2), and no power of a length overflows
-NO_SAMPLING = {"temperature": 0, "top_k": 0, "top_p": 1, "min_p": 0}  # what turns each parameter of sampling off
+# What turns each parameter of sampling off.
+NO_SAMPLING = {
+    "temperature": 0,
+    "top_k": 0,
+    "top_p": 1,
+    "min_p": 0,
+    "typical_p": 1,
+    "epsilon_cutoff": 0,
+    "eta_cutoff": 0,
+}
 _INT64 = 2**63
 _FLOAT32_SMALLEST, _FLOAT32_LARGEST = 2.0**-126, (2 - 2**-23) * 2.0**127
 _SEED_STRIDE = 0x1E3779B97F4A7C15
@@ -38,12 +51,69 @@ class DecodingConfig(Config):
     min_p: float = field(
         0.0, "Drops tokens less probable than this part of the most probable one's.", at_least=0.0, at_most=1.0
     )
+    typical_p: float = field(
+        1.0,
+        "Samples among the tokens that are about as surprising as expected and hold this mass together; 1 keeps all.",
+        above=0.0,
+        at_most=1.0,
+    )
+    epsilon_cutoff: float = field(0.0, "Drops tokens less probable than this; 0 keeps all.", at_least=0.0, below=1.0)
+    eta_cutoff: float = field(
+        0.0,
+        "Drops tokens less probable than this, and less than its square root where the next token is uncertain; "
+        "0 keeps all.",
+        at_least=0.0,
+        below=1.0,
+    )
     repetition_penalty: float = field(
         1.0, "Weakens tokens that the prompt or the continuation has already; 1 does nothing.", above=0.0
     )
+    frequency_penalty: float = field(
+        0.0, "Taken from a token's logit for each time the continuation has it.", at_least=-2.0, at_most=2.0
+    )
+    presence_penalty: float = field(
+        0.0, "Taken once from the logit of a token that the continuation has.", at_least=-2.0, at_most=2.0
+    )
+    no_repeat_ngram: int = field(
+        0,
+        "No sequence of this many tokens comes twice in the prompt and the continuation (or in the target alone, where "
+        "there is a source); 0 allows it.",
+        at_least=0,
+    )
+    banned: tuple[str, ...] = field(
+        (),
+        "A word that is not written, with a space before it or without. It is known by its tokens: the same letters in "
+        "other tokens are not.",
+        escapes=True,
+    )
+    allowed: tuple[str, ...] = field(
+        (), "Only the tokens of this text, and the end token, are chosen; of several texts all tokens.", escapes=True
+    )
+    forced: tuple[str, ...] = field(
+        (),
+        "A word that the text has when it ends: where the model would end without it, or no more tokens are left than "
+        "it takes, it is written as it stands here, spaces included.",
+        escapes=True,
+    )
+    forced_prefix: str = field(
+        "", "The text begins with this; its tokens count as new ones and belong to the score.", escapes=True
+    )
     min_new_tokens: int = field(0, "The end token is not chosen before this many tokens.", at_least=0)
     max_new_tokens: int = field(128, "A continuation ends after this many tokens.", at_least=1)
+    min_length_ratio: float = field(
+        0.0, "The end token is not chosen before this many tokens for each token of the source.", at_least=0.0
+    )
+    max_length_ratio: float = field(
+        0.0,
+        "A continuation ends after this many tokens for each token of the source, or at max_new_tokens; 0: no bound.",
+        at_least=0.0,
+    )
     stop: tuple[str, ...] = field((), "Ends the text before this string.", escapes=True)
+    loop_repeats: int = field(
+        0,
+        "Ends a text whose end is the same tokens this many times in a row, as degenerate texts do; 0 lets it go on.",
+        at_least=0,
+    )
     seed: int = field(0, "The same seed and prompt give the same text.", at_least=-_INT64, at_most=_INT64 - 1)
     num_samples: int = field(1, "Continuations of each prompt.", at_least=1)
     beam_width: int = field(
@@ -65,28 +135,56 @@ class DecodingConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
-            value = getattr(self, name) or 0.0
-            if not math.isfinite(value):
-                raise UserError(f"--{self.prefix}.{name}={value}: expected a finite value")
-            if value and not _FLOAT32_SMALLEST <= value <= _FLOAT32_LARGEST:
-                bounds = f"{_FLOAT32_SMALLEST:.2g} to {_FLOAT32_LARGEST:.2g}, the range of float32"
-                raise UserError(f"--{self.prefix}.{name}={value}: expected a value of {bounds}")
-        if self.min_new_tokens > self.max_new_tokens:
-            raise UserError(
-                f"--{self.prefix}.min_new_tokens={self.min_new_tokens}: expected at most "
-                f"--{self.prefix}.max_new_tokens={self.max_new_tokens}"
-            )
-        if len(self.stop) > MAX_STOPS:
-            raise UserError(f"--{self.prefix}.stop: {len(self.stop)} strings came, expected at most {MAX_STOPS}")
-        for text in self.stop:
-            _check_stop(f"--{self.prefix}.stop={text!r}", text)
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, float):
+                _check_float32(f"--{self.prefix}.{entry.name}={value}", value)
+        if self.loop_repeats == 1:
+            raise UserError(f"--{self.prefix}.loop_repeats=1: every text would end; expected at least 2, or 0")
+        self._check_order("min_new_tokens", "max_new_tokens")
+        if self.max_length_ratio:
+            self._check_order("min_length_ratio", "max_length_ratio")
+        self._check_texts("stop", self.stop, MAX_STOPS, MAX_STOP_BYTES)
+        self._check_texts("banned", self.banned, MAX_BANNED, MAX_WORD_BYTES)
+        self._check_texts("forced", self.forced, MAX_FORCED, MAX_WORD_BYTES)
+        self._check_texts("allowed", self.allowed)
+        self._check_contradictions()
         self._check_beam()
 
     @property
     def resolved_temperature(self) -> float:
         """The temperature, also where nobody chose one."""
         return float(self.beam_width == 1) if self.temperature is None else self.temperature
+
+    def _check_order(self, low: str, high: str) -> None:
+        if getattr(self, low) > getattr(self, high):
+            raise UserError(
+                f"--{self.prefix}.{low}={getattr(self, low)}: expected at most "
+                f"--{self.prefix}.{high}={getattr(self, high)}"
+            )
+
+    def _check_texts(
+        self, name: str, texts: Sequence[str], most: float = math.inf, most_bytes: float = math.inf
+    ) -> None:
+        if len(texts) > most:
+            raise UserError(f"--{self.prefix}.{name}: {len(texts)} strings came, expected at most {most}")
+        for text in texts:
+            flag, size = f"--{self.prefix}.{name}={text!r}", len(text.encode())
+            if not text or SEPARATOR in text:
+                raise UserError(f"{flag}: expected a text that is not empty and has no {SEPARATOR!r}")
+            if size > most_bytes:
+                raise UserError(f"{flag}: {size} bytes came, expected at most {most_bytes}")
+
+    def _check_contradictions(self) -> None:
+        """What must be written may hold neither what must not nor what ends the text."""
+        written = [("forced", text) for text in self.forced] + [("forced_prefix", self.forced_prefix)]
+        for name, text in written:
+            for forbidding in ("banned", "stop"):
+                for found in (one for one in getattr(self, forbidding) if one in text):
+                    raise UserError(
+                        f"--{self.prefix}.{name}={text!r}: has {found!r} of --{self.prefix}.{forbidding} in it, and "
+                        "cannot be written; leave one of them out"
+                    )
 
     def _check_beam(self) -> None:
         beam = f"--{self.prefix}.beam_width={self.beam_width}"
@@ -102,11 +200,12 @@ class DecodingConfig(Config):
                 )
 
 
-def _check_stop(flag: str, text: str) -> None:
-    if not text or STOP_SEPARATOR in text:
-        raise UserError(f"{flag}: expected a text that is not empty and has no {STOP_SEPARATOR!r}")
-    if len(text.encode()) > MAX_STOP_BYTES:
-        raise UserError(f"{flag}: {len(text.encode())} bytes came, expected at most {MAX_STOP_BYTES}")
+def _check_float32(flag: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise UserError(f"{flag}: expected a finite value")
+    if value and not _FLOAT32_SMALLEST <= abs(value) <= _FLOAT32_LARGEST:
+        bounds = f"{_FLOAT32_SMALLEST:.2g} to {_FLOAT32_LARGEST:.2g}, the range of float32"
+        raise UserError(f"{flag}: expected a value of {bounds}")
 
 
 def check_against_vocabulary(config: DecodingConfig, vocabulary_size: int) -> None:
@@ -121,6 +220,16 @@ def check_against_vocabulary(config: DecodingConfig, vocabulary_size: int) -> No
             f"--{config.prefix}.top_k={config.top_k}: expected at most {vocabulary_size}, the vocabulary's size; "
             "0 keeps all tokens"
         )
+
+
+def check_against_source(config: DecodingConfig, has_source: bool) -> None:
+    """Raises `UserError` where `config` speaks of a source that there is not."""
+    for name in ("min_length_ratio", "max_length_ratio"):
+        if getattr(config, name) and not has_source:
+            raise UserError(
+                f"--{config.prefix}.{name}={getattr(config, name)}: this model continues texts and has no source; "
+                f"leave it out, or set {name.replace('length_ratio', 'new_tokens')}"
+            )
 
 
 def sample_seed(seed: int, sample: int) -> int:

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import tensorflow as tf
 
-from tf_textgen.decoding import stopping
+from tf_textgen.decoding import forcing, stopping
 from tf_textgen.decoding.logits import adjust
 from tf_textgen.decoding.parameters import Parameters, neutral_where
 from tf_textgen.decoding.sampling import log_probability, pick, uniforms
-from tf_textgen.decoding.state import Progress, add_seen, initial_progress, tokens_seen, write_column
+from tf_textgen.decoding.state import History, Progress, initial_progress, write_column
+from tf_textgen.decoding.words import Constraints, no_constraints
 
 Step = Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]
 Detokenize = Callable[[tf.Tensor], tf.Tensor]
@@ -34,6 +35,28 @@ class Running(Protocol):
 RunningT = TypeVar("RunningT", bound=Running)
 
 
+class Written(Running, Protocol):
+    """What `Search` reads and writes of a search's progress, as in `state.Progress`."""
+
+    @property
+    def log_probabilities(self) -> tf.Tensor: ...
+
+    @property
+    def forcing(self) -> forcing.Forcing: ...
+
+    @property
+    def repeats(self) -> tf.Tensor: ...
+
+    @property
+    def text(self) -> tf.Tensor: ...
+
+    @property
+    def _replace(self) -> Any: ...
+
+
+WrittenT = TypeVar("WrittenT", bound=Written)
+
+
 class Decoded(NamedTuple):
     """Continuations; `N` is the batch's largest number of new tokens.
 
@@ -47,7 +70,7 @@ class Decoded(NamedTuple):
         tf.Tensor
     )  # [B, N] float32, of the model's own distribution, before any processor; 0 beyond the end
     score: tf.Tensor  # [B] float32, sum of log_probabilities
-    finish_reason: tf.Tensor  # [B] string: "eos", "length" or "stop"
+    finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop" or "loop"
     texts: tf.Tensor  # [B] string, bytes as `detokenize` gave them; empty without it
 
 
@@ -63,12 +86,13 @@ def decode(
     max_new_tokens: int,
     pad_id: int = 0,
     banned_ids: Sequence[int] = (),
+    constraints: Constraints | None = None,
     detokenize: Detokenize | None = None,
 ) -> Decoded:
     """Continues each row by sampling, or greedily where its temperature is 0.
 
     A row's result depends on its own prompt and parameters alone. If no token is left (all logits -inf, or NaN), the
-    row ends with the end token; its score is then -inf or NaN.
+    row ends with the end token, or goes on with a forced word that it misses; its score is then -inf or NaN.
 
     Args:
       logits: `[B, V]` float32 of each prompt's last position; `V` is static.
@@ -81,13 +105,14 @@ def decode(
       max_new_tokens: bound of `parameters.max_new_tokens`.
       pad_id: stands in `tokens` beyond a row's end.
       banned_ids: never generated.
+      constraints: the words of `parameters` as tokens (`words.parse`); None leaves them out of account.
       detokenize: `[B, N]` int32 -> `[B]` string, dropping pad and the end token. Without it there are no texts and stop
         strings are ignored.
     """
     rows = tf.shape(logits)[0]
     limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
     steps = tf.maximum(tf.reduce_max(limit), 1)  # the maximum of no rows is negative
-    seen = prompt_tokens_seen(parameters, prompt_tokens, prompt_lengths, logits.shape[-1])
+    constraints = no_constraints(rows) if constraints is None else constraints
     draws = tf.cond(
         tf.reduce_any(parameters.temperature > 0.0),
         lambda: uniforms(parameters.seed, steps),
@@ -95,6 +120,9 @@ def decode(
     )
     search = SingleSearch(
         parameters=parameters._replace(max_new_tokens=limit),
+        constraints=constraints,
+        prompt_tokens=prompt_tokens,
+        prompt_lengths=prompt_lengths,
         draws=draws,
         stops=stopping.parse_stops(parameters.stop),
         eos_id=eos_id,
@@ -102,115 +130,154 @@ def decode(
         banned_ids=tuple(banned_ids),
         detokenize=detokenize,
     )
-    progress = search.advance(initial_progress(rows, steps, pad_id=pad_id, seen=seen), logits)
-    return _decoded(run(search.advance, progress, state, step), detokenize)
+    progress = initial_progress(
+        rows,
+        steps,
+        pad_id=pad_id,
+        forcing=forcing.begin(constraints.forced),
+        periods=loop_periods(parameters, steps),
+    )
+    return _decoded(run(search.advance, search.advance(progress, logits), state, step), detokenize)
+
+
+def loop_periods(parameters: Parameters, steps: tf.Tensor) -> tf.Tensor:
+    """How long the blocks are in which loops are looked for; 0 where no row wants it."""
+    return tf.where(tf.reduce_any(parameters.loop_repeats > 0), steps // 2, 0)  # a longer block comes only once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SingleSearch:
-    """Searching with one hypothesis a row: what is picked is kept."""
+class Search:
+    """What all ways of searching share: the wishes of the rows, and what follows from one more token.
+
+    A beam has several rows for each row of the batch; `B` is their number here.
+    """
 
     parameters: Parameters
-    draws: tf.Tensor  # [B, N] float64, uniforms
+    constraints: Constraints
+    prompt_tokens: tf.Tensor  # [B, P] int32, left-padded
+    prompt_lengths: tf.Tensor  # [B] int32
     stops: stopping.Stops
     eos_id: int
     pad_id: int
     banned_ids: tuple[int, ...]
     detokenize: Detokenize | None
 
+    def history(self, progress: Written) -> History:
+        """What the logits processors look back at."""
+        return History(self.prompt_tokens, self.prompt_lengths, progress.tokens, progress.step, progress.forcing)
+
+    def append(
+        self,
+        progress: WrittenT,
+        chosen: tf.Tensor,
+        log_probabilities: tf.Tensor,
+        *,
+        running: tf.Tensor,
+        forced: tf.Tensor,
+    ) -> tuple[WrittenT, tf.Tensor]:
+        """Writes one token to every running row.
+
+        Args:
+          progress: before it.
+          chosen: `[B]` int32.
+          log_probabilities: `[B]` float32, of `chosen`.
+          running: `[B]` bool.
+          forced: `[B]` bool, rows in which `chosen` is a forced word's.
+
+        Returns:
+          The progress, and why each row ends with this token: `[B]` int32, an index into `stopping.REASONS`, of no
+          meaning in rows that do not run.
+        """
+        tokens = write_column(progress.tokens, progress.step, tf.where(running, chosen, self.pad_id))
+        log_probabilities = tf.where(running, log_probabilities, 0.0)
+        text, stopped = self._find_stops(progress, tokens, running)
+        repeats, looping = self._find_loops(progress, tokens)
+        finish = tf.where(progress.step + 1 >= self.parameters.max_new_tokens, stopping.LENGTH, stopping.RUNNING)
+        finish = tf.where(looping, stopping.LOOP, finish)
+        finish = tf.where(tf.equal(chosen, self.eos_id), stopping.EOS, finish)
+        finish = tf.where(stopped, stopping.STOP, finish)
+        written = progress._replace(
+            step=progress.step + 1,
+            tokens=tokens,
+            log_probabilities=write_column(progress.log_probabilities, progress.step, log_probabilities),
+            forcing=self._advance_forcing(progress, tokens, forced),
+            repeats=repeats,
+            text=text,
+        )
+        return written, finish
+
+    def _advance_forcing(self, progress: Written, tokens: tf.Tensor, forced: tf.Tensor) -> forcing.Forcing:
+        words = self.constraints.forced
+        return tf.cond(
+            tf.reduce_any(words.lengths > 0),
+            lambda: forcing.advance(progress.forcing, words, tokens, progress.step + 1, forced),
+            lambda: progress.forcing,
+        )
+
+    def _find_loops(self, progress: Written, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The counts of repeated tokens, and `[B]` bool whether a row goes round in a loop."""
+
+        def look() -> tuple[tf.Tensor, tf.Tensor]:
+            repeats = stopping.count_repeats(progress.repeats, tokens, progress.step)
+            return repeats, stopping.is_loop(repeats, self.parameters.loop_repeats)
+
+        asked = tf.shape(progress.repeats)[1] > 0
+        return tf.cond(asked, look, lambda: (progress.repeats, tf.zeros(tf.shape(tokens)[:1], tf.bool)))
+
+    def _find_stops(self, progress: Written, tokens: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The rows' texts without the stop string, and `[B]` bool whether one was found now."""
+        nothing = progress.text, tf.zeros_like(running)
+        if self.detokenize is None:
+            return nothing
+        detokenize, wanted = self.detokenize, running & tf.not_equal(self.parameters.stop, "")
+
+        def look() -> tuple[tf.Tensor, tf.Tensor]:
+            text, found = stopping.cut(progress.text, detokenize(tokens[:, : progress.step + 1]), self.stops)
+            return tf.where(wanted, text, progress.text), wanted & found
+
+        return tf.cond(tf.reduce_any(wanted), look, lambda: nothing)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SingleSearch(Search):
+    """Searching with one hypothesis a row: what is picked is kept."""
+
+    draws: tf.Tensor  # [B, N] float64, uniforms
+
     def advance(self, progress: Progress, logits: tf.Tensor) -> Progress:
         """Appends one token to every running row, given the logits `[B, V]` of its next."""
         logits = tf.cast(logits, tf.float32)
         running = tf.equal(progress.finish, stopping.RUNNING)
-        chosen = self._choose(progress, logits, running)
-        log_probabilities = tf.where(running, log_probability(logits, chosen), 0.0)
-        tokens = write_column(progress.tokens, progress.step, tf.where(running, chosen, self.pad_id))
-        text, stopped = find_stops(
-            progress.text,
-            tokens[:, : progress.step + 1],
-            wanted=running & tf.not_equal(self.parameters.stop, ""),
-            stops=self.stops,
-            detokenize=self.detokenize,
-        )
-        finish = reason_to_finish(chosen, progress.step + 1, self.parameters, stopped, eos_id=self.eos_id)
-        return Progress(
-            step=progress.step + 1,
-            tokens=tokens,
-            log_probabilities=write_column(progress.log_probabilities, progress.step, log_probabilities),
+        chosen, forced = self._choose(progress, logits, running)
+        log_probabilities = log_probability(logits, chosen)
+        written, finish = self.append(progress, chosen, log_probabilities, running=running, forced=forced)
+        return written._replace(
             token_count=progress.token_count + tf.cast(running, tf.int32),
             finish=tf.where(running, finish, progress.finish),
-            seen=tf.cond(
-                tf.reduce_any(tf.not_equal(self.parameters.repetition_penalty, 1.0)),
-                lambda: add_seen(progress.seen, chosen),
-                lambda: progress.seen,
-            ),
-            text=text,
         )
 
-    def _choose(self, progress: Progress, logits: tf.Tensor, running: tf.Tensor) -> tf.Tensor:
-        asked = neutral_where(~running, self.parameters)
+    def _choose(self, progress: Progress, logits: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The next token of each row, and `[B]` bool whether it is one of a forced word's."""
+        asked, words = neutral_where(~running, self.parameters), self.constraints.forced
         adjusted = adjust(
             logits,
             asked,
-            seen=progress.seen,
-            step=progress.step,
+            self.constraints,
+            self.history(progress),
             eos_id=self.eos_id,
             banned_ids=self.banned_ids,
+            replaces_end=True,
         )
         chosen = pick(adjusted, self.draws[:, progress.step], asked)
         possible = tf.reduce_max(adjusted, axis=-1) > -float("inf")
-        return tf.where(possible, chosen, self.eos_id)
+        chosen = tf.where(possible, chosen, self.eos_id)
 
+        def force() -> tuple[tf.Tensor, tf.Tensor]:
+            early = tf.equal(chosen, self.eos_id) & forcing.missing(progress.forcing)
+            due = forcing.is_due(progress.forcing, words, self.parameters.max_new_tokens - progress.step)
+            return tf.where(early, forcing.next_token(progress.forcing, words), chosen), early | due
 
-def prompt_tokens_seen(
-    parameters: Parameters, prompt_tokens: tf.Tensor, prompt_lengths: tf.Tensor, vocabulary_size: int
-) -> tf.Tensor:
-    """Which ids stand in the prompts, `[B, V]` bool; nothing where no row has a penalty for it."""
-    return tf.cond(
-        tf.reduce_any(tf.not_equal(parameters.repetition_penalty, 1.0)),
-        lambda: tokens_seen(prompt_tokens, prompt_lengths, vocabulary_size),
-        lambda: tf.zeros([tf.shape(prompt_tokens)[0], vocabulary_size], tf.bool),
-    )
-
-
-def find_stops(
-    before: tf.Tensor,
-    tokens: tf.Tensor,
-    *,
-    wanted: tf.Tensor,
-    stops: stopping.Stops,
-    detokenize: Detokenize | None,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Looks for stop strings in the text of `tokens`.
-
-    Args:
-      before: `[B]` string, the texts without the last token.
-      tokens: `[B, N]` int32.
-      wanted: `[B]` bool, the rows that have stop strings and run.
-      stops: of the rows.
-      detokenize: as `decode` takes it.
-
-    Returns:
-      The texts without the stop string, `[B]` string, and whether one was found, `[B]` bool. Texts of rows without stop
-      strings stay as they were.
-    """
-    if detokenize is None:
-        return before, tf.zeros_like(wanted)
-
-    def look() -> tuple[tf.Tensor, tf.Tensor]:
-        text, found = stopping.cut(before, detokenize(tokens), stops)
-        return tf.where(wanted, text, before), wanted & found
-
-    return tf.cond(tf.reduce_any(wanted), look, lambda: (before, tf.zeros_like(wanted)))
-
-
-def reason_to_finish(
-    chosen: tf.Tensor, count: tf.Tensor, parameters: Parameters, stopped: tf.Tensor, *, eos_id: int
-) -> tf.Tensor:
-    """Why a row ends with its token `chosen`, the `count`-th: `[B]` int32, an index into `stopping.REASONS`."""
-    finish = tf.where(count >= parameters.max_new_tokens, stopping.LENGTH, stopping.RUNNING)
-    finish = tf.where(tf.equal(chosen, eos_id), stopping.EOS, finish)
-    return tf.where(stopped, stopping.STOP, finish)
+        return tf.cond(tf.reduce_any(words.lengths > 0), force, lambda: (chosen, tf.zeros_like(running)))
 
 
 def run(

@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import MAX_STOP_BYTES, MAX_STOPS, NO_SAMPLING, STOP_SEPARATOR, DecodingConfig
+from tf_textgen.decoding.decoding_config import (
+    MAX_BANNED,
+    MAX_FORCED,
+    MAX_STOP_BYTES,
+    MAX_STOPS,
+    MAX_WORD_BYTES,
+    NO_SAMPLING,
+    SEPARATOR,
+    DecodingConfig,
+)
 
 
 class Parameters(NamedTuple):
@@ -16,25 +25,34 @@ class Parameters(NamedTuple):
     top_k: tf.Tensor  # [B] int32, 0 = all
     top_p: tf.Tensor  # [B] float32
     min_p: tf.Tensor  # [B] float32
+    typical_p: tf.Tensor  # [B] float32
+    epsilon_cutoff: tf.Tensor  # [B] float32
+    eta_cutoff: tf.Tensor  # [B] float32
     repetition_penalty: tf.Tensor  # [B] float32
+    frequency_penalty: tf.Tensor  # [B] float32
+    presence_penalty: tf.Tensor  # [B] float32
+    no_repeat_ngram: tf.Tensor  # [B] int32, 0 = none
     min_new_tokens: tf.Tensor  # [B] int32
     max_new_tokens: tf.Tensor  # [B] int32
+    min_length_ratio: tf.Tensor  # [B] float32, tokens for each token of the source
+    max_length_ratio: tf.Tensor  # [B] float32, 0 = no bound
+    loop_repeats: tf.Tensor  # [B] int32, 0 = never
     seed: tf.Tensor  # [B] int64
     stop: tf.Tensor  # [B] string, stop strings joined by "\x1f", "" = none
+    banned: tf.Tensor  # [B] string, joined in the same way
+    allowed: tf.Tensor  # [B] string, joined in the same way
+    forced: tf.Tensor  # [B] string, joined in the same way
+    forced_prefix: tf.Tensor  # [B] string
 
 
-DTYPES = Parameters(
-    temperature=tf.float32,
-    top_k=tf.int32,
-    top_p=tf.float32,
-    min_p=tf.float32,
-    repetition_penalty=tf.float32,
-    min_new_tokens=tf.int32,
-    max_new_tokens=tf.int32,
-    seed=tf.int64,
-    stop=tf.string,
-)
+_JOINED = ("stop", "banned", "allowed", "forced")
+_TEXTS = (*_JOINED, "forced_prefix")
+_WHOLE = ("top_k", "no_repeat_ngram", "min_new_tokens", "max_new_tokens", "loop_repeats")
+_ODD = {"seed": tf.int64, **dict.fromkeys(_WHOLE, tf.int32), **dict.fromkeys(_TEXTS, tf.string)}
+DTYPES = Parameters(*(_ODD.get(name, tf.float32) for name in Parameters._fields))
+_NEUTRAL = {"top_p": 1.0, "typical_p": 1.0, "repetition_penalty": 1.0}  # all others: 0, greedy
 SEARCH_FIELDS = tuple(name for name in Parameters._fields if name not in {*NO_SAMPLING, "seed"})  # what a beam reads
+_KEPT = ("max_new_tokens", "seed", *_TEXTS)  # what is no processor's
 
 
 def from_config(config: DecodingConfig, rows: int | tf.Tensor) -> Parameters:
@@ -46,7 +64,8 @@ def from_config(config: DecodingConfig, rows: int | tf.Tensor) -> Parameters:
 def values_of(config: DecodingConfig) -> dict[str, Any]:
     """The fields of `Parameters` of one row, as Python values."""
     values = {name: getattr(config, name) for name in Parameters._fields}
-    return {**values, "temperature": config.resolved_temperature, "stop": STOP_SEPARATOR.join(config.stop)}
+    values["temperature"] = config.resolved_temperature
+    return {**values, **{name: SEPARATOR.join(values[name]) for name in _JOINED}}
 
 
 def neutral_where(rows: tf.Tensor, parameters: Parameters) -> Parameters:
@@ -55,47 +74,103 @@ def neutral_where(rows: tf.Tensor, parameters: Parameters) -> Parameters:
     Args:
       rows: `[B]` bool.
     """
-    neutral = Parameters(0.0, 0, 1.0, 0.0, 1.0, 0, parameters.max_new_tokens, parameters.seed, parameters.stop)
-    pairs = zip(neutral, parameters, strict=True)
-    return Parameters(*(tf.where(rows, tf.cast(off, given.dtype), given) for off, given in pairs))
+    off = {name: _NEUTRAL.get(name, 0) for name in Parameters._fields if name not in _KEPT}
+    given = parameters._asdict()
+    return parameters._replace(
+        **{name: tf.where(rows, tf.cast(value, given[name].dtype), given[name]) for name, value in off.items()}
+    )
 
 
-def sanitize(parameters: Parameters, vocabulary_size: int, bound: int) -> tuple[Parameters, tf.Tensor]:
+def sanitize(
+    parameters: Parameters, vocabulary_size: int, bound: int, has_source: bool = False
+) -> tuple[Parameters, tf.Tensor]:
     """Makes bad rows harmless, so that one bad request does not fail those that were merged with it.
 
     Args:
       parameters: as they came.
       vocabulary_size: a larger top_k keeps all tokens, as this number does.
       bound: largest number of new tokens served.
+      has_source: whether the model maps a source, so that lengths relative to it have a meaning.
 
     Returns:
       Parameters within their bounds (a bad row gets one greedy token), and `[B]` string: what is wrong with it, or "".
     """
-    temperature, top_k, top_p, min_p, penalty, fewest, most, _, stop = parameters
-    checks = {
-        "invalid temperature: expected a finite value >= 0": tf.math.is_finite(temperature) & (temperature >= 0.0),
-        "invalid top_k: expected an integer >= 0": top_k >= 0,
-        "invalid top_p: expected a value > 0 and <= 1": (top_p > 0.0) & (top_p <= 1.0),
-        "invalid min_p: expected a value >= 0 and <= 1": (min_p >= 0.0) & (min_p <= 1.0),
-        "invalid repetition_penalty: expected a finite value > 0": tf.math.is_finite(penalty) & (penalty > 0.0),
-        "invalid min_new_tokens: expected an integer >= 0": fewest >= 0,
-        f"invalid max_new_tokens: expected an integer from 1 to {bound}": (most >= 1) & (most <= bound),
-        "invalid min_new_tokens: expected at most max_new_tokens": fewest <= most,
-        f"invalid stop: expected at most {MAX_STOPS} strings of at most {MAX_STOP_BYTES} bytes": _stops_fit(stop),
-    }
-    error = tf.fill(tf.shape(stop), "")
-    for text, fits in reversed(checks.items()):
+    error = tf.fill(tf.shape(parameters.seed), "")
+    for text, fits in reversed(_checks(parameters, bound, has_source).items()):
         error = tf.where(fits, error, text)
-    bad = tf.not_equal(error, "")
-    safe = neutral_where(bad, parameters)
-    return safe._replace(
-        top_k=tf.minimum(safe.top_k, vocabulary_size),
-        max_new_tokens=tf.where(bad, 1, safe.max_new_tokens),
-        stop=tf.where(bad, "", safe.stop),
-    ), error
+    safe = harmless_where(tf.not_equal(error, ""), parameters)
+    return safe._replace(top_k=tf.minimum(safe.top_k, vocabulary_size)), error
 
 
-def _stops_fit(stop: tf.Tensor) -> tf.Tensor:
-    strings = tf.strings.split(stop, STOP_SEPARATOR)
+def harmless_where(rows: tf.Tensor, parameters: Parameters) -> Parameters:
+    """Lets some rows, `[B]` bool, have one greedy token."""
+    safe = neutral_where(rows, parameters)
+    texts = {name: tf.where(rows, "", getattr(safe, name)) for name in _TEXTS}
+    return safe._replace(max_new_tokens=tf.where(rows, 1, safe.max_new_tokens), **texts)
+
+
+def with_ratios(parameters: Parameters, source_lengths: tf.Tensor, needed: tf.Tensor) -> Parameters:
+    """Makes lengths relative to the source numbers of tokens, within `max_new_tokens`.
+
+    Args:
+      parameters: of the rows.
+      source_lengths: `[B]` int32, tokens of the sources.
+      needed: `[B]` int32, tokens that must be written: the least that the longest length is.
+
+    Returns:
+      Parameters with `min_new_tokens` and `max_new_tokens` to match: the shortest length rounded up, the longest down,
+      but to 1 at least.
+    """
+    lengths = tf.cast(source_lengths, tf.float32)
+    most, bound = parameters.max_new_tokens, tf.cast(parameters.max_new_tokens, tf.float32)
+    # In float32, since 10 tokens times 1.1 are 11, but more in float64 once the ratio is rounded to float32.
+    longest = tf.cast(tf.minimum(tf.floor(parameters.max_length_ratio * lengths), bound), tf.int32)
+    longest = tf.maximum(tf.maximum(longest, needed), 1)
+    longest = tf.where(parameters.max_length_ratio > 0.0, longest, most)
+    shortest = tf.cast(tf.minimum(tf.math.ceil(parameters.min_length_ratio * lengths), bound), tf.int32)
+    shortest = tf.minimum(tf.maximum(shortest, parameters.min_new_tokens), longest)
+    return parameters._replace(max_new_tokens=longest, min_new_tokens=shortest)
+
+
+def _checks(parameters: Parameters, bound: int, has_source: bool) -> dict[str, tf.Tensor]:
+    """What is wrong with a row -> where it is not, `[B]` bool."""
+    given, finite = parameters, tf.math.is_finite
+    fewest, most = given.min_new_tokens, given.max_new_tokens
+    shortest, longest = given.min_length_ratio, given.max_length_ratio
+    sources = "a finite value >= 0" if has_source else "0, there is no source"
+    checks = {
+        "temperature: expected a finite value >= 0": finite(given.temperature) & (given.temperature >= 0.0),
+        "top_k: expected an integer >= 0": given.top_k >= 0,
+        "top_p: expected a value > 0 and <= 1": (given.top_p > 0.0) & (given.top_p <= 1.0),
+        "min_p: expected a value >= 0 and <= 1": (given.min_p >= 0.0) & (given.min_p <= 1.0),
+        "typical_p: expected a value > 0 and <= 1": (given.typical_p > 0.0) & (given.typical_p <= 1.0),
+        "epsilon_cutoff: expected a value >= 0 and < 1": (given.epsilon_cutoff >= 0.0) & (given.epsilon_cutoff < 1.0),
+        "eta_cutoff: expected a value >= 0 and < 1": (given.eta_cutoff >= 0.0) & (given.eta_cutoff < 1.0),
+        "repetition_penalty: expected a finite value > 0": finite(given.repetition_penalty)
+        & (given.repetition_penalty > 0.0),
+        "frequency_penalty: expected a value from -2 to 2": tf.abs(given.frequency_penalty) <= 2.0,
+        "presence_penalty: expected a value from -2 to 2": tf.abs(given.presence_penalty) <= 2.0,
+        "no_repeat_ngram: expected an integer >= 0": given.no_repeat_ngram >= 0,
+        "min_new_tokens: expected an integer >= 0": fewest >= 0,
+        f"max_new_tokens: expected an integer from 1 to {bound}": (most >= 1) & (most <= bound),
+        "min_new_tokens: expected at most max_new_tokens": fewest <= most,
+        f"min_length_ratio: expected {sources}": _is_ratio(shortest, has_source),
+        f"max_length_ratio: expected {sources}": _is_ratio(longest, has_source),
+        "min_length_ratio: expected at most max_length_ratio": (shortest <= longest) | (longest <= 0.0),
+        "loop_repeats: expected 0 or an integer >= 2": (given.loop_repeats == 0) | (given.loop_repeats >= 2),
+        **_fit("stop", given.stop, MAX_STOPS, MAX_STOP_BYTES),
+        **_fit("banned", given.banned, MAX_BANNED, MAX_WORD_BYTES),
+        **_fit("forced", given.forced, MAX_FORCED, MAX_WORD_BYTES),
+    }
+    return {f"invalid {text}": fits for text, fits in checks.items()}
+
+
+def _is_ratio(ratio: tf.Tensor, has_source: bool) -> tf.Tensor:
+    return tf.math.is_finite(ratio) & (ratio >= 0.0) & (has_source | tf.equal(ratio, 0.0))
+
+
+def _fit(name: str, joined: tf.Tensor, most: int, most_bytes: int) -> dict[str, tf.Tensor]:
+    strings = tf.strings.split(joined, SEPARATOR)
     longest = tf.reduce_max(tf.strings.length(strings).to_tensor(0), axis=-1)
-    return (strings.row_lengths() <= MAX_STOPS) & (longest <= MAX_STOP_BYTES)
+    fits = (strings.row_lengths() <= most) & (longest <= most_bytes)
+    return {f"{name}: expected at most {most} strings of at most {most_bytes} bytes": fits}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_textgen.decoding.logits import narrow, weights
+from tf_textgen.decoding.cutoffs import weights
+from tf_textgen.decoding.logits import narrow
 from tf_textgen.decoding.parameters import Parameters, neutral_where
 
 

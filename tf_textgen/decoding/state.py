@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tf_textgen.decoding.forcing import Forcing
+
 
 class Progress(NamedTuple):
     """The continuations so far; `N` is the batch's largest number of new tokens."""
@@ -15,19 +17,51 @@ class Progress(NamedTuple):
     log_probabilities: tf.Tensor  # [B, N] float32, 0 beyond a row's end
     token_count: tf.Tensor  # [B] int32
     finish: tf.Tensor  # [B] int32, index into stopping.REASONS
-    seen: tf.Tensor  # [B, V] bool, tokens of the prompt and the continuation, for the repetition penalty
+    forcing: Forcing  # which forced words are written
+    repeats: tf.Tensor  # [B, R] int32, as `stopping.count_repeats` counts; R is 0 where no row looks for loops
     text: tf.Tensor  # [B] string, kept where stop strings are looked for
 
 
-def initial_progress(rows: tf.Tensor, steps: tf.Tensor, *, pad_id: int, seen: tf.Tensor) -> Progress:
-    """No tokens yet; room for `steps` in each of `rows` rows."""
+class History(NamedTuple):
+    """All that the logits processors know of the rows' past.
+
+    A prompt ends where its continuation begins, so that both together are one sequence with one end for all rows.
+    """
+
+    prompt_tokens: tf.Tensor  # [B, P] int32, left-padded
+    prompt_lengths: tf.Tensor  # [B] int32
+    tokens: tf.Tensor  # [B, N] int32, the continuations; what stands from `step` on is not read
+    step: tf.Tensor  # [] int32
+    forcing: Forcing
+
+    @property
+    def sequence(self) -> tf.Tensor:
+        """Prompt and continuation, `[B, P + N]` int32."""
+        return tf.concat([self.prompt_tokens, self.tokens], axis=1)
+
+    @property
+    def start(self) -> tf.Tensor:
+        """The column of `sequence` in which each row begins, `[B]` int32."""
+        return tf.shape(self.prompt_tokens)[1] - self.prompt_lengths
+
+    @property
+    def end(self) -> tf.Tensor:
+        """The column of `sequence` in which the next token of every row will stand, scalar int32."""
+        return tf.shape(self.prompt_tokens)[1] + self.step
+
+
+def initial_progress(
+    rows: tf.Tensor, steps: tf.Tensor, *, pad_id: int, forcing: Forcing, periods: tf.Tensor
+) -> Progress:
+    """No tokens yet; room for `steps` in each of `rows` rows, and for loops of up to `periods` tokens."""
     return Progress(
         step=tf.constant(0),
         tokens=tf.fill([rows, steps], pad_id),
         log_probabilities=tf.zeros([rows, steps]),
         token_count=tf.zeros([rows], tf.int32),
         finish=tf.zeros([rows], tf.int32),
-        seen=seen,
+        forcing=forcing,
+        repeats=tf.zeros([rows, periods], tf.int32),
         text=tf.fill([rows], ""),
     )
 
@@ -44,28 +78,3 @@ def write_column(matrix: tf.Tensor, column: tf.Tensor, values: tf.Tensor) -> tf.
         end_mask=1,
         shrink_axis_mask=2,
     )
-
-
-def tokens_seen(tokens: tf.Tensor, lengths: tf.Tensor, vocabulary_size: int) -> tf.Tensor:
-    """Which ids stand in left-padded prompts.
-
-    Args:
-      tokens: `[B, P]` int32.
-      lengths: `[B]` int32, tokens at the end of a row that count.
-      vocabulary_size: `V`; other ids are ignored.
-
-    Returns:
-      `[B, V]` bool.
-    """
-    rows, width = tf.unstack(tf.shape(tokens))
-    counts = tf.range(width) >= width - lengths[:, tf.newaxis]  # --> [B, P]
-    counts &= (tokens >= 0) & (tokens < vocabulary_size)
-    row = tf.broadcast_to(tf.range(rows)[:, tf.newaxis], [rows, width])
-    where = tf.stack([row, tf.where(counts, tokens, 0)], axis=-1)  # --> [B, P, 2]
-    return tf.scatter_nd(where, tf.cast(counts, tf.int32), tf.stack([rows, vocabulary_size])) > 0
-
-
-def add_seen(seen: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
-    """Marks one token of each row as seen. `[B, V]` bool, `[B]` int32 -> `[B, V]` bool."""
-    where = tf.stack([tf.range(tf.shape(tokens)[0]), tokens], axis=-1)
-    return tf.tensor_scatter_nd_update(seen, where, tf.ones_like(tokens, tf.bool))

@@ -1,4 +1,4 @@
-"""When a row ends: the end token, its number of tokens, or a stop string in its text."""
+"""When a row ends: the end token, its number of tokens, a stop string in its text, or a loop in its tokens."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import STOP_SEPARATOR
+from tf_textgen.decoding.decoding_config import SEPARATOR
 
-REASONS = ("", "eos", "length", "stop")
-RUNNING, EOS, LENGTH, STOP = range(len(REASONS))
+REASONS = ("", "eos", "length", "stop", "loop")
+RUNNING, EOS, LENGTH, STOP, LOOP = range(len(REASONS))
 FINISH_REASONS = REASONS[1:]
 _NOWHERE = tf.int32.max
 
@@ -23,7 +23,7 @@ class Stops(NamedTuple):
 
 def parse_stops(stop: tf.Tensor) -> Stops:
     """Splits `[B]` strings at the separator."""
-    strings = tf.strings.split(stop, STOP_SEPARATOR).to_tensor("")  # --> [B, S]
+    strings = tf.strings.split(stop, SEPARATOR).to_tensor("")  # --> [B, S]
     lengths = tf.strings.length(strings)
     longest = tf.maximum(tf.reduce_max(lengths), 1)
     return Stops(tf.io.decode_raw(strings, tf.uint8, fixed_length=longest), lengths)
@@ -81,3 +81,33 @@ def cut(before: tf.Tensor, after: tf.Tensor, stops: Stops) -> tuple[tf.Tensor, t
     match = first_match(tf.strings.substr(after, start, everything), stops)
     found = tf.not_equal(match, _NOWHERE)
     return tf.strings.substr(after, tf.zeros_like(start), tf.where(found, start + match, _NOWHERE)), found
+
+
+def count_repeats(repeats: tf.Tensor, tokens: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+    """How many of a row's last tokens equal, one after the other, the token so many places before them.
+
+    Args:
+      repeats: `[B, R]` int32, the counts before the last token; column `p - 1` is of `p` places.
+      tokens: `[B, N]` int32.
+      last: scalar int32, the column of the last token.
+
+    Returns:
+      `[B, R]` int32.
+    """
+    before = last - 1 - tf.range(tf.shape(repeats)[1])
+    earlier = tf.gather(tokens, tf.maximum(before, 0), axis=1)
+    same = tf.equal(earlier, tokens[:, last, tf.newaxis]) & (before >= 0)
+    return tf.where(same, repeats + 1, 0)
+
+
+def is_loop(repeats: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
+    """Whether the same tokens stand at the end of a row `times` (`[B]` int32) in a row; never where that is below 2.
+
+    A text that repeats itself is the commonest failure of greedy and of narrow decoding, and it never ends by itself:
+    each repetition makes the next more probable.
+
+    Reference: Holtzman et al. (2020), The curious case of neural text degeneration, section 4.1.
+    """
+    period = 1 + tf.range(tf.shape(repeats)[1])
+    more = times[:, tf.newaxis] - 1
+    return tf.reduce_any((more > 0) & (repeats // period >= more), axis=1)

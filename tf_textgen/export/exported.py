@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
 from tf_textgen.decoding.length_penalty import LengthPenalty
-from tf_textgen.decoding.parameters import SEARCH_FIELDS, values_of
+from tf_textgen.decoding.parameters import SEARCH_FIELDS, Parameters, values_of
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
 from tf_textgen.generator import Continuation, to_best_continuations, to_continuations
@@ -38,7 +38,14 @@ class Exported:
             self.decoding = DecodingConfig.from_json(config["decoding"])
             self.vocabulary_size: int | None = config.get("model_config", {}).get("vocabulary_size")
             self._loaded = tf.saved_model.load(str(self.path))
-            self.is_pair = "source" in self_check.input_names(self._loaded, "generate")
+            inputs = self_check.input_names(self._loaded, "generate")
+        self.is_pair = "source" in inputs
+        missing = sorted({*Parameters._fields} - {*inputs})
+        if missing:
+            raise UserError(
+                f"--saved_model={path}: {self.path} was written by an earlier version and knows no {missing[0]}; "
+                "export the run again"
+            )
 
     def generate(self, texts: Sequence[str], decoding: DecodingConfig | None = None) -> list[Continuation]:
         """Like `TextGenerator.generate`, answered by the signature `generate` or `beam_search` in one request.

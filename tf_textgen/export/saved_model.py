@@ -3,10 +3,12 @@
 Signatures (`B` rows; every input has the batch first, since TF Serving merges requests along it):
   serving_default  text `[B]` string -> text `[B]` string, with the decoding parameters of the export; a beam's best
   generate         prompt (or source) `[B]` string and every decoding parameter as `[B]` ->
-                   text, score, token_count, finish_reason, prompt_truncated
+                   text, score, token_count, finish_reason, prompt_truncated,
+                   token_log_probabilities `[B, N]`, token_texts `[B, N]`
   beam_search      only with a beam, whose width and number n of texts are the export's: prompt (or source) and the
                    parameters that do not sample, as `[B]` ->
-                   text, score, normalized_score, token_count, finish_reason `[B, n]`, prompt_truncated `[B]`
+                   text, score, normalized_score, token_count, finish_reason `[B, n]`, prompt_truncated `[B]`,
+                   token_log_probabilities, token_texts `[B, n, N]`
   score            text (and source) `[B]` string -> log_probability, token_count, perplexity,
                    token_log_probabilities `[B, T]`, token_texts `[B, T]`, truncated
 """
@@ -62,9 +64,11 @@ def export_saved_model(
       The version's folder. It is written beside and renamed, so a server never sees half of it.
 
     Raises:
-      UserError: where the version exists, or the export answers otherwise than the generator.
+      UserError: where the version exists, the generator cannot do what `decoding` asks for, or the export answers
+        otherwise than it.
     """
     decoding = decoding or DecodingConfig(max_new_tokens=generator.default_new_tokens)
+    generator.check(decoding)
     root = pathlib.Path(directory)
     with _locked(root):
         version = version or max(version_numbers(root), default=0) + 1

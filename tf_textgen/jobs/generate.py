@@ -13,7 +13,7 @@ from absl import flags
 
 from tf_textgen import config
 from tf_textgen.compat import import_tensorflow_quietly
-from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_vocabulary
+from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_source, check_against_vocabulary
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import loading
 from tf_textgen.jobs.prompts import lines_of
@@ -34,7 +34,9 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     prompt_help = "A text to continue, or a source to map. Without it: standard input, a line a prompt."
     flags.DEFINE_multi_string("prompt", [], prompt_help, flag_values=flag_values)
     flags.DEFINE_string("prompt_file", None, "A file with one prompt a line.", flag_values=flag_values)
-    flags.DEFINE_boolean("json", False, "Write JSON lines with score and finish reason.", flag_values=flag_values)
+    flags.DEFINE_boolean(
+        "json", False, "Write JSON lines with score, finish reason and tokens.", flag_values=flag_values
+    )
     flags.DEFINE_integer("batch_size", 16, "Prompts decoded at once.", lower_bound=1, flag_values=flag_values)
 
 
@@ -65,6 +67,7 @@ def _run_folder(flag_values: flags.FlagValues) -> tuple[Continue, bool]:
     decoding = loading.decoding_of(loaded, flag_values)
     generator = loading.generator_of(loaded, max_new_tokens=max(256, decoding.max_new_tokens))
     decoding = loading.within_bounds(decoding, generator, flag_values)
+    generator.check(decoding)
     batch_size = int(flag_values["batch_size"].value or 1)
     return (lambda texts: generator.generate(texts, decoding, batch_size=batch_size)), generator.is_pair
 
@@ -84,6 +87,7 @@ def _export(path: str, flag_values: flags.FlagValues) -> tuple[Continue, bool]:
     exported = Exported(path)
     if exported.vocabulary_size:
         check_against_vocabulary(decoding, exported.vocabulary_size)
+    check_against_source(decoding, exported.is_pair)
     return (lambda texts: exported.generate(texts, decoding)), exported.is_pair
 
 

@@ -10,7 +10,7 @@ from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.config import override
-from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_source, check_against_vocabulary
 from tf_textgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,10 +50,9 @@ def check_decoding(flag_values: flags.FlagValues) -> None:
 
 def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig:
     """The run's decoding parameters with those on the command line in their place."""
-    from tf_textgen.decoding.decoding_config import check_against_vocabulary
-
     decoding = override(DecodingConfig.from_json(run.config.get("decoding", {})), flag_values)
     check_against_vocabulary(decoding, run.tokenizer.vocabulary_size)
+    check_against_source(decoding, prompt_format(run.config) in ("pair", "source"))
     return decoding
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
-from tf_textgen.decoding.decoding_config import check_against_vocabulary
+from tf_textgen.decoding.decoding_config import check_against_source, check_against_vocabulary
 from tf_textgen.jobs import loading
 from tf_textgen.models import model_kind
 from tf_textgen.training import recipe as recipes
@@ -62,6 +62,7 @@ def _train(given: Recipe, folder: RunFolder) -> int:
     folder.check_same_run(recipe.to_json())
     tokenizer = _tokenizer(recipe, folder)
     check_against_vocabulary(recipe.decoding, tokenizer.vocabulary_size)
+    check_against_source(recipe.decoding, loading.prompt_format(recipe.to_json()) in ("pair", "source"))
     splits = open_corpus(recipe.data, tokenizer)
     config = {
         **recipe.to_json(),

@@ -23,6 +23,9 @@ def make_sampler(
       run: says the prompts or their number, and the length of the texts; None comes back if it wants no samples.
       decoding: how; one text each.
       split: prompts are taken from it if `run` has none.
+
+    Raises:
+      UserError: where the generator cannot do what `decoding` asks for.
     """
     prompts = list(run.sample_prompt) or prompts_from(split, generator, run.samples)
     if not prompts:
@@ -30,6 +33,7 @@ def make_sampler(
     limit = min(run.sample_tokens, generator.default_new_tokens)
     shortest = min(decoding.min_new_tokens, limit)
     decoding = dataclasses.replace(decoding, max_new_tokens=limit, min_new_tokens=shortest, num_samples=1, num_best=1)
+    generator.check(decoding)  # rather than in the midst of the training
 
     def sample(step: int) -> str:
         texts = generator.generate(prompts, decoding)

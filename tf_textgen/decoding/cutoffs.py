@@ -1,0 +1,165 @@
+"""Cut-offs: which tokens a row that samples may still choose.
+
+Each takes `[B, V]` float32 logits and a `[B]` parameter, leaves the logits of what is kept as they are and sets the
+others to -inf; something is always kept. A row whose parameter is neutral passes bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+_TIERS = (256, 1024)  # candidates tried before all of the vocabulary is sorted
+
+
+def keep_top_k(logits: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+    """Keeps the k most probable tokens and those equal to the k-th, as Hugging Face does; k < 1 keeps all.
+
+    Reference: Fan et al. (2018), Hierarchical neural story generation, section 5.1.
+    """
+    vocabulary_size = logits.shape[-1]
+    changes = (k > 0) & (k < vocabulary_size)
+    k = tf.where(changes, k, 1)
+
+    def kth(width: int) -> tuple[tf.Tensor, tf.Tensor]:
+        reached = k <= width
+        values = tf.math.top_k(logits, width).values
+        return tf.gather(values, tf.minimum(k, width) - 1, batch_dims=1), reached
+
+    (threshold,) = _tiered(kth, vocabulary_size)
+    return restrict(logits >= threshold[:, tf.newaxis], changes, logits)
+
+
+def keep_top_p(logits: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
+    """Keeps the fewest most probable tokens whose mass is at least p; of equal ones the lower ids; 1 keeps all.
+
+    A token stays if and only if the mass before it is below p, so the first always does.
+
+    Reference: Holtzman et al. (2020), The curious case of neural text degeneration, section 3.1.
+    """
+    changes = p < 1.0
+    best = tf.reduce_max(logits, axis=-1)
+    goal = tf.cast(p, tf.float64) * tf.reduce_sum(weights(logits, best), axis=-1)  # --> [B]
+
+    def last_kept(width: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        values, ids = tf.math.top_k(logits, width)  # of equals the lower id first
+        below = tf.cumsum(weights(values, best), axis=-1) < goal[:, tf.newaxis]
+        last = tf.reduce_sum(tf.cast(below[:, :-1], tf.int32), axis=-1)
+        reached = ~(changes & below[:, -1])
+        return tf.gather(values, last, batch_dims=1), tf.gather(ids, last, batch_dims=1), reached
+
+    value, token = _tiered(last_kept, logits.shape[-1])
+    value, token = value[:, tf.newaxis], token[:, tf.newaxis]
+    kept = (logits > value) | (tf.equal(logits, value) & (tf.range(logits.shape[-1]) <= token))
+    return restrict(kept, changes, logits)
+
+
+def keep_min_p(logits: tf.Tensor, min_p: tf.Tensor) -> tf.Tensor:
+    """Keeps tokens at least min_p times as probable as the most probable one; 0 keeps all.
+
+    Reference: Nguyen et al. (2024), Turning up the heat: min-p sampling for creative and coherent LLM outputs.
+    """
+    distance = tf.cast(tf.math.log(tf.cast(min_p, tf.float64)), tf.float32)[:, tf.newaxis]
+    kept = logits - tf.reduce_max(logits, axis=-1, keepdims=True) >= distance
+    return restrict(kept, min_p > 0.0, logits)
+
+
+def keep_typical(logits: tf.Tensor, mass: tf.Tensor) -> tf.Tensor:
+    """Keeps the tokens whose surprise is nearest to the expected one, until their mass is at least `mass`; 1 keeps all.
+
+    Tokens as far from it as the last one kept stay too, as with Hugging Face. The most probable token may go: it is no
+    typical one where the next token is uncertain.
+
+    Reference: Meister et al. (2023), Locally typical sampling, section 4.
+    """
+    changes = mass < 1.0
+    best = tf.reduce_max(logits, axis=-1)
+    weight = weights(logits, best)
+    total = tf.reduce_sum(weight, axis=-1)
+    nearness = -tf.cast(tf.abs(_above(logits, best) - _expected(logits, weight, best)), tf.float32)
+    goal = tf.cast(mass, tf.float64) * total
+
+    def farthest(width: int) -> tuple[tf.Tensor, tf.Tensor]:
+        values, ids = tf.math.top_k(nearness, width)
+        below = tf.cumsum(tf.gather(weight, ids, batch_dims=1), axis=-1) < goal[:, tf.newaxis]
+        last = tf.reduce_sum(tf.cast(below[:, :-1], tf.int32), axis=-1)
+        return tf.gather(values, last, batch_dims=1), ~(changes & below[:, -1])
+
+    (border,) = _tiered(farthest, logits.shape[-1])
+    return restrict(nearness >= border[:, tf.newaxis], changes, logits)
+
+
+def keep_epsilon(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
+    """Keeps tokens of probability `epsilon` or more, and the most probable one in any case; 0 keeps all.
+
+    Reference: Hewitt et al. (2022), Truncation sampling as language model desmoothing, section 4.1.
+    """
+    best = tf.reduce_max(logits, axis=-1)
+    total = tf.reduce_sum(weights(logits, best), axis=-1)
+    return restrict(_is_probable(logits, best, total, tf.cast(epsilon, tf.float64)), epsilon > 0.0, logits)
+
+
+def keep_eta(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
+    """Keeps tokens of probability `min(epsilon, sqrt(epsilon) exp(-entropy))` or more, and the most probable; 0: all.
+
+    Reference: Hewitt et al. (2022), Truncation sampling as language model desmoothing, section 4.2.
+    """
+    best = tf.reduce_max(logits, axis=-1)
+    weight = weights(logits, best)
+    total, border = tf.reduce_sum(weight, axis=-1), tf.cast(epsilon, tf.float64)
+    entropy = tf.math.log(total) - _expected(logits, weight, best)[:, 0]
+    border = tf.minimum(border, tf.sqrt(border) * tf.exp(-entropy))
+    return restrict(_is_probable(logits, best, total, border), epsilon > 0.0, logits)
+
+
+def weights(logits: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+    """Unnormalised probabilities `exp(logits - best)` in float64.
+
+    Float64 keeps a row's result free of its neighbours and of the compiler: the order of a float32 sum depends
+    on the batch's size and shows in the sixth digit, that of a float64 sum would show in the fifteenth.
+
+    Args:
+      logits: `[B, K]` float32.
+      best: `[B]` float32, the row's maximum.
+    """
+    return tf.exp(tf.cast(logits - best[:, tf.newaxis], tf.float64))
+
+
+def restrict(kept: tf.Tensor, changes: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.where(kept | ~changes[:, tf.newaxis], logits, -float("inf"))
+
+
+def _above(logits: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+    """Log-probabilities but for a constant of the row, `[B, V]` float64."""
+    return tf.cast(logits - best[:, tf.newaxis], tf.float64)
+
+
+def _expected(logits: tf.Tensor, weight: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+    """The expectation of `_above` under the row's distribution, `[B, 1]` float64."""
+    products = tf.math.multiply_no_nan(_above(logits, best), weight)  # an impossible token adds nothing
+    return tf.reduce_sum(products, axis=-1, keepdims=True) / tf.reduce_sum(weight, axis=-1, keepdims=True)
+
+
+def _is_probable(logits: tf.Tensor, best: tf.Tensor, total: tf.Tensor, border: tf.Tensor) -> tf.Tensor:
+    """Tokens of probability `border` (`[B]` float64) or more, or as probable as the most probable: `[B, V]` bool."""
+    distance = tf.cast(tf.math.log(border * total), tf.float32)  # from the best logit; above 0 where no token is
+    return logits - best[:, tf.newaxis] >= tf.minimum(distance, 0.0)[:, tf.newaxis]
+
+
+def _tiered(find: Callable[[int], tuple], vocabulary_size: int) -> tuple:
+    """`find(width)` of the narrowest tier that reaches far enough in every row, without the last of its results.
+
+    `find` looks at the `width` largest logits; its last result, `[B]` bool, tells whether they were enough. The others
+    must not depend on the width where they were. To sort 50,257 logits takes 20 times as long as the largest 256.
+    """
+    widths = [tier for tier in _TIERS if tier < vocabulary_size] + [vocabulary_size]
+
+    def widen(widths: list[int]) -> tuple:
+        *most, reached = find(widths[0])
+        found = tuple(most)
+        if len(widths) == 1:
+            return found
+        return tf.cond(tf.reduce_all(reached), lambda: found, lambda: widen(widths[1:]))
+
+    return widen(widths)
