@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.decoding.beam_oracle import plain_beam_search
 from tests.support import tiny_models
 from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.length_penalty import length_penalty_of
 from tf_textgen.decoding.parameters import Parameters, from_config
 from tf_textgen.errors import UserError
 from tf_textgen.objectives.cross_entropy import token_log_probabilities
 
 GREEDY = DecodingConfig(temperature=0.0, max_new_tokens=8)
+BEAM = DecodingConfig(beam_width=4, num_best=3, max_new_tokens=8)
 SAMPLED = DecodingConfig(temperature=1.0, top_k=30, max_new_tokens=8, seed=11)
 PROMPTS = [f"{word} {number}" * (number % 5) for number in range(4) for word in ("a", "the 猫", "", "Zwölf")]
 
@@ -22,7 +25,7 @@ def generator(request):
     return tiny_models.generator(request.param)
 
 
-@pytest.mark.parametrize("decoding", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("decoding", [GREEDY, SAMPLED, BEAM], ids=["greedy", "sampled", "beam"])
 def test_a_prompt_in_a_batch_gives_what_it_gives_alone(generator, decoding):
     together = generator.generate(PROMPTS, decoding, batch_size=16)
     alone = generator.generate(PROMPTS, decoding, batch_size=1)
@@ -154,6 +157,62 @@ def test_greedy_equals_full_forward_passes(generator):
     assert continuation.text == tf.strings.unicode_transcode([new], "UTF-8", "UTF-8")[0].numpy().decode()
     assert continuation.token_count == len(tokens) - len(prompt)
     assert continuation.score == pytest.approx(total, abs=1e-3)
+
+
+def test_beam_equals_a_plain_search_with_full_forward_passes(generator):
+    """No cache, no state that has to follow a hypothesis: each step reads the whole sequence anew."""
+    tokenizer, model = generator.tokenizer, generator._holder.model
+    prompt = tokenizer.tokenize(tf.constant(["abc"])).to_list()[0]
+    features = {}
+    if generator.is_pair:
+        source = [*prompt, tokenizer.eos_id]
+        features = {"source_tokens": tf.constant([source]), "source_lengths": tf.constant([len(source)])}
+        prompt = [tokenizer.bos_id]
+    full = tf.function(lambda tokens: model({**features, "target_tokens": tokens}), reduce_retracing=True)
+
+    def without_special_tokens(logits, _):
+        logits[[tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id]] = -np.inf
+        return logits
+
+    found = generator.generate(["abc"], BEAM)
+    expected = plain_beam_search(
+        lambda tokens: full(tf.constant([[*prompt, *tokens]]))[0, -1].numpy(),
+        without_special_tokens,
+        BEAM,
+        eos_id=tokenizer.eos_id,
+        text_of=lambda tokens: bytes(token - 5 for token in tokens if token >= 5),
+    )
+    assert [c.rank for c in found] == [0, 1, 2]
+    for continuation, wanted in zip(found, expected, strict=True):
+        assert continuation.text == tf.strings.unicode_transcode([wanted.text], "UTF-8", "UTF-8")[0].numpy().decode()
+        assert (continuation.token_count, continuation.finish_reason) == (len(wanted.tokens), wanted.reason)
+        np.testing.assert_allclose(continuation.score, wanted.score, atol=1e-3)
+        np.testing.assert_allclose(continuation.normalized_score, wanted.normalized, atol=1e-3)
+
+
+def test_a_beam_of_one_is_greedy(generator):
+    greedy = generator.generate(PROMPTS, GREEDY)
+    rows = from_config(GREEDY, len(PROMPTS)), length_penalty_of(GREEDY, len(PROMPTS))
+    beam = generator.beam_graph(1, 1)(tf.constant(PROMPTS), *rows)
+    for name in ("text", "finish_reason"):
+        assert [x.decode() for x in getattr(beam, name)[:, 0].numpy()] == [getattr(c, name) for c in greedy]
+    np.testing.assert_array_equal(beam.token_count[:, 0], [c.token_count for c in greedy])
+    np.testing.assert_allclose(beam.score[:, 0], [c.score for c in greedy], atol=1e-5)
+
+
+def test_one_trace_of_a_beam_for_any_number_and_length_of_prompts(generator):
+    for prompts in ([], ["a"], ["long " * 20, "b"], [""] * 5):
+        assert len(generator.generate(prompts, BEAM)) == 3 * len(prompts)
+    assert generator.beam_graph(4, 3).experimental_get_tracing_count() == 1
+
+
+def test_bad_row_of_a_beam_fails_alone_and_by_name(generator):
+    rows = from_config(BEAM, 4)._replace(repetition_penalty=tf.constant([1.0, -1.0, 1.0, 1.0]))
+    penalty = length_penalty_of(BEAM, 4)._replace(length_penalty=tf.constant(["gnmt", "gnmt", "wu", "gnmt"]))
+    output = generator.beam_graph(4, 3)(tf.constant(["a", "b", "b", "a"]), rows, penalty)
+    assert (output.text[0] == output.text[3]).numpy().all() and not (output.text[1:3] != b"").numpy().any()
+    for row, name in ((1, b"invalid repetition_penalty"), (2, b"invalid length_penalty")):
+        assert all(reason.startswith(name) for reason in output.finish_reason[row].numpy())
 
 
 def test_score_equals_teacher_forcing(generator):

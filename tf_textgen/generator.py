@@ -7,14 +7,21 @@ same `tf.function` of `TextGenerator`: what is measured is what is served.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tf_textgen.decoding.beam_search import Hypotheses, beam_search
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
-from tf_textgen.decoding.loop import decode
+from tf_textgen.decoding.length_penalty import (
+    LENGTH_PENALTY_DTYPES,
+    LengthPenalty,
+    length_penalty_of,
+    sanitize_length_penalty,
+)
+from tf_textgen.decoding.loop import Decoded, decode
 from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, harmless_where, sanitize, with_ratios
 from tf_textgen.decoding.stopping import FINISH_REASONS
 from tf_textgen.decoding.words import Constraints, needed_tokens, parse
@@ -39,6 +46,19 @@ class Generation(NamedTuple):
     token_texts: tf.Tensor  # [B, N] string, "" behind the end; with the end token and those of a stop string
 
 
+class BestGeneration(NamedTuple):
+    """What one call of a beam's graph returns: n texts for each prompt, best first."""
+
+    text: tf.Tensor  # [B, n] string, valid UTF-8, without the prompt
+    score: tf.Tensor  # [B, n] float32, sum of the tokens' log-probabilities, nats
+    normalized_score: tf.Tensor  # [B, n] float32, divided by the length penalty: what the order follows
+    token_count: tf.Tensor  # [B, n] int32
+    finish_reason: tf.Tensor  # [B, n] string: as in `Generation`; "" where a row has fewer than n texts
+    prompt_truncated: tf.Tensor  # [B] bool
+    token_log_probabilities: tf.Tensor  # [B, n, N] float32, as in `Generation`
+    token_texts: tf.Tensor  # [B, n, N] string
+
+
 class TextScore(NamedTuple):
     """Log-probabilities of given texts."""
 
@@ -52,7 +72,7 @@ class TextScore(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Continuation:
-    """One generated text, as Python values; the fields are those of `Generation`."""
+    """One generated text, as Python values; the fields are those of `Generation` and `BestGeneration`."""
 
     prompt: str
     text: str
@@ -63,13 +83,19 @@ class Continuation:
     token_log_probabilities: tuple[float, ...] = ()
     token_texts: tuple[str, ...] = ()
     sample: int = 0
+    rank: int = 0  # among the n-best of a beam; 0 is the best
+    normalized_score: float | None = None  # of a beam
 
 
 class _Untracked:
-    """Hides the Keras model from `tf.Module`: tracking it would export its optimizer and a wrong default signature."""
+    """Hides from `tf.Module` what an export must not hold.
+
+    Tracking the Keras model would export its optimizer and a wrong default signature.
+    """
 
     def __init__(self, model: TextModel) -> None:
         self.model = model
+        self.beam_graphs: dict[tuple[int, int], Callable[..., BestGeneration]] = {}
 
 
 class TextGenerator(tf.Module):
@@ -108,8 +134,7 @@ class TextGenerator(tf.Module):
         # A source has a row of its own, of the same length; a prompt leaves room for one new token.
         longest = self.context and self.context - (prompt_format != "source")
         self.max_prompt_tokens = min(max_prompt_tokens, longest) if longest else max_prompt_tokens
-        rows = Parameters(*(tf.TensorSpec([None], dtype, name) for name, dtype in DTYPES._asdict().items()))
-        text = tf.TensorSpec([None], tf.string)
+        text, rows = tf.TensorSpec([None], tf.string), _specs(DTYPES)
         self.generate_graph = tf.function(self._generate, input_signature=[text, rows])
         self.score_graph = tf.function(self._score, input_signature=[text, text])
 
@@ -151,7 +176,8 @@ class TextGenerator(tf.Module):
             the texts of different prompts are drawn by the same random numbers, and resemble each other.
 
         Returns:
-          `num_samples` continuations a prompt, in the prompts' order.
+          `num_samples` continuations a prompt, or the `num_best` of a beam (fewer where it found fewer), in the
+          prompts' order.
 
         Raises:
           UserError: where a parameter is out of its bounds, or there are not as many seeds as prompts.
@@ -159,6 +185,8 @@ class TextGenerator(tf.Module):
         decoding = decoding or DecodingConfig(max_new_tokens=self.default_new_tokens)
         if seeds is not None and len(seeds) != len(prompts):
             raise UserError(f"generate: {len(prompts)} prompts and {len(seeds)} seeds, expected as many of each")
+        if decoding.beam_width > 1:
+            return self._generate_best(prompts, decoding, batch_size)
         rows = [(prompt, sample) for prompt in prompts for sample in range(decoding.num_samples)]
         of_prompts = [decoding.seed] * len(prompts) if seeds is None else seeds
         row_seeds = [sample_seed(seed, sample) for seed in of_prompts for sample in range(decoding.num_samples)]
@@ -168,7 +196,34 @@ class TextGenerator(tf.Module):
             seed = tf.constant(row_seeds[start : start + batch_size], tf.int64)
             parameters = from_config(decoding, len(some))._replace(seed=seed)
             output = self.generate_graph(tf.constant([prompt for prompt, _ in some], tf.string), parameters)
-            results += _decoded_answer(some, output, decoding)
+            results += to_continuations(some, _plain(output), decoding)
+        return results
+
+    def beam_graph(self, width: int, num_best: int) -> Callable[..., BestGeneration]:
+        """`(prompts [B] string, Parameters, LengthPenalty) -> BestGeneration`, traced once for each width and number.
+
+        Args:
+          width: `W`, hypotheses that the beam keeps.
+          num_best: n, at most `width`.
+        """
+        graphs, key = self._holder.beam_graphs, (width, num_best)
+        if key not in graphs:
+
+            def search(prompts: tf.Tensor, parameters: Parameters, penalty: LengthPenalty) -> BestGeneration:
+                return self._search(prompts, parameters, penalty, width, num_best)
+
+            signature = [tf.TensorSpec([None], tf.string), _specs(DTYPES), _specs(LENGTH_PENALTY_DTYPES)]
+            graphs[key] = tf.function(search, input_signature=signature)
+        return graphs[key]
+
+    def _generate_best(self, prompts: Sequence[str], decoding: DecodingConfig, batch_size: int) -> list[Continuation]:
+        graph = self.beam_graph(decoding.beam_width, decoding.num_best)
+        results: list[Continuation] = []
+        for start in range(0, len(prompts), batch_size):
+            some = prompts[start : start + batch_size]
+            rows = len(some)
+            output = graph(tf.constant(some, tf.string), from_config(decoding, rows), length_penalty_of(decoding, rows))
+            results += to_best_continuations(some, _plain(output), decoding)
         return results
 
     def score(self, texts: Sequence[str], sources: Sequence[str] | None = None) -> TextScore:
@@ -186,38 +241,61 @@ class TextGenerator(tf.Module):
         return self.score_graph(tf.constant(given, tf.string), tf.constant(list(texts), tf.string))
 
     def _generate(self, prompts: tf.Tensor, parameters: Parameters) -> Generation:
-        model, tokenizer = self._holder.model, self.tokenizer
         safe, constraints, problem = self._checked(parameters)
-        features, truncated = self._prompt_features(prompts, safe.max_new_tokens)
-        safe = self._with_ratios(safe, features, needed_tokens(constraints))
-        longest = tf.reduce_max(tf.concat([[1], safe.max_new_tokens], axis=0))
+        logits, state, safe, known, truncated = self._start(prompts, safe, constraints)
+        found = decode(logits, state, self._holder.model.step, safe, **known)
+        return Generation(**self._answer(found, problem), prompt_truncated=truncated)
+
+    def _search(
+        self, prompts: tf.Tensor, parameters: Parameters, penalty: LengthPenalty, width: int, num_best: int
+    ) -> BestGeneration:
+        safe, constraints, problem = self._checked(parameters)
+        penalty, other = sanitize_length_penalty(penalty)
+        problem = tf.where(tf.equal(problem, ""), other, problem)[:, tf.newaxis]
+        logits, state, safe, known, truncated = self._start(prompts, safe, constraints)
+        step = self._holder.model.step
+        found = beam_search(logits, state, step, safe, penalty, width=width, num_best=num_best, **known)
+        normalized = tf.where(tf.equal(problem, ""), found.normalized_score, 0.0)
+        return BestGeneration(**self._answer(found, problem), normalized_score=normalized, prompt_truncated=truncated)
+
+    def _start(
+        self, prompts: tf.Tensor, parameters: Parameters, constraints: Constraints
+    ) -> tuple[tf.Tensor, Any, Parameters, dict[str, Any], tf.Tensor]:
+        """Reads the prompts.
+
+        Returns:
+          Logits, state, parameters with the lengths of the sources, what else a search wants, which prompts were cut.
+        """
+        model, tokenizer = self._holder.model, self.tokenizer
+        features, truncated = self._prompt_features(prompts, parameters.max_new_tokens)
+        parameters = self._with_ratios(parameters, features, needed_tokens(constraints))
+        longest = tf.reduce_max(tf.concat([[1], parameters.max_new_tokens], axis=0))
         capacity = tf.shape(features["target_tokens"])[1] + longest
         logits, state = model.start(features, capacity)
-        decoded = decode(
-            logits,
-            state,
-            model.step,
-            safe,
-            prompt_tokens=features["target_tokens"],
-            prompt_lengths=features["target_lengths"],
-            eos_id=tokenizer.eos_id,
-            banned_ids=[tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id],
-            constraints=constraints,
-            detokenize=tokenizer.detokenize,
-            max_new_tokens=self.max_new_tokens,
-        )
+        known = {
+            "prompt_tokens": features["target_tokens"],
+            "prompt_lengths": features["target_lengths"],
+            "eos_id": tokenizer.eos_id,
+            "banned_ids": [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id],
+            "constraints": constraints,
+            "detokenize": tokenizer.detokenize,
+            "max_new_tokens": self.max_new_tokens,
+        }
+        return logits, state, parameters, known, truncated
+
+    def _answer(self, found: Decoded | Hypotheses, problem: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The fields that `Generation` and `BestGeneration` share; nothing but the `problem` in bad rows."""
         good = tf.equal(problem, "")
-        counts = tf.where(good, decoded.token_count, 0)
-        present = tf.range(tf.shape(decoded.tokens)[1]) < counts[:, tf.newaxis]
-        return Generation(
-            text=tf.where(good, repair_utf8(decoded.texts), ""),
-            score=tf.where(good, decoded.score, 0.0),
-            token_count=counts,
-            finish_reason=tf.where(good, decoded.finish_reason, problem),
-            prompt_truncated=truncated,
-            token_log_probabilities=tf.where(present, decoded.log_probabilities, 0.0),
-            token_texts=tf.where(present, repair_utf8(tf.gather(tokenizer.pieces, decoded.tokens)), ""),
-        )
+        counts = tf.where(good, found.token_count, 0)
+        present = tf.range(tf.shape(found.tokens)[-1]) < counts[..., tf.newaxis]
+        return {
+            "text": tf.where(good, repair_utf8(found.texts), ""),
+            "score": tf.where(good, found.score, 0.0),
+            "token_count": counts,
+            "finish_reason": tf.where(good, found.finish_reason, problem),
+            "token_log_probabilities": tf.where(present, found.log_probabilities, 0.0),
+            "token_texts": tf.where(present, repair_utf8(tf.gather(self.tokenizer.pieces, found.tokens)), ""),
+        }
 
     def _checked(self, parameters: Parameters) -> tuple[Parameters, Constraints, tf.Tensor]:
         """The parameters and their words with bad rows made harmless, and what is wrong with those `[B]`, else ""."""
@@ -328,17 +406,6 @@ class TextGenerator(tf.Module):
         return {}, repeat_id(tokenizer.bos_id, one), tf.zeros_like(one, tf.bool)
 
 
-def _decoded_answer(
-    rows: Sequence[tuple[str, int]], output: Generation, decoding: DecodingConfig
-) -> list[Continuation]:
-    """Python values of one batch; a row that the graph refused raises what it said."""
-    answer = {name: np.asarray(value).tolist() for name, value in output._asdict().items()}
-    answer["token_texts"] = [[piece.decode() for piece in pieces] for pieces in answer["token_texts"]]
-    for name in ("text", "finish_reason"):
-        answer[name] = [value.decode() for value in answer[name]]
-    return to_continuations(rows, answer, decoding)
-
-
 def to_continuations(
     rows: Sequence[tuple[str, int]], answer: Mapping[str, Sequence[Any]], decoding: DecodingConfig
 ) -> list[Continuation]:
@@ -347,12 +414,44 @@ def to_continuations(
     Raises:
       UserError: where the graph refused a row, with what it said.
     """
+    return [
+        _continuation({name: answer[name][i] for name in Generation._fields}, decoding, prompt=prompt, sample=sample)
+        for i, (prompt, sample) in enumerate(rows)
+    ]
+
+
+def to_best_continuations(
+    prompts: Sequence[str], answer: Mapping[str, Sequence[Any]], decoding: DecodingConfig
+) -> list[Continuation]:
+    """Like `to_continuations`, of `BestGeneration`: up to `num_best` for each prompt."""
+    names = [name for name in BestGeneration._fields if name != "prompt_truncated"]
     results = []
-    for i, (prompt, sample) in enumerate(rows):
-        values = {name: answer[name][i] for name in Generation._fields}
-        if values["finish_reason"] not in FINISH_REASONS:
-            raise UserError(refusal(values["finish_reason"], decoding))
-        for name in ("token_log_probabilities", "token_texts"):
-            values[name] = tuple(values[name][: values["token_count"]])
-        results.append(Continuation(prompt=prompt, sample=sample, **values))
+    for i, prompt in enumerate(prompts):
+        for rank in range(decoding.num_best):
+            values = {name: answer[name][i][rank] for name in names}
+            if values["finish_reason"]:
+                values["prompt_truncated"] = answer["prompt_truncated"][i]
+                results.append(_continuation(values, decoding, prompt=prompt, rank=rank))
     return results
+
+
+def _continuation(values: dict[str, Any], decoding: DecodingConfig, **place: Any) -> Continuation:
+    if values["finish_reason"] not in FINISH_REASONS:
+        raise UserError(refusal(values["finish_reason"], decoding))
+    for name in ("token_log_probabilities", "token_texts"):
+        values[name] = tuple(values[name][: values["token_count"]])
+    return Continuation(**values, **place)
+
+
+def _plain(output: NamedTuple) -> dict[str, list[Any]]:
+    """The fields as nested lists of Python values."""
+    arrays = {name: np.asarray(value) for name, value in output._asdict().items()}
+    return {
+        name: (np.frompyfunc(bytes.decode, 1, 1)(array) if array.dtype == object else array).tolist()
+        for name, array in arrays.items()
+    }
+
+
+def _specs(dtypes: Any) -> Any:
+    """Specifications of `[B]` vectors, from a NamedTuple of their dtypes."""
+    return type(dtypes)(*(tf.TensorSpec([None], dtype, name) for name, dtype in dtypes._asdict().items()))

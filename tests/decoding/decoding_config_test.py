@@ -70,6 +70,24 @@ from tf_textgen.errors import UserError
         ({"stop": ("a\x1fb",)}, r"--decoding.stop='a\x1fb': expected a text that is not empty and has no '\x1f'"),
         ({"stop": ("字" * 90,)}, "270 bytes came, expected at most 256"),
         ({"stop": ("a",) * 17}, "--decoding.stop: 17 strings came, expected at most 16"),
+        ({"beam_width": 0}, "--decoding.beam_width=0: expected a value at least 1"),
+        ({"num_best": 2}, "--decoding.num_best=2: expected at most --decoding.beam_width=1"),
+        ({"length_penalty": "gnm"}, "--decoding.length_penalty=gnm: expected one of none, gnmt, average; did you mean"),
+        ({"length_penalty_alpha": -0.1}, "--decoding.length_penalty_alpha=-0.1: expected a value at least 0 and at"),
+        (
+            {"length_penalty_alpha": 11.0},
+            "--decoding.length_penalty_alpha=11: expected a value at least 0 and at most 10",
+        ),
+        (
+            {"beam_width": 4, "temperature": 0.7},
+            "--decoding.beam_width=4 and --decoding.temperature=0.7 contradict each other: a beam search does not "
+            "sample; expected --decoding.temperature=0 or no beam",
+        ),
+        ({"beam_width": 4, "temperature": 1.0}, "expected --decoding.temperature=0 or no beam"),
+        ({"beam_width": 4, "top_k": 5}, "expected --decoding.top_k=0 or no beam"),
+        ({"beam_width": 4, "top_p": 0.5}, "expected --decoding.top_p=1 or no beam"),
+        ({"beam_width": 4, "min_p": 0.5}, "expected --decoding.min_p=0 or no beam"),
+        ({"beam_width": 4, "num_samples": 3}, "expected --decoding.num_samples=1 or no beam"),
     ],
 )
 def test_bad_values(values, message):
@@ -95,6 +113,21 @@ def test_ratios_want_a_source():
         check_against_source(DecodingConfig(max_length_ratio=2.0), False)
 
 
+def test_beam_against_the_vocabulary():
+    check_against_vocabulary(DecodingConfig(beam_width=50), 50)
+    with pytest.raises(UserError, match=r"--decoding.beam_width=51: expected at most 50, the vocabulary's size"):
+        check_against_vocabulary(DecodingConfig(beam_width=51), 50)
+
+
+def test_a_temperature_that_nobody_chose_is_that_of_the_search():
+    assert DecodingConfig().resolved_temperature == 1.0
+    assert DecodingConfig(beam_width=4).resolved_temperature == 0.0
+    assert DecodingConfig(beam_width=4, temperature=0.0).resolved_temperature == 0.0
+    assert DecodingConfig(temperature=0.3).resolved_temperature == 0.3
+    before_beams = {"temperature": 1.0, "top_k": 40, "stop": ["a"]}
+    assert DecodingConfig.from_json(before_beams) == DecodingConfig(temperature=1.0, top_k=40, stop=("a",))
+
+
 def test_samples_have_seeds_of_their_own():
     seeds = [sample_seed(seed, sample) for seed in (1, 2, 2**63 - 1, -(2**63)) for sample in range(4)]
     assert seeds[::4] == [1, 2, 2**63 - 1, -(2**63)]
@@ -105,6 +138,12 @@ def test_samples_have_seeds_of_their_own():
 
 def test_json_and_flags_round_trip():
     config = DecodingConfig(temperature=0.5, stop=("\n", "字"), seed=-1, forced=(" cat ",), forced_prefix=" \ta ")
+    check_round_trip(config)
+    config = DecodingConfig(beam_width=4, num_best=2, length_penalty="average", length_penalty_alpha=1.0, seed=-1)
+    check_round_trip(config)
+
+
+def check_round_trip(config):
     assert DecodingConfig.from_json(config.to_json()) == config
     flag_values = flags.FlagValues()
     define_flags(DecodingConfig, flag_values)

@@ -146,7 +146,7 @@ def expected_token(logits, prompt, tokens, uniform, config):
         return EOS
     if config.temperature == 0.0:
         return int(np.argmax(x))
-    if config.temperature != 1.0:
+    if config.temperature is not None and config.temperature != 1.0:
         x = (x - x.max()) / np.float32(config.temperature)
     if 0 < config.top_k < len(x):
         x[x < np.sort(x)[-config.top_k]] = -np.inf
@@ -194,6 +194,7 @@ def expected_nucleus(logits, p):
 def stack(configs):
     """`Parameters` of rows with a configuration each."""
     values = {name: [getattr(c, name) for c in configs] for name in Parameters._fields}
+    values["temperature"] = [c.resolved_temperature for c in configs]
     for name in ("stop", "banned", "allowed", "forced"):
         values[name] = ["\x1f".join(getattr(c, name)) for c in configs]
     return Parameters(*(tf.constant(values[n], d) for n, d in zip(Parameters._fields, DTYPES, strict=True)))

@@ -11,9 +11,11 @@ import tensorflow as tf
 from tests.support import tiny_models
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
-from tf_textgen.export.exported import Exported
+from tf_textgen.export import self_check
+from tf_textgen.export.exported import Exported, beam_inputs
 from tf_textgen.export.saved_model import answer_in_fresh_process, export_saved_model
 
+BEAM = DecodingConfig(beam_width=3, num_best=2, max_new_tokens=6)
 KINDS = ("transformer_lm", "rnn_seq2seq", "ngram")
 TEXTS = ["", "a", "从前有一个", "the cat sat on the mat " * 20, "naïve 🙂"]
 SAMPLED = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
@@ -60,10 +62,23 @@ def test_words_and_tokens_pass_the_signature(exported):
         np.testing.assert_allclose(found.token_log_probabilities, expected.token_log_probabilities, atol=1e-5)
 
 
-def test_an_export_of_an_earlier_version_is_told(exported, monkeypatch):
-    monkeypatch.setattr("tf_textgen.export.self_check.input_names", lambda *_: ["prompt", "temperature"])
-    with pytest.raises(UserError, match="was written by an earlier version and knows no allowed; export the run again"):
-        Exported(exported[2])
+def test_an_export_of_an_earlier_version_answers_what_it_knows(exported, monkeypatch):
+    generator, _, root = exported
+    loaded, ask, names = Exported(root), self_check.ask, self_check.input_names
+
+    def ask_earlier(model, signature, inputs):
+        answer = ask(model, signature, {**inputs, "typical_p": [1.0] * len(inputs["seed"])})
+        return {name: values for name, values in answer.items() if not name.startswith("token_text")}
+
+    monkeypatch.setattr(self_check, "input_names", lambda *asked: [n for n in names(*asked) if n != "typical_p"])
+    monkeypatch.setattr(self_check, "ask", ask_earlier)
+    expected = [continuation.text for continuation in generator.generate(TEXTS[1:3], SAMPLED)]
+    assert [continuation.text for continuation in loaded.generate(TEXTS[1:3])] == expected
+    asked = dataclasses.replace(SAMPLED, typical_p=0.5)
+    with pytest.raises(
+        UserError, match=r"--decoding.typical_p=0.5: .* was exported by an earlier version, which knows"
+    ):
+        loaded.generate(TEXTS[:1], asked)
 
 
 def test_score_signature_equals_generator(exported):
@@ -152,3 +167,64 @@ def test_a_request_out_of_bounds_is_told_with_its_value(exported):
     for asked in (generator, Exported(path)):
         with pytest.raises(UserError, match=r"--decoding.max_new_tokens=100000: expected an integer from 1 to"):
             asked.generate(["a"], wanted)
+
+
+@pytest.fixture(scope="module")
+def beam_export(tmp_path_factory):
+    generator = tiny_models.generator("rnn_seq2seq")
+    return generator, export_saved_model(generator, tmp_path_factory.mktemp("beam") / "model", decoding=BEAM)
+
+
+def test_an_exported_beam_equals_the_generators(beam_export):
+    generator, path = beam_export
+    exported = Exported(path)
+    expected = generator.generate(TEXTS, BEAM)
+    found = exported.generate(TEXTS)
+    for field in ("prompt", "text", "rank", "token_count", "finish_reason", "prompt_truncated"):
+        assert [getattr(c, field) for c in found] == [getattr(c, field) for c in expected]
+    for field in ("score", "normalized_score"):
+        np.testing.assert_allclose([getattr(c, field) for c in found], [getattr(c, field) for c in expected], atol=1e-4)
+    one = dataclasses.replace(BEAM, num_best=1)
+    best = [continuation.text for continuation in expected[::2]]
+    assert [continuation.text for continuation in exported.generate(TEXTS, one)] == best
+    loaded = tf.saved_model.load(str(path))
+    texts = loaded.signatures["serving_default"](text=tf.constant(TEXTS))["text"].numpy()
+    assert [text.decode() for text in texts] == best
+    greedy = DecodingConfig(temperature=0.0, max_new_tokens=6)
+    assert [c.text for c in exported.generate(TEXTS, greedy)] == [c.text for c in generator.generate(TEXTS, greedy)]
+
+
+def test_every_row_of_an_exported_beam_has_its_own_length_penalty(beam_export):
+    generator, path = beam_export
+    wishes = [
+        dataclasses.replace(BEAM, length_penalty=kind, length_penalty_alpha=alpha)
+        for kind, alpha in (("none", 1.0), ("gnmt", 2.0), ("average", 1.5))
+    ]
+    rows = [beam_inputs("source", ["a"], wish) for wish in wishes]
+    inputs = {name: [row[name][0] for row in rows] for name in rows[0]}
+    assert not {"temperature", "top_k", "top_p", "min_p", "seed"} & {*inputs}
+    answer, _ = answer_in_fresh_process(path, [{"signature": "beam_search", "inputs": inputs}])
+    for row, wish in enumerate(wishes):
+        alone = generator.generate(["a"], wish)
+        assert answer["text"][row] == [continuation.text for continuation in alone]
+        np.testing.assert_allclose(
+            answer["normalized_score"][row], [continuation.normalized_score for continuation in alone], atol=1e-4
+        )
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"beam_width": 4}, "--decoding.beam_width=4: .* was exported with a beam of 3; expected 3, or an export"),
+        ({"num_best": 3}, "--decoding.num_best=3: .* was exported with 2; expected at most 2, or an export"),
+        ({"length_penalty_alpha": 0.5, "max_new_tokens": 99}, "--decoding.max_new_tokens=99: expected an integer"),
+    ],
+)
+def test_what_an_exported_beam_does_not_have_is_told(beam_export, changed, message):
+    with pytest.raises(UserError, match=message):
+        Exported(beam_export[1]).generate(["a"], dataclasses.replace(BEAM, **changed))
+
+
+def test_an_export_without_a_beam_says_so(exported):
+    with pytest.raises(UserError, match=r"--decoding.beam_width=3: .* was exported with no beam; expected 1, or an"):
+        Exported(exported[1]).generate(["a"], BEAM)

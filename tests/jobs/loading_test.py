@@ -1,5 +1,7 @@
 """Runs as generators: how their rows began, and how much they may add."""
 
+import json
+
 import pytest
 from absl import flags
 
@@ -13,6 +15,7 @@ from tf_textgen.jobs import loading
 def _flags(*arguments):
     flag_values = flags.FlagValues()
     config.define_flags(DecodingConfig, flag_values)
+    loading.define_run_flags(flag_values)
     flag_values(["job", *arguments])
     return flag_values
 
@@ -37,6 +40,18 @@ def test_a_wish_beyond_the_context_is_an_error():
     generator = tiny_models.generator("transformer_lm", max_positions=16)
     with pytest.raises(UserError, match="max_new_tokens=16: expected at most 15, one less than the context"):
         loading.within_bounds(DecodingConfig(max_new_tokens=16), generator, _flags("--decoding.max_new_tokens=16"))
+
+
+def test_decoding_flags_are_checked_beside_those_of_the_run(tmp_path):
+    """Before a model is loaded: there is none here."""
+    recorded = {"beam_width": 4, "num_best": 2}
+    parts = {"model": "transformer_lm", "model_config": {}, "data": {}, "run": {}, "decoding": recorded}
+    (tmp_path / "config.json").write_text(json.dumps(parts))
+    loading.check_decoding(_flags(f"--run.dir={tmp_path}", "--decoding.num_best=4"))
+    with pytest.raises(UserError, match=r"--decoding.num_best=5: expected at most --decoding.beam_width=4"):
+        loading.check_decoding(_flags(f"--run.dir={tmp_path}", "--decoding.num_best=5"))
+    with pytest.raises(UserError, match=r"--decoding.beam_width=4 and --decoding.top_k=3 contradict each other"):
+        loading.check_decoding(_flags(f"--run.dir={tmp_path}", "--decoding.top_k=3"))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def test_given_prompts_and_one_short_text_each(tmp_path):
     asked = generator.asked
     assert generator.checked == asked
     assert (asked.max_new_tokens, asked.min_new_tokens, asked.num_samples, asked.seed) == (20, 20, 1, 7)
+    make_sampler(generator, run, DecodingConfig(beam_width=4, num_best=3), split)(5)
+    assert (generator.asked.beam_width, generator.asked.num_best) == (4, 1)
     assert make_sampler(generator, RunConfig(samples=0), DecodingConfig(), split) is None
     lines = make_sampler(generator, RunConfig(sample_prompt=("a\nb",)), DecodingConfig(), split)
     assert lines(5) == "--- a\nb\n--> A\nB"

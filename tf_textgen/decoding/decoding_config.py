@@ -16,6 +16,18 @@ MAX_STOP_BYTES = 256  # and one row must not be able to starve its neighbours
 MAX_BANNED = 256  # the same holds for words
 MAX_FORCED = 16
 MAX_WORD_BYTES = 64
+LENGTH_PENALTIES = ("none", "gnmt", "average")
+MAX_ALPHA = 10.0  # far beyond what helps (0 to 2), and no power of a length overflows
+# What turns each parameter of sampling off.
+NO_SAMPLING = {
+    "temperature": 0,
+    "top_k": 0,
+    "top_p": 1,
+    "min_p": 0,
+    "typical_p": 1,
+    "epsilon_cutoff": 0,
+    "eta_cutoff": 0,
+}
 _INT64 = 2**63
 _FLOAT32_SMALLEST, _FLOAT32_LARGEST = 2.0**-126, (2 - 2**-23) * 2.0**127
 _SEED_STRIDE = 0x1E3779B97F4A7C15
@@ -27,8 +39,10 @@ class DecodingConfig(Config):
 
     prefix: ClassVar[str] = "decoding"
 
-    temperature: float = field(
-        1.0, "Divides the logits: 1 samples from the model's own distribution, 0 is greedy.", at_least=0.0
+    temperature: float | None = field(
+        None,
+        "Divides the logits: 1 samples from the model's own distribution, 0 is greedy. None is 1, and 0 with a beam.",
+        at_least=0.0,
     )
     top_k: int = field(0, "Samples among the k most probable tokens; 0 keeps all.", at_least=0)
     top_p: float = field(
@@ -102,6 +116,22 @@ class DecodingConfig(Config):
     )
     seed: int = field(0, "The same seed and prompt give the same text.", at_least=-_INT64, at_most=_INT64 - 1)
     num_samples: int = field(1, "Continuations of each prompt.", at_least=1)
+    beam_width: int = field(
+        1, "Hypotheses that a beam search keeps; 1 is no beam. 4 to 8 serve translation (Wu et al. 2016).", at_least=1
+    )
+    num_best: int = field(1, "The best hypotheses of the beam that are returned for each prompt.", at_least=1)
+    length_penalty: str = field(
+        "gnmt",
+        "What divides a hypothesis' log-probability, n being its number of tokens: 1 (none), ((5 + n) / 6) ** alpha "
+        "(gnmt), n ** alpha (average).",
+        choices=LENGTH_PENALTIES,
+    )
+    length_penalty_alpha: float = field(
+        0.6,
+        "The larger, the longer the text; 0.6 is Vaswani et al.'s (2017, section 6.1).",
+        at_least=0,
+        at_most=MAX_ALPHA,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,6 +149,12 @@ class DecodingConfig(Config):
         self._check_texts("forced", self.forced, MAX_FORCED, MAX_WORD_BYTES)
         self._check_texts("allowed", self.allowed)
         self._check_contradictions()
+        self._check_beam()
+
+    @property
+    def resolved_temperature(self) -> float:
+        """The temperature, also where nobody chose one."""
+        return float(self.beam_width == 1) if self.temperature is None else self.temperature
 
     def _check_order(self, low: str, high: str) -> None:
         if getattr(self, low) > getattr(self, high):
@@ -150,6 +186,19 @@ class DecodingConfig(Config):
                         "cannot be written; leave one of them out"
                     )
 
+    def _check_beam(self) -> None:
+        beam = f"--{self.prefix}.beam_width={self.beam_width}"
+        if self.num_best > self.beam_width:
+            raise UserError(f"--{self.prefix}.num_best={self.num_best}: expected at most {beam}")
+        neutrals = {**NO_SAMPLING, "num_samples": 1} if self.beam_width > 1 else {}
+        for name, neutral in neutrals.items():
+            value = getattr(self, name)
+            if value is not None and value != neutral:
+                raise UserError(
+                    f"{beam} and --{self.prefix}.{name}={value} contradict each other: a beam search does not sample; "
+                    f"expected --{self.prefix}.{name}={neutral} or no beam"
+                )
+
 
 def _check_float32(flag: str, value: float) -> None:
     if not math.isfinite(value):
@@ -161,6 +210,11 @@ def _check_float32(flag: str, value: float) -> None:
 
 def check_against_vocabulary(config: DecodingConfig, vocabulary_size: int) -> None:
     """Raises `UserError` where `config` asks for more tokens than there are."""
+    if config.beam_width > vocabulary_size:
+        raise UserError(
+            f"--{config.prefix}.beam_width={config.beam_width}: expected at most {vocabulary_size}, the vocabulary's "
+            "size"
+        )
     if config.top_k > vocabulary_size:
         raise UserError(
             f"--{config.prefix}.top_k={config.top_k}: expected at most {vocabulary_size}, the vocabulary's size; "

@@ -54,7 +54,7 @@ def adjust(
       replaces_end: whether the caller writes `forcing.next_token` where it picks the end token before all forced words
         are there. Else the end token is impossible until then.
     """
-    penalty, size = parameters.repetition_penalty, parameters.no_repeat_ngram
+    own, penalty, size = logits, parameters.repetition_penalty, parameters.no_repeat_ngram
     frequency, presence = parameters.frequency_penalty, parameters.presence_penalty
     logits = _when(tf.not_equal(penalty, 1.0), lambda x: penalize_repetition(x, penalty, history), logits)
     counts = tf.not_equal(frequency, 0.0) | tf.not_equal(presence, 0.0)
@@ -68,11 +68,16 @@ def adjust(
         logits = _when(tf.shape(allowed)[1] > 0, lambda x: allow(x, allowed, eos_id), logits)
     too_early = history.step < parameters.min_new_tokens
     logits = _when(too_early, lambda x: suppress(x, eos_id, too_early), logits)
-    return _write(logits, parameters, constraints, history, None if replaces_end else eos_id)
+    return _write(logits, own, parameters, constraints, history, None if replaces_end else eos_id)
 
 
 def _write(
-    logits: tf.Tensor, parameters: Parameters, constraints: Constraints, history: History, held_id: int | None
+    logits: tf.Tensor,
+    own: tf.Tensor,
+    parameters: Parameters,
+    constraints: Constraints,
+    history: History,
+    held_id: int | None,
 ) -> tf.Tensor:
     """Leaves nothing possible but what must be written, and not `held_id` as long as words are missing."""
     words, state, prefix = constraints.forced, history.forcing, constraints.prefix
@@ -81,11 +86,11 @@ def _write(
         if held_id is not None:
             x = suppress(x, held_id, forcing.missing(state))
         due = forcing.is_due(state, words, parameters.max_new_tokens - history.step)
-        return only(x, forcing.next_token(state, words), due)
+        return only(x, own, forcing.next_token(state, words), due)
 
     def begin(x: tf.Tensor) -> tf.Tensor:
         tokens = prefix[:, history.step]
-        return only(x, tokens, tokens >= 0)
+        return only(x, own, tokens, tokens >= 0)
 
     logits = _when(words.lengths > 0, force, logits)
     return _when(history.step < tf.shape(prefix)[1], begin, logits)
@@ -115,10 +120,14 @@ def allow(logits: tf.Tensor, allowed: tf.Tensor, eos_id: int) -> tf.Tensor:
     return tf.where(allowed | tf.equal(tf.range(logits.shape[-1]), eos_id), logits, -float("inf"))
 
 
-def only(logits: tf.Tensor, tokens: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Makes `tokens` (`[B]` int32) the only possible ones of some rows, `[B]` bool, however improbable they are."""
+def only(logits: tf.Tensor, own: tf.Tensor, tokens: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Makes `tokens` (`[B]` int32) the only possible ones of some rows, `[B]` bool, however improbable they are.
+
+    They get back the model's `own` logits, by which a beam ranks its hypotheses, or 0 where that is no number.
+    """
     chosen = tf.equal(tf.range(logits.shape[-1]), tokens[:, tf.newaxis])
-    return tf.where(rows[:, tf.newaxis], tf.where(chosen, 0.0, -float("inf")), logits)
+    own = tf.where(tf.math.is_finite(own), own, 0.0)
+    return tf.where(rows[:, tf.newaxis], tf.where(chosen, own, -float("inf")), logits)
 
 
 def ban(logits: tf.Tensor, ids: Sequence[int]) -> tf.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import tensorflow as tf
 
@@ -16,8 +16,45 @@ from tf_textgen.decoding.state import History, Progress, initial_progress, write
 from tf_textgen.decoding.words import Constraints, no_constraints
 
 Step = Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]
-Advance = Callable[[Progress, tf.Tensor], Progress]
 Detokenize = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Running(Protocol):
+    """What `run` reads of a search's progress."""
+
+    @property
+    def step(self) -> tf.Tensor: ...  # [] int32
+
+    @property
+    def tokens(self) -> tf.Tensor: ...  # [R, N] int32, R rows of the model
+
+    @property
+    def finish(self) -> tf.Tensor: ...  # [B] int32, RUNNING where the search goes on
+
+
+RunningT = TypeVar("RunningT", bound=Running)
+
+
+class Written(Running, Protocol):
+    """What `Search` reads and writes of a search's progress, as in `state.Progress`."""
+
+    @property
+    def log_probabilities(self) -> tf.Tensor: ...
+
+    @property
+    def forcing(self) -> forcing.Forcing: ...
+
+    @property
+    def repeats(self) -> tf.Tensor: ...
+
+    @property
+    def text(self) -> tf.Tensor: ...
+
+    @property
+    def _replace(self) -> Any: ...
+
+
+WrittenT = TypeVar("WrittenT", bound=Written)
 
 
 class Decoded(NamedTuple):
@@ -93,60 +130,140 @@ def decode(
         banned_ids=tuple(banned_ids),
         detokenize=detokenize,
     )
-    periods = tf.where(tf.reduce_any(parameters.loop_repeats > 0), steps // 2, 0)  # a longer block comes only once
-    begun = forcing.begin(constraints.forced)
-    progress = initial_progress(rows, steps, pad_id=pad_id, forcing=begun, periods=periods)
+    progress = initial_progress(
+        rows,
+        steps,
+        pad_id=pad_id,
+        forcing=forcing.begin(constraints.forced),
+        periods=loop_periods(parameters, steps),
+    )
     return _decoded(run(search.advance, search.advance(progress, logits), state, step), detokenize)
 
 
+def loop_periods(parameters: Parameters, steps: tf.Tensor) -> tf.Tensor:
+    """How long the blocks are in which loops are looked for; 0 where no row wants it."""
+    return tf.where(tf.reduce_any(parameters.loop_repeats > 0), steps // 2, 0)  # a longer block comes only once
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SingleSearch:
-    """Searching with one hypothesis a row: what is picked is kept."""
+class Search:
+    """What all ways of searching share: the wishes of the rows, and what follows from one more token.
+
+    A beam has several rows for each row of the batch; `B` is their number here.
+    """
 
     parameters: Parameters
     constraints: Constraints
     prompt_tokens: tf.Tensor  # [B, P] int32, left-padded
     prompt_lengths: tf.Tensor  # [B] int32
-    draws: tf.Tensor  # [B, N] float64, uniforms
     stops: stopping.Stops
     eos_id: int
     pad_id: int
     banned_ids: tuple[int, ...]
     detokenize: Detokenize | None
 
-    def advance(self, progress: Progress, logits: tf.Tensor) -> Progress:
-        """Appends one token to every running row, given the logits `[B, V]` of its next."""
-        logits = tf.cast(logits, tf.float32)
-        running = tf.equal(progress.finish, stopping.RUNNING)
-        chosen, forced = self._choose(progress, logits, running)
-        log_probabilities = tf.where(running, log_probability(logits, chosen), 0.0)
+    def history(self, progress: Written) -> History:
+        """What the logits processors look back at."""
+        return History(self.prompt_tokens, self.prompt_lengths, progress.tokens, progress.step, progress.forcing)
+
+    def append(
+        self,
+        progress: WrittenT,
+        chosen: tf.Tensor,
+        log_probabilities: tf.Tensor,
+        *,
+        running: tf.Tensor,
+        forced: tf.Tensor,
+    ) -> tuple[WrittenT, tf.Tensor]:
+        """Writes one token to every running row.
+
+        Args:
+          progress: before it.
+          chosen: `[B]` int32.
+          log_probabilities: `[B]` float32, of `chosen`.
+          running: `[B]` bool.
+          forced: `[B]` bool, rows in which `chosen` is a forced word's.
+
+        Returns:
+          The progress, and why each row ends with this token: `[B]` int32, an index into `stopping.REASONS`, of no
+          meaning in rows that do not run.
+        """
         tokens = write_column(progress.tokens, progress.step, tf.where(running, chosen, self.pad_id))
+        log_probabilities = tf.where(running, log_probabilities, 0.0)
         text, stopped = self._find_stops(progress, tokens, running)
         repeats, looping = self._find_loops(progress, tokens)
         finish = tf.where(progress.step + 1 >= self.parameters.max_new_tokens, stopping.LENGTH, stopping.RUNNING)
         finish = tf.where(looping, stopping.LOOP, finish)
         finish = tf.where(tf.equal(chosen, self.eos_id), stopping.EOS, finish)
         finish = tf.where(stopped, stopping.STOP, finish)
-        return Progress(
+        written = progress._replace(
             step=progress.step + 1,
             tokens=tokens,
             log_probabilities=write_column(progress.log_probabilities, progress.step, log_probabilities),
-            token_count=progress.token_count + tf.cast(running, tf.int32),
-            finish=tf.where(running, finish, progress.finish),
             forcing=self._advance_forcing(progress, tokens, forced),
             repeats=repeats,
             text=text,
+        )
+        return written, finish
+
+    def _advance_forcing(self, progress: Written, tokens: tf.Tensor, forced: tf.Tensor) -> forcing.Forcing:
+        words = self.constraints.forced
+        return tf.cond(
+            tf.reduce_any(words.lengths > 0),
+            lambda: forcing.advance(progress.forcing, words, tokens, progress.step + 1, forced),
+            lambda: progress.forcing,
+        )
+
+    def _find_loops(self, progress: Written, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The counts of repeated tokens, and `[B]` bool whether a row goes round in a loop."""
+
+        def look() -> tuple[tf.Tensor, tf.Tensor]:
+            repeats = stopping.count_repeats(progress.repeats, tokens, progress.step)
+            return repeats, stopping.is_loop(repeats, self.parameters.loop_repeats)
+
+        asked = tf.shape(progress.repeats)[1] > 0
+        return tf.cond(asked, look, lambda: (progress.repeats, tf.zeros(tf.shape(tokens)[:1], tf.bool)))
+
+    def _find_stops(self, progress: Written, tokens: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The rows' texts without the stop string, and `[B]` bool whether one was found now."""
+        nothing = progress.text, tf.zeros_like(running)
+        if self.detokenize is None:
+            return nothing
+        detokenize, wanted = self.detokenize, running & tf.not_equal(self.parameters.stop, "")
+
+        def look() -> tuple[tf.Tensor, tf.Tensor]:
+            text, found = stopping.cut(progress.text, detokenize(tokens[:, : progress.step + 1]), self.stops)
+            return tf.where(wanted, text, progress.text), wanted & found
+
+        return tf.cond(tf.reduce_any(wanted), look, lambda: nothing)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SingleSearch(Search):
+    """Searching with one hypothesis a row: what is picked is kept."""
+
+    draws: tf.Tensor  # [B, N] float64, uniforms
+
+    def advance(self, progress: Progress, logits: tf.Tensor) -> Progress:
+        """Appends one token to every running row, given the logits `[B, V]` of its next."""
+        logits = tf.cast(logits, tf.float32)
+        running = tf.equal(progress.finish, stopping.RUNNING)
+        chosen, forced = self._choose(progress, logits, running)
+        log_probabilities = log_probability(logits, chosen)
+        written, finish = self.append(progress, chosen, log_probabilities, running=running, forced=forced)
+        return written._replace(
+            token_count=progress.token_count + tf.cast(running, tf.int32),
+            finish=tf.where(running, finish, progress.finish),
         )
 
     def _choose(self, progress: Progress, logits: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The next token of each row, and `[B]` bool whether it is one of a forced word's."""
         asked, words = neutral_where(~running, self.parameters), self.constraints.forced
-        history = History(self.prompt_tokens, self.prompt_lengths, progress.tokens, progress.step, progress.forcing)
         adjusted = adjust(
             logits,
             asked,
             self.constraints,
-            history,
+            self.history(progress),
             eos_id=self.eos_id,
             banned_ids=self.banned_ids,
             replaces_end=True,
@@ -162,47 +279,32 @@ class SingleSearch:
 
         return tf.cond(tf.reduce_any(words.lengths > 0), force, lambda: (chosen, tf.zeros_like(running)))
 
-    def _advance_forcing(self, progress: Progress, tokens: tf.Tensor, forced: tf.Tensor) -> forcing.Forcing:
-        words = self.constraints.forced
-        return tf.cond(
-            tf.reduce_any(words.lengths > 0),
-            lambda: forcing.advance(progress.forcing, words, tokens, progress.step + 1, forced),
-            lambda: progress.forcing,
-        )
 
-    def _find_loops(self, progress: Progress, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The counts of repeated tokens, and `[B]` bool whether a row goes round in a loop."""
+def run(
+    advance: Callable[[RunningT, tf.Tensor], RunningT],
+    progress: RunningT,
+    state: Any,
+    step: Step,
+    *,
+    rearrange: Callable[[RunningT, Any], Any] = lambda progress, state: state,
+) -> RunningT:
+    """Steps the model and advances the search until every row has ended.
 
-        def look() -> tuple[tf.Tensor, tf.Tensor]:
-            repeats = stopping.count_repeats(progress.repeats, tokens, progress.step)
-            return repeats, stopping.is_loop(repeats, self.parameters.loop_repeats)
+    Args:
+      advance: (progress, logits of the next tokens) -> progress.
+      progress: after the first token.
+      state: of the model, before that token.
+      step: of the model.
+      rearrange: (progress, state) -> the state with its rows where the search has moved them.
+    """
 
-        asked = tf.shape(progress.repeats)[1] > 0
-        return tf.cond(asked, look, lambda: (progress.repeats, tf.zeros(tf.shape(progress.finish), tf.bool)))
-
-    def _find_stops(self, progress: Progress, tokens: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The rows' texts without the stop string, and `[B]` bool whether one was found now."""
-        nothing = progress.text, tf.zeros_like(running)
-        if self.detokenize is None:
-            return nothing
-        detokenize, wanted = self.detokenize, running & tf.not_equal(self.parameters.stop, "")
-
-        def look() -> tuple[tf.Tensor, tf.Tensor]:
-            text, found = stopping.cut(progress.text, detokenize(tokens[:, : progress.step + 1]), self.stops)
-            return tf.where(wanted, text, progress.text), wanted & found
-
-        return tf.cond(tf.reduce_any(wanted), look, lambda: nothing)
-
-
-def run(advance: Advance, progress: Progress, state: Any, step: Step) -> Progress:
-    """Steps the model and advances the search until every row has ended."""
-
-    def running(progress: Progress, state: Any) -> tf.Tensor:
+    def running(progress: RunningT, state: Any) -> tf.Tensor:
         del state
         return tf.reduce_any(tf.equal(progress.finish, stopping.RUNNING))
 
-    def body(progress: Progress, state: Any) -> tuple[Progress, Any]:
-        logits, new_state = step(progress.tokens[:, progress.step - 1], state)
+    def body(progress: RunningT, state: Any) -> tuple[RunningT, Any]:
+        arranged = rearrange(progress, state)
+        logits, new_state = step(progress.tokens[:, progress.step - 1], arranged)
         new_state = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), new_state, state)
         return advance(progress, logits), new_state
 

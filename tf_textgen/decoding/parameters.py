@@ -12,6 +12,7 @@ from tf_textgen.decoding.decoding_config import (
     MAX_STOP_BYTES,
     MAX_STOPS,
     MAX_WORD_BYTES,
+    NO_SAMPLING,
     SEPARATOR,
     DecodingConfig,
 )
@@ -50,6 +51,7 @@ _WHOLE = ("top_k", "no_repeat_ngram", "min_new_tokens", "max_new_tokens", "loop_
 _ODD = {"seed": tf.int64, **dict.fromkeys(_WHOLE, tf.int32), **dict.fromkeys(_TEXTS, tf.string)}
 DTYPES = Parameters(*(_ODD.get(name, tf.float32) for name in Parameters._fields))
 _NEUTRAL = {"top_p": 1.0, "typical_p": 1.0, "repetition_penalty": 1.0}  # all others: 0, greedy
+SEARCH_FIELDS = tuple(name for name in Parameters._fields if name not in {*NO_SAMPLING, "seed"})  # what a beam reads
 _KEPT = ("max_new_tokens", "seed", *_TEXTS)  # what is no processor's
 
 
@@ -62,6 +64,7 @@ def from_config(config: DecodingConfig, rows: int | tf.Tensor) -> Parameters:
 def values_of(config: DecodingConfig) -> dict[str, Any]:
     """The fields of `Parameters` of one row, as Python values."""
     values = {name: getattr(config, name) for name in Parameters._fields}
+    values["temperature"] = config.resolved_temperature
     return {**values, **{name: SEPARATOR.join(values[name]) for name in _JOINED}}
 
 

@@ -55,12 +55,24 @@ def inverse_cdf(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     return tf.minimum(index, logits.shape[-1] - 1)  # beyond the end only in a row without any possible token
 
 
+def log_normalizer(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What a row's log-probabilities are made with: `float64(logit - maximum) - log_total`.
+
+    Args:
+      logits: `[B, V]` float32.
+
+    Returns:
+      The row's maximum, `[B]` float32, and the logarithm of the sum of `exp(logit - maximum)`, `[B]` float64.
+    """
+    best = tf.reduce_max(logits, axis=-1)
+    return best, tf.math.log(tf.reduce_sum(weights(logits, best), axis=-1))
+
+
 def log_probability(logits: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     """Natural logarithm of the tokens' probabilities. `[B, V]` float32, `[B]` int32 -> `[B]` float32."""
-    best = tf.reduce_max(logits, axis=-1)
-    total = tf.reduce_sum(weights(logits, best), axis=-1)
+    best, log_total = log_normalizer(logits)
     chosen = tf.cast(tf.gather(logits, tokens, batch_dims=1) - best, tf.float64)
-    return tf.cast(chosen - tf.math.log(total), tf.float32)
+    return tf.cast(chosen - log_total, tf.float32)
 
 
 def pick(logits: tf.Tensor, uniform: tf.Tensor, parameters: Parameters) -> tf.Tensor:

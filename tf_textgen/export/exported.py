@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tf_textgen.compat import quiet_stderr
 from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
-from tf_textgen.decoding.parameters import Parameters, values_of
+from tf_textgen.decoding.length_penalty import LengthPenalty
+from tf_textgen.decoding.parameters import SEARCH_FIELDS, values_of
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
-from tf_textgen.generator import Continuation, to_continuations
+from tf_textgen.generator import Continuation, to_best_continuations, to_continuations
 
 CONFIG_FILE = os.path.join("assets.extra", "config.json")
 
@@ -36,40 +38,102 @@ class Exported:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = version_folder(path)
-        try:
-            self.config = json.loads((self.path / CONFIG_FILE).read_text("utf-8"))
+        with _told_as_damage(path, self.path):
+            self.config = _read_config(self.path)
             self.decoding = DecodingConfig.from_json(self.config["decoding"])
             self.vocabulary_size: int | None = self.config.get("model_config", {}).get("vocabulary_size")
             with quiet_stderr():
                 self._loaded = tf.saved_model.load(str(self.path))
             inputs = self_check.input_names(self._loaded, "generate")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
-            raise UserError(
-                f"--saved_model={path}: {self.path} is damaged ({str(error)[:200]}); expected it as `export` wrote it; "
-                "export again"
-            ) from error
         self.is_pair = "source" in inputs
-        missing = sorted({*Parameters._fields} - {*inputs})
-        if missing:
-            raise UserError(
-                f"--saved_model={path}: {self.path} was written by an earlier version and knows no {missing[0]}; "
-                "export the run again"
-            )
 
     def generate(self, texts: Sequence[str], decoding: DecodingConfig | None = None) -> list[Continuation]:
-        """Like `TextGenerator.generate`, answered by the signature `generate` in one request."""
+        """Like `TextGenerator.generate`, answered by the signature `generate` or `beam_search` in one request.
+
+        Raises:
+          UserError: where a parameter is out of its bounds, or the export has no such beam.
+        """
         decoding = decoding or self.decoding
+        text_name = "source" if self.is_pair else "prompt"
+        if decoding.beam_width > 1:
+            self._check_beam(decoding)
+            answer = self_check.ask(self._loaded, "beam_search", beam_inputs(text_name, texts, decoding))
+            return to_best_continuations(texts, answer, decoding)
         rows = [(text, sample) for text in texts for sample in range(decoding.num_samples)]
-        inputs = generate_inputs("source" if self.is_pair else "prompt", [text for text, _ in rows], decoding)
+        inputs = generate_inputs(text_name, [text for text, _ in rows], decoding)
         inputs["seed"] = [sample_seed(decoding.seed, sample) for _, sample in rows]
-        answer = self_check.ask(self._loaded, "generate", inputs)
+        answer = self_check.ask(self._loaded, "generate", self._known(inputs))
+        # Of an export by an earlier version.
+        answer = {"token_log_probabilities": [()] * len(rows), "token_texts": [()] * len(rows), **answer}
         return to_continuations(rows, answer, decoding)
+
+    def _known(self, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """What the export has inputs for: one by an earlier version lacks some, which do nothing at their defaults."""
+        known, defaults = self_check.input_names(self._loaded, "generate"), values_of(DecodingConfig())
+        for name, values in inputs.items():
+            if name not in known and values and values[0] != defaults[name]:
+                raise UserError(
+                    f"--decoding.{name}={values[0]}: {self.path} was exported by an earlier version, which knows no "
+                    f"{name}; leave it out, or export the run again"
+                )
+        return {name: values for name, values in inputs.items() if name in known}
+
+    def _check_beam(self, decoding: DecodingConfig) -> None:
+        """The graph's width is fixed; the first of its n-best are the same whatever n is."""
+        width, number = self.decoding.beam_width, self.decoding.num_best
+        if decoding.beam_width != width:
+            has = f"a beam of {width}" if width > 1 else "no beam"
+            raise UserError(
+                f"--decoding.beam_width={decoding.beam_width}: {self.path} was exported with {has}; expected "
+                f"{width}, or an export with --decoding.beam_width={decoding.beam_width}"
+            )
+        if decoding.num_best > number:
+            raise UserError(
+                f"--decoding.num_best={decoding.num_best}: {self.path} was exported with {number}; expected at most "
+                f"{number}, or an export with --decoding.num_best={decoding.num_best}"
+            )
+
+
+def decoding_of(path: str | os.PathLike[str]) -> DecodingConfig:
+    """The decoding parameters of an export, which is not loaded.
+
+    Args:
+      path: as `Exported` takes it.
+
+    Raises:
+      UserError: where there is no export of this kind.
+    """
+    folder = version_folder(path)
+    with _told_as_damage(path, folder):
+        return DecodingConfig.from_json(_read_config(folder)["decoding"])
+
+
+def _read_config(folder: pathlib.Path) -> dict[str, Any]:
+    return json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+
+
+@contextlib.contextmanager
+def _told_as_damage(path: str | os.PathLike[str], folder: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
+        raise UserError(
+            f"--saved_model={path}: {folder} is damaged ({str(error)[:200]}); expected it as `export` wrote it; "
+            "export again"
+        ) from error
 
 
 def generate_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConfig) -> dict[str, list[Any]]:
     """Inputs of the signature `generate`: `decoding` for each of `texts`."""
     rows = {name: [value] * len(texts) for name, value in values_of(decoding).items()}
     return {text_name: list(texts), **rows}
+
+
+def beam_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConfig) -> dict[str, list[Any]]:
+    """Inputs of the signature `beam_search`: `decoding` for each of `texts`."""
+    values = values_of(decoding)
+    values = {name: values[name] for name in SEARCH_FIELDS} | {n: getattr(decoding, n) for n in LengthPenalty._fields}
+    return {text_name: list(texts), **{name: [value] * len(texts) for name, value in values.items()}}
 
 
 def version_numbers(root: pathlib.Path) -> list[int]:

@@ -1,10 +1,14 @@
 """Writes a `TextGenerator` as a SavedModel version that TF Serving takes as it is.
 
 Signatures (`B` rows; every input has the batch first, since TF Serving merges requests along it):
-  serving_default  text `[B]` string -> text `[B]` string, with the decoding parameters of the export
+  serving_default  text `[B]` string -> text `[B]` string, with the decoding parameters of the export; a beam's best
   generate         prompt (or source) `[B]` string and every decoding parameter as `[B]` ->
                    text, score, token_count, finish_reason, prompt_truncated,
                    token_log_probabilities `[B, N]`, token_texts `[B, N]`
+  beam_search      only with a beam, whose width and number n of texts are the export's: prompt (or source) and the
+                   parameters that do not sample, as `[B]` ->
+                   text, score, normalized_score, token_count, finish_reason `[B, n]`, prompt_truncated `[B]`,
+                   token_log_probabilities, token_texts `[B, n, N]`
   score            text (and source) `[B]` string -> log_probability, token_count, perplexity,
                    token_log_probabilities `[B, T]`, token_texts `[B, T]`, truncated
 """
@@ -12,6 +16,7 @@ Signatures (`B` rows; every input has the batch first, since TF Serving merges r
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -25,9 +30,10 @@ from typing import Any
 import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import DecodingConfig
-from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config
+from tf_textgen.decoding.length_penalty import LENGTH_PENALTY_DTYPES, LengthPenalty, length_penalty_of
+from tf_textgen.decoding.parameters import DTYPES, SEARCH_FIELDS, Parameters, from_config
 from tf_textgen.errors import UserError
-from tf_textgen.export.exported import CONFIG_FILE, generate_inputs, version_numbers
+from tf_textgen.export.exported import CONFIG_FILE, beam_inputs, generate_inputs, version_numbers
 from tf_textgen.generator import TextGenerator
 from tf_textgen.training.durable import reason
 
@@ -140,26 +146,40 @@ def _signatures(generator: TextGenerator, decoding: DecodingConfig) -> dict[str,
     text_name = _text_name(generator)
 
     def serving_default(text: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"text": generator.generate_graph(text, from_config(decoding, tf.shape(text)[0])).text}
+        rows = tf.shape(text)[0]
+        if decoding.beam_width > 1:
+            graph = generator.beam_graph(decoding.beam_width, 1)
+            return {"text": graph(text, from_config(decoding, rows), length_penalty_of(decoding, rows)).text[:, 0]}
+        return {"text": generator.generate_graph(text, from_config(decoding, rows)).text}
 
     def generate(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         text = inputs.pop(text_name)
         return generator.generate_graph(text, Parameters(**inputs))._asdict()
 
+    def beam_search(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        text = inputs.pop(text_name)
+        penalty = LengthPenalty(*(inputs.pop(name) for name in LengthPenalty._fields))
+        parameters = from_config(decoding, tf.shape(text)[0])._replace(**inputs)
+        return generator.beam_graph(decoding.beam_width, decoding.num_best)(text, parameters, penalty)._asdict()
+
     def score(text: tf.Tensor, source: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         sources = tf.fill(tf.shape(text), "") if source is None else source
         return generator.score_graph(sources, text)._asdict()
 
-    def spec(name: str, dtype: tf.DType = tf.string) -> tf.TensorSpec:
-        return tf.TensorSpec([None], dtype, name)
+    def specs(**dtypes: tf.DType) -> dict[str, tf.TensorSpec]:
+        return {name: tf.TensorSpec([None], dtype, name) for name, dtype in dtypes.items()}
 
-    parameters = {name: spec(name, dtype) for name, dtype in DTYPES._asdict().items()}
-    score_inputs = {"text": spec("text"), **({"source": spec("source")} if generator.is_pair else {})}
-    return {
-        "serving_default": tf.function(serving_default).get_concrete_function(spec("text")),
-        "generate": tf.function(generate).get_concrete_function(**{text_name: spec(text_name)}, **parameters),
-        "score": tf.function(score).get_concrete_function(**score_inputs),
+    parameters, text, source = specs(**DTYPES._asdict()), specs(text=tf.string), specs(source=tf.string)
+    prompt = specs(**{text_name: tf.string})
+    searching = {name: parameters[name] for name in SEARCH_FIELDS} | specs(**LENGTH_PENALTY_DTYPES._asdict())
+    wanted: dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]] = {
+        "serving_default": (serving_default, text),
+        "generate": (generate, prompt | parameters),
+        "score": (score, text | source if generator.is_pair else text),
     }
+    if decoding.beam_width > 1:
+        wanted["beam_search"] = (beam_search, prompt | searching)
+    return {name: tf.function(one).get_concrete_function(**inputs) for name, (one, inputs) in wanted.items()}
 
 
 def _text_name(generator: TextGenerator) -> str:
@@ -168,19 +188,25 @@ def _text_name(generator: TextGenerator) -> str:
 
 def _check(generator: TextGenerator, path: pathlib.Path, decoding: DecodingConfig, prompts: Sequence[str]) -> None:
     """Compares a fresh process' answers with the generator's; raises `UserError` at the first difference."""
-    one = DecodingConfig.from_json({**decoding.to_json(), "num_samples": 1})
-    expected = generator.generate(prompts, one, batch_size=len(prompts))
-    requests = [
-        {"signature": "generate", "inputs": generate_inputs(_text_name(generator), prompts, one)},
-        {"signature": "serving_default", "inputs": {"text": list(prompts)}},
-    ]
-    by_generate, by_default, graph = answer_in_fresh_process(path, requests)
-    if graph["python_ops"]:
-        raise UserError(f"the export calls Python ({', '.join(graph['python_ops'])}), which TF Serving cannot run")
-    for row, continuation in enumerate(expected):
-        for got in (by_generate["text"][row], by_default["text"][row]):
-            if got != continuation.text:
+    one = dataclasses.replace(decoding, num_samples=1, beam_width=1, num_best=1)
+    text_name, rows = _text_name(generator), len(prompts)
+    texts: list[Any] = [continuation.text for continuation in generator.generate(prompts, one, batch_size=rows)]
+    asked = {"generate": (generate_inputs(text_name, prompts, one), texts)}
+    if decoding.beam_width > 1:
+        graph = generator.beam_graph(decoding.beam_width, decoding.num_best)
+        found = graph(tf.constant(prompts), from_config(decoding, rows), length_penalty_of(decoding, rows))
+        best = [[text.decode() for text in row] for row in found.text.numpy()]
+        asked["beam_search"] = (beam_inputs(text_name, prompts, decoding), best)
+        texts = [row[0] for row in best]
+    asked["serving_default"] = ({"text": list(prompts)}, texts)
+    requests = [{"signature": name, "inputs": inputs} for name, (inputs, _) in asked.items()]
+    *answers, graphs = answer_in_fresh_process(path, requests)
+    if graphs["python_ops"]:
+        raise UserError(f"the export calls Python ({', '.join(graphs['python_ops'])}), which TF Serving cannot run")
+    for answer, (_, expected) in zip(answers, asked.values(), strict=True):
+        for prompt, got, wanted in zip(prompts, answer["text"], expected, strict=True):
+            if got != wanted:
                 raise UserError(
-                    f"the export continues {continuation.prompt[:40]!r} with {got[:80]!r}, "
-                    f"the run with {continuation.text[:80]!r}: nothing was published"
+                    f"the export continues {prompt[:40]!r} with {str(got)[:80]!r}, "
+                    f"the run with {str(wanted)[:80]!r}: nothing was published"
                 )

@@ -22,6 +22,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def run(flag_values: flags.FlagValues) -> None:
     wanted = config.from_flags(ExportConfig, flag_values)
+    loading.check_decoding(flag_values)
     loaded = loading.load(flag_values)
     decoding = loading.decoding_of(loaded, flag_values)
     from tf_textgen.export.saved_model import export_saved_model
@@ -36,6 +37,8 @@ def run(flag_values: flags.FlagValues) -> None:
     print(f"exported {path}")
     print("  checked: a fresh process with tensorflow and tensorflow_text alone gives the run's own continuations")
     print(f"  at most {generator.max_prompt_tokens} prompt tokens and {generator.max_new_tokens} new tokens a request")
+    if decoding.beam_width > 1:
+        print(f"  a beam of {decoding.beam_width} answers, in the signature beam_search with {decoding.num_best} best")
     print("serve it with TF Serving:")
     print(
         f"  tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path={path.parent.resolve()}"

@@ -56,7 +56,6 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def run(flag_values: flags.FlagValues) -> None:
     if flag_values["prompt"].value and flag_values["prompt_file"].value:
         raise UserError("--prompt and --prompt_file are both given: expected one of them")
-    config.from_flags(DecodingConfig, flag_values)  # Bad values are told before anything is loaded.
     interactive = not flag_values["prompt"].value and not flag_values["prompt_file"].value and sys.stdin.isatty()
     saved_model = flag_values["saved_model"].value
     model = _export(saved_model, flag_values) if saved_model else _run_folder(flag_values)
@@ -97,6 +96,7 @@ def _converse(
 
 def _run_folder(flag_values: flags.FlagValues) -> _Model:
     """A run's own generator."""
+    loading.check_decoding(flag_values)
     loaded = loading.load(flag_values)
     decoding = loading.decoding_of(loaded, flag_values)
     generator = loading.generator_of(loaded, max_new_tokens=max(256, decoding.max_new_tokens))
@@ -117,10 +117,10 @@ def _export(path: str, flag_values: flags.FlagValues) -> _Model:
             "--run.checkpoint and --saved_model are both given: an export has no checkpoints; leave one out"
         )
     import_tensorflow_quietly()
-    from tf_textgen.export.exported import Exported
+    from tf_textgen.export.exported import Exported, decoding_of
 
+    decoding = config.override(decoding_of(path), flag_values)  # bad values are told before anything is loaded
     exported = Exported(path)
-    decoding = config.override(exported.decoding, flag_values)
     if exported.vocabulary_size:
         check_against_vocabulary(decoding, exported.vocabulary_size)
     check_against_source(decoding, exported.is_pair)
@@ -143,7 +143,7 @@ class _JsonWriter:
         self._is_pair = model.is_pair
 
     def __call__(self, continuation: Continuation) -> None:
-        values = dataclasses.asdict(continuation)
+        values = {name: value for name, value in dataclasses.asdict(continuation).items() if value is not None}
         if self._is_pair:
             values = {"source": values.pop("prompt"), **values}
         print(json.dumps(values, ensure_ascii=False), flush=True)

@@ -114,8 +114,12 @@ def judge(
       UserError: where the split or the decoding parameters cannot be used.
     """
     decoding = loading.decoding_of(loaded, flag_values)
-    if decoding.num_samples != 1:
-        raise UserError(f"--decoding.num_samples={decoding.num_samples}: expected 1, one text a source is judged")
+    for name in ("num_samples", "num_best"):
+        if getattr(decoding, name) != 1:
+            raise UserError(
+                f"--decoding.{name}={getattr(decoding, name)}: expected 1, one text a source is judged; add "
+                f"--decoding.{name}=1"
+            )
     generator = loading.generator_of(loaded, max_new_tokens=max(256, decoding.max_new_tokens))
     decoding = loading.within_bounds(decoding, generator, flag_values)
     examples = _examples(loaded, data, split, generator, flag_values)

@@ -51,6 +51,15 @@ def open_split(run: LoadedRun, data: DataConfig, split: str) -> TokenizedSplit:
     return opened[split]
 
 
+def check_decoding(flag_values: flags.FlagValues) -> None:
+    """Tells what is wrong with the decoding flags, alone or beside those of the run, before anything is loaded."""
+    from tf_textgen.training.run_folder import read_config
+
+    directory = flag_values["run.dir"].value
+    recorded = read_config(directory).get("decoding", {}) if directory else {}
+    override(DecodingConfig.from_json(recorded), flag_values)
+
+
 def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig:
     """The run's decoding parameters with those on the command line in their place."""
     decoding = override(DecodingConfig.from_json(run.config.get("decoding", {})), flag_values)

@@ -32,7 +32,7 @@ def make_sampler(
         return None
     limit = min(run.sample_tokens, generator.default_new_tokens)
     shortest = min(decoding.min_new_tokens, limit)
-    decoding = dataclasses.replace(decoding, max_new_tokens=limit, min_new_tokens=shortest, num_samples=1)
+    decoding = dataclasses.replace(decoding, max_new_tokens=limit, min_new_tokens=shortest, num_samples=1, num_best=1)
     generator.check(decoding)  # rather than in the midst of the training
 
     def sample(step: int) -> str:

@@ -1,0 +1,339 @@
+"""Beam search: the most probable continuations, by keeping the W best hypotheses of each row at every step.
+
+A step extends every running hypothesis of a row by every token and keeps the W best of these `W * V` extensions. Those
+that have ended (end token, length, stop string) leave the beam for the row's n-best, where nothing extends or moves
+them; the others go on, so that a beam of 1 is greedy decoding and a beam that holds everything is an exhaustive search.
+
+What is ranked is the sum of `log_softmax` of the logits as the processors left them. Tokens that a processor takes
+away or weakens keep their share of the normaliser, as in Hugging Face transformers: a ban makes nothing else more
+probable. Hence no step adds to a sum (`_Extensions.scores`), which the early stop relies on.
+
+Reference: Sutskever et al. (2014), Sequence to sequence learning with neural networks, section 3.2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_textgen.decoding import forcing, stopping
+from tf_textgen.decoding.length_penalty import LengthPenalty, divisor
+from tf_textgen.decoding.logits import adjust
+from tf_textgen.decoding.loop import Detokenize, Search, Step, loop_periods, run
+from tf_textgen.decoding.parameters import Parameters, neutral_where
+from tf_textgen.decoding.sampling import log_normalizer
+from tf_textgen.decoding.words import Constraints, no_constraints
+
+_NOWHERE = np.float64("-inf")
+_LAST = np.float64(-1e300)  # the score of a hypothesis that no token can extend: behind all others, and yet one
+
+
+class Hypotheses(NamedTuple):
+    """The n-best of each row, best first; `N` is the batch's largest number of new tokens.
+
+    Tokens, count, score and text are those of `loop.Decoded`. A row that has fewer than n hypotheses leaves the last
+    places empty: no tokens, no text, no finish reason.
+    """
+
+    tokens: tf.Tensor  # [B, n, N] int32, pad beyond a hypothesis' end
+    token_count: tf.Tensor  # [B, n] int32
+    log_probabilities: tf.Tensor  # [B, n, N] float32, of the model's own distribution; 0 beyond the end
+    score: tf.Tensor  # [B, n] float32, sum of log_probabilities
+    normalized_score: tf.Tensor  # [B, n] float32, what was ranked, divided by the length penalty
+    finish_reason: tf.Tensor  # [B, n] string: "eos", "length" or "stop"; "" in an empty place
+    texts: tf.Tensor  # [B, n] string, bytes as `detokenize` gave them; empty without it
+
+
+class Ended(NamedTuple):
+    """The best ended hypotheses of each row so far, best first."""
+
+    tokens: tf.Tensor  # [B, n, N] int32
+    log_probabilities: tf.Tensor  # [B, n, N] float32
+    token_count: tf.Tensor  # [B, n] int32
+    normalized: tf.Tensor  # [B, n] float64, -inf in an empty place
+    finish: tf.Tensor  # [B, n] int32, index into stopping.REASONS
+    text: tf.Tensor  # [B, n] string
+
+
+class BeamProgress(NamedTuple):
+    """The running hypotheses, W rows for each row of the batch, and the row's n-best."""
+
+    step: tf.Tensor  # [] int32, tokens generated so far
+    tokens: tf.Tensor  # [B*W, N] int32
+    log_probabilities: tf.Tensor  # [B*W, N] float32
+    sums: tf.Tensor  # [B, W] float64, what is ranked; -inf where no hypothesis runs
+    parents: tf.Tensor  # [B*W] int32, the row of `tokens` that each hypothesis extended last
+    forcing: forcing.Forcing  # of [B*W] rows, as in `state.Progress`
+    repeats: tf.Tensor  # [B*W, R] int32, as in `state.Progress`
+    text: tf.Tensor  # [B*W] string, kept where stop strings are looked for
+    best: Ended
+    finish: tf.Tensor  # [B] int32, RUNNING until the n-best cannot change, then the best one's reason
+
+
+class _Extensions(NamedTuple):
+    """The W best extensions of each row's hypotheses, best first."""
+
+    parents: tf.Tensor  # [B*W] int32
+    tokens: tf.Tensor  # [B*W] int32
+    log_probabilities: tf.Tensor  # [B*W] float32
+    sums: tf.Tensor  # [B, W] float64, -inf where there is none
+
+
+def beam_search(
+    logits: tf.Tensor,
+    state: Any,
+    step: Step,
+    parameters: Parameters,
+    length_penalty: LengthPenalty,
+    *,
+    width: int,
+    num_best: int,
+    prompt_tokens: tf.Tensor,
+    prompt_lengths: tf.Tensor,
+    eos_id: int,
+    max_new_tokens: int,
+    pad_id: int = 0,
+    banned_ids: Sequence[int] = (),
+    constraints: Constraints | None = None,
+    detokenize: Detokenize | None = None,
+) -> Hypotheses:
+    """Continues each row by its `num_best` best hypotheses.
+
+    A row's result depends on its own prompt and parameters alone. Equal scores: the hypothesis that ended earlier, then
+    the one that extends the better parent, then the lower token.
+
+    Args:
+      logits: `[B, V]` float32 of each prompt's last position; `V` is static.
+      state: nest of `[B, ...]` tensors, a NamedTuple with `per_step` (its rows change places with the hypotheses) and
+        `per_source` (equal for all hypotheses of a row).
+      step: as `loop.decode` takes it.
+      parameters: of the rows; those of sampling are not read.
+      length_penalty: of the rows.
+      width: `W`, hypotheses of a row.
+      num_best: n, at most `width`.
+      prompt_tokens, prompt_lengths, eos_id, max_new_tokens, pad_id, banned_ids, constraints, detokenize: as
+        `loop.decode` takes them. A hypothesis that misses a forced word cannot end but goes on until it is written.
+    """
+    limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
+    steps = tf.maximum(tf.reduce_max(limit), 1)  # the maximum of no rows is negative
+    constraints = no_constraints(tf.shape(logits)[0]) if constraints is None else constraints
+    rows = parameters._replace(max_new_tokens=limit), constraints, prompt_tokens, prompt_lengths
+    logits, state, rows = tf.nest.map_structure(lambda x: tf.repeat(x, width, axis=0), (logits, state, rows))
+    repeated, constraints, prompt_tokens, prompt_lengths = rows
+    search = BeamSearch(
+        width=width,
+        num_best=num_best,
+        limit=limit,
+        length_penalty=length_penalty,
+        parameters=repeated,
+        constraints=constraints,
+        prompt_tokens=prompt_tokens,
+        prompt_lengths=prompt_lengths,
+        stops=stopping.parse_stops(repeated.stop),
+        eos_id=eos_id,
+        pad_id=pad_id,
+        banned_ids=tuple(banned_ids),
+        detokenize=detokenize,
+    )
+    progress = search.advance(search.begin(steps), logits)
+    return _hypotheses(run(search.advance, progress, state, step, rearrange=follow_parents).best, detokenize)
+
+
+def follow_parents(progress: BeamProgress, state: Any) -> Any:
+    """Gives every hypothesis the state of the one that it extends."""
+    return state._replace(
+        per_step=tf.nest.map_structure(lambda x: tf.gather(x, progress.parents), state.per_step),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BeamSearch(Search):
+    """Searching with W hypotheses a row; all that `Search` has is of `[B*W]` rows."""
+
+    width: int
+    num_best: int
+    limit: tf.Tensor  # [B] int32, largest number of new tokens
+    length_penalty: LengthPenalty  # of [B] rows
+
+    def begin(self, steps: tf.Tensor) -> BeamProgress:
+        """One hypothesis without tokens in each row; room for `steps`."""
+        rows = tf.shape(self.limit)[0]
+        hypotheses, places = rows * self.width, [rows, self.num_best]
+        one = tf.one_hot(0, self.width, on_value=0.0, off_value=_NOWHERE, dtype=tf.float64)
+        return BeamProgress(
+            step=tf.constant(0),
+            tokens=tf.fill([hypotheses, steps], self.pad_id),
+            log_probabilities=tf.zeros([hypotheses, steps]),
+            sums=tf.tile(one[tf.newaxis], [rows, 1]),
+            parents=tf.range(hypotheses),
+            forcing=forcing.begin(self.constraints.forced),
+            repeats=tf.zeros([hypotheses, loop_periods(self.parameters, steps)], tf.int32),
+            text=tf.fill([hypotheses], ""),
+            best=Ended(
+                tokens=tf.fill([*places, steps], self.pad_id),
+                log_probabilities=tf.zeros([*places, steps]),
+                token_count=tf.zeros(places, tf.int32),
+                normalized=tf.fill(places, _NOWHERE),
+                finish=tf.fill(places, stopping.RUNNING),
+                text=tf.fill(places, ""),
+            ),
+            finish=tf.fill([rows], stopping.RUNNING),
+        )
+
+    def advance(self, progress: BeamProgress, logits: tf.Tensor) -> BeamProgress:
+        """Extends the hypotheses of every running row, given the logits `[B*W, V]` of their next tokens."""
+        extensions = self._extend(progress, tf.cast(logits, tf.float32))
+        running = self._by_hypothesis(extensions.sums > _NOWHERE)
+        moved = self._move(progress, extensions)
+        grown, finish = self.append(
+            moved,
+            extensions.tokens,
+            extensions.log_probabilities,
+            running=running,
+            forced=self._is_forced(moved),
+        )
+        finish = tf.where(running, finish, stopping.RUNNING)
+        ended = tf.not_equal(finish, stopping.RUNNING)  # --> [B*W]
+        best = tf.cond(tf.reduce_any(ended), lambda: self._merge(grown, finish), lambda: grown.best)
+        sums = tf.where(self._by_row(ended), _NOWHERE, grown.sums)
+        settled = self._is_settled(sums, best)
+        return grown._replace(
+            sums=tf.where(settled[:, tf.newaxis], _NOWHERE, sums),
+            best=best,
+            finish=tf.where(settled, best.finish[:, 0], stopping.RUNNING),
+        )
+
+    def _extend(self, progress: BeamProgress, logits: tf.Tensor) -> _Extensions:
+        """Chooses the extensions that stay, without a sort of all `W * V`: at most W of them have the same parent."""
+        running = self._by_hypothesis(progress.sums > _NOWHERE)
+        adjusted = adjust(
+            logits,
+            neutral_where(~running, self.parameters),
+            self.constraints,
+            self.history(progress),
+            eos_id=self.eos_id,
+            banned_ids=self.banned_ids,
+        )
+        choices = min(self.width, logits.shape[-1])  # K
+        values, tokens = tf.math.top_k(adjusted, choices)  # --> [B*W, K]; of equals the lower id first
+        normalizer = log_normalizer(logits)
+        log_probabilities = _normalized(tf.gather(logits, tokens, batch_dims=1), normalizer)
+        scores = _scores(logits, adjusted, values, normalizer)
+        hopeless = tf.equal(values[:, :1], -float("inf")) & tf.equal(tf.range(choices), 0)
+        tokens, scores = tf.where(hopeless, self.eos_id, tokens), tf.where(hopeless, _LAST, scores)
+        sums = self._by_hypothesis(progress.sums)[:, tf.newaxis] + scores
+        sums, at = tf.math.top_k(tf.reshape(sums, [-1, self.width * choices]), self.width)  # --> [B, W]
+        at = self._by_hypothesis(at + tf.range(tf.shape(at)[0])[:, tf.newaxis] * (self.width * choices))
+        return _Extensions(
+            parents=at // choices,
+            tokens=tf.gather(self._by_hypothesis(tokens), at),
+            log_probabilities=tf.cast(tf.gather(self._by_hypothesis(log_probabilities), at), tf.float32),
+            sums=sums,
+        )
+
+    def _move(self, progress: BeamProgress, extensions: _Extensions) -> BeamProgress:
+        """Puts the hypotheses that are extended in the places of their extensions."""
+        of_hypotheses = (progress.tokens, progress.log_probabilities, progress.forcing, progress.repeats, progress.text)
+        tokens, log_probabilities, forced, repeats, text = tf.nest.map_structure(
+            lambda x: tf.gather(x, extensions.parents), of_hypotheses
+        )
+        return progress._replace(
+            tokens=tokens,
+            log_probabilities=log_probabilities,
+            forcing=forced,
+            repeats=repeats,
+            text=text,
+            sums=extensions.sums,
+            parents=extensions.parents,
+        )
+
+    def _is_forced(self, progress: BeamProgress) -> tf.Tensor:
+        """The hypotheses, `[B*W]` bool, whose next token is one of a forced word's."""
+        words, left = self.constraints.forced, self.parameters.max_new_tokens - progress.step
+        return tf.cond(
+            tf.reduce_any(words.lengths > 0),
+            lambda: forcing.is_due(progress.forcing, words, left),
+            lambda: tf.zeros(tf.shape(left), tf.bool),
+        )
+
+    def _merge(self, progress: BeamProgress, finish: tf.Tensor) -> Ended:
+        """The n-best of those that had ended before and those that end now."""
+        normalized = progress.sums / divisor(self.length_penalty, progress.step)[:, tf.newaxis]  # --> [B, W]
+        count = tf.fill(tf.shape(finish), progress.step)
+        now = [self._by_row(x) for x in (progress.tokens, progress.log_probabilities, count, finish, progress.text)]
+        tokens, log_probabilities, count, finish, text = now
+        normalized = tf.where(tf.equal(finish, stopping.RUNNING), _NOWHERE, normalized)
+        new = Ended(tokens, log_probabilities, count, normalized, finish, text)
+        both = Ended(*(tf.concat(pair, axis=1) for pair in zip(progress.best, new, strict=True)))  # [B, n + W, ...]
+        at = tf.math.top_k(both.normalized, self.num_best).indices  # of equals the earlier first
+        return Ended(*(tf.gather(x, at, batch_dims=1) for x in both))
+
+    def _is_settled(self, sums: tf.Tensor, best: Ended) -> tf.Tensor:
+        """The rows, `[B]` bool, whose n-best no running hypothesis can change any more.
+
+        No step adds to a sum, sums are not positive and divisors grow with the length: whatever a hypothesis becomes,
+        its score is at most its sum now over the divisor of the row's limit. An equal score would come too late. A row
+        without a running hypothesis is settled, and one with an empty place is not as long as a hypothesis runs.
+        """
+        bound = tf.reduce_max(sums, axis=-1) / divisor(self.length_penalty, self.limit)
+        return bound <= best.normalized[:, -1]
+
+    def _by_row(self, tensor: tf.Tensor) -> tf.Tensor:
+        """`[B*W, ...]` --> `[B, W, ...]`."""
+        return tf.reshape(tensor, tf.concat([[-1, self.width], tf.shape(tensor)[1:]], axis=0))
+
+    def _by_hypothesis(self, tensor: tf.Tensor) -> tf.Tensor:
+        """`[B, W]` --> `[B*W]`, or `[B*W, K]` --> `[B*W*K]`."""
+        return tf.reshape(tensor, [-1])
+
+
+def _scores(
+    logits: tf.Tensor, adjusted: tf.Tensor, values: tf.Tensor, normalizer: tuple[tf.Tensor, tf.Tensor]
+) -> tf.Tensor:
+    """What the tokens add to the sum that is ranked: never more than 0.
+
+    Processors that weaken leave the model's own normaliser. Where one strengthens, or a logit is no number, the larger
+    of the two logits counts.
+
+    Args:
+      logits: `[B*W, V]` float32, the model's own.
+      adjusted: `[B*W, V]` float32.
+      values: `[B*W, K]` float32, some of `adjusted`.
+      normalizer: of `logits`.
+
+    Returns:
+      `[B*W, K]` float64.
+    """
+    larger = tf.where((logits > adjusted) & (logits < float("inf")), logits, adjusted)
+    own = tf.reduce_all(tf.equal(larger, logits))
+    normalizer = tf.cond(own, lambda: normalizer, lambda: log_normalizer(larger))
+    return tf.where(values > -float("inf"), _normalized(values, normalizer), _NOWHERE)
+
+
+def _normalized(logits: tf.Tensor, normalizer: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """`[B*W, K]` float32 --> `[B*W, K]` float64 log-probabilities."""
+    best, log_total = normalizer
+    return tf.cast(logits - best[:, tf.newaxis], tf.float64) - log_total[:, tf.newaxis]
+
+
+def _hypotheses(best: Ended, detokenize: Detokenize | None) -> Hypotheses:
+    texts = best.text
+    if detokenize is not None:
+        rows, number, steps = tf.unstack(tf.shape(best.tokens))
+        whole = tf.reshape(detokenize(tf.reshape(best.tokens, [rows * number, steps])), [rows, number])
+        texts = tf.where(tf.equal(best.finish, stopping.STOP), best.text, whole)
+    score = tf.reduce_sum(tf.cast(best.log_probabilities, tf.float64), axis=-1)
+    present = tf.not_equal(best.finish, stopping.RUNNING)
+    return Hypotheses(
+        tokens=best.tokens,
+        token_count=best.token_count,
+        log_probabilities=best.log_probabilities,
+        score=tf.cast(score, tf.float32),
+        normalized_score=tf.cast(tf.where(present, best.normalized, np.float64(0.0)), tf.float32),
+        finish_reason=tf.gather(tf.constant(stopping.REASONS), best.finish),
+        texts=texts,
+    )
