@@ -15,6 +15,8 @@ import tensorflow as tf
 from tf_textgen.config import Config
 from tf_textgen.models import family
 from tf_textgen.models.base import Features, TextModel
+from tf_textgen.models.kneser_ney import Estimate, estimate
+from tf_textgen.models.ngram_counts import NGramCounts
 
 V = 13  # tokens; 0 is padding
 BOS = 1
@@ -65,12 +67,32 @@ _MODERN = {"positions": "rotary", "normalization": "rms_norm", "activation": "sw
 _LAYERS = {"encoder_layers": 1, "decoder_layers": 2}
 _RNN = {"width": 8, "embedding_width": 6, "dropout": 0.1, **_LAYERS}
 _ONE_VECTOR = {"attention": "none", "bidirectional": False, **_RNN}
+_GRU_FEEDING = {"attention": "luong_scaled", "cell": "gru", "input_feeding": True, "residual": True, **_RNN}
+_RNN_LM = {"width": 8, "embedding_width": 6, "dropout": 0.1, "recurrent_dropout": 0.1}
+_GRU_LM = {"width": 8, "cell": "gru", "layer_norm": True, "residual": True, "dropout": 0.1}
 _OWN_VOCABULARY = {"shared_embeddings": False, "source_vocabulary_size": 9}
 
 # Learning to copy takes one layer, no dropout, and seconds.
 _LEARNS_LM = {"num_layers": 1, "attention_dropout": 0.0}
 _LEARNS_SEQ2SEQ = {"decoder_layers": 1, "attention_dropout": 0.0}
 _LEARNS_RNN = {"decoder_layers": 1, "embedding_width": 16, "bidirectional": False}
+_LEARNS_RNN_LM = {"num_layers": 1, "residual": False, "recurrent_dropout": 0.0}
+
+
+@functools.cache
+def _counted() -> Estimate:
+    """Trigrams of random rows `<s> ... </s>`."""
+    rng = np.random.default_rng(0)
+    tokens = np.concatenate([np.concatenate([[BOS], rng.integers(2, V, 9), [2]]) for _ in range(30)])
+    counts = NGramCounts(3, V, BOS)
+    counts.add(tokens, tokens != BOS)
+    return estimate(counts.table(), V, (0, BOS))
+
+
+def _sizes(found: Estimate) -> dict[str, Any]:
+    contexts = tuple(len(level.back_offs) - 1 for level in found.levels)
+    return {"order": 3, "contexts": contexts, "continuations": tuple(len(level.tokens) for level in found.levels)}
+
 
 CASES = {
     case.name: case
@@ -80,6 +102,10 @@ CASES = {
         Case("luong", "rnn_seq2seq", {"attention": "luong_general", **_RNN}, copying=_LEARNS_RNN, copying_rate=3e-2),
         Case("bahdanau", "rnn_seq2seq", {"attention": "bahdanau", **_RNN}, copying=_LEARNS_RNN, copying_rate=3e-2),
         Case("one_vector", "rnn_seq2seq", _ONE_VECTOR, copying=_LEARNS_RNN, copying_rate=3e-2),
+        Case("gru_feeding", "rnn_seq2seq", _GRU_FEEDING, copying={**_LEARNS_RNN, "residual": False}, copying_rate=3e-2),
+        Case("ngram", "ngram", _sizes(_counted()), set_weights=lambda model: model.assign(_counted()), learns=False),
+        Case("rnn_lm", "rnn_lm", _RNN_LM, copying=_LEARNS_RNN_LM, copying_rate=2e-2, copying_steps=200),
+        Case("rnn_lm_gru", "rnn_lm", _GRU_LM, copying=_LEARNS_RNN_LM, copying_rate=2e-2, copying_steps=200),
         Case(
             "vaswani",
             "transformer_seq2seq",
