@@ -276,6 +276,15 @@ def test_bad_flags_of_counting_are_one_line(text, tmp_path, capsys, flags, said)
     assert said in error_of(capsys, *arguments(text, tmp_path / "run", "--model=ngram", *flags))
 
 
+def test_counting_needs_no_validation(text, tmp_path, capsys):
+    flags = ["--model=ngram", "--ngram.order=1", "--data.validation_fraction=0", "--run.samples=0"]
+    assert main(arguments(text, tmp_path / "run", *flags)) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["best_step"] == load_run(tmp_path / "run").step == 1
+    assert not [name for name in record if name.startswith("validation.")]
+    assert "validation" not in capsys.readouterr().out
+
+
 def test_an_order_longer_than_any_document_is_an_error(tmp_path, capsys):
     short = tmp_path / "short.txt"
     short.write_text("ab\n\ncd\n\nef\n\n")

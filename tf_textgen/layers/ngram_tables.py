@@ -48,8 +48,7 @@ class BackOff(keras.layers.Layer):
         super().__init__(dtype="float32", **kwargs)
         self.vocabulary_size = vocabulary_size
         self.num_contexts, self.num_continuations = num_contexts, num_continuations
-        # XLA compares every key with every value where a kernel searches.
-        self.supports_jit = False
+        self.supports_jit = False  # XLA compares every key with every value where a kernel searches
 
     def build(self, input_shape: Any = None) -> None:
         contexts, continuations = self.num_contexts, self.num_continuations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tf_textgen.models.cost_parts import Costs, Part, Weight
+from tf_textgen.models.cost_parts import FLOAT32_BYTES, Costs, Part, Weight
 from tf_textgen.models.ngram_config import NGramConfig
 
 _INT64_BYTES = 8
@@ -19,5 +19,5 @@ def ngram_costs(config: NGramConfig) -> Costs:
     return Costs(tuple(parts), cache=config.order - 1)
 
 
-def _table(size: int, element_bytes: int = 4) -> Weight:
+def _table(size: int, element_bytes: int = FLOAT32_BYTES) -> Weight:
     return Weight((size,), trained=False, element_bytes=element_bytes)
