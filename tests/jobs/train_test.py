@@ -1,5 +1,7 @@
 """`train` from the command line: runs that others can read, exact resumption, bad input."""
 
+import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -15,6 +17,7 @@ import tensorflow as tf
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.dataset import evaluation_batches, open_corpus
 from tf_textgen.jobs import main
+from tf_textgen.jobs.evaluate import evaluate
 from tf_textgen.training import samples
 from tf_textgen.training.checkpoints import Checkpoints
 from tf_textgen.training.run_folder import load_run
@@ -320,6 +323,27 @@ def test_a_language_model_is_counted_on_pairs(tmp_path):
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["validation.nats_per_token"] < 0.1 and record["tokens"] == 2 * 190
     assert "--- b\ny\n" in (tmp_path / "run" / "samples.txt").read_text()
+
+
+def test_a_recurrent_model_carries_its_state_and_is_judged_likewise(text, tmp_path):
+    run = tmp_path / "run"
+    flags = ["--model=rnn_lm", "--rnn_lm.width=8", "--data.carry_state", "--run.samples=0"]
+    assert main(arguments(text, run, *flags)) == 0
+    record, loaded = json.loads((run / "run.json").read_text()), load_run(run)
+    data = DataConfig.from_json(loaded.config["data"])
+    judged = evaluate(loaded, data)
+    assert judged["nats_per_token"] == pytest.approx(record["validation.nats_per_token"], rel=1e-5)
+    one_stream = evaluate(loaded, dataclasses.replace(data, batch_size=1))
+    windows = evaluate(loaded, dataclasses.replace(data, carry_state=False))
+    assert judged["tokens"] == one_stream["tokens"] == windows["tokens"]
+    assert len({metrics["nats_per_token"] for metrics in (judged, one_stream, windows)}) == 3
+    split = open_corpus(data, loaded.tokenizer)["valid"]
+    stream, total = split.read(0, split.stream_tokens), 0.0
+    for start, stop in itertools.pairwise(split.document_places()):
+        logits = loaded.model({"target_tokens": stream[None, start : stop - 1]})[0].numpy().astype("float64")
+        logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
+        total -= np.take_along_axis(logits, stream[start + 1 : stop, None], -1).sum()
+    assert one_stream["nats_per_token"] == pytest.approx(total / split.num_tokens, rel=1e-5)
 
 
 def test_an_encoder_decoder_trains_on_pairs(tmp_path):

@@ -380,3 +380,19 @@ def test_a_missing_feature_is_named():
 def test_bad_configurations_are_refused(values, message):
     with pytest.raises(UserError, match=message):
         RNNSeq2SeqConfig(**{"vocabulary_size": 13, "width": 8, **values})
+
+
+def test_configurations_and_variables_from_before_the_later_options_still_fit():
+    """Runs of 0.1: their `config.json` lacks input feeding and residuals, their checkpoints have these paths."""
+    old = {
+        "vocabulary_size": 13, "source_vocabulary_size": None, "pad_id": 0, "cell": "lstm", "encoder_layers": 1,
+        "decoder_layers": 1, "width": 8, "encoder_width": None, "embedding_width": 6, "bidirectional": False,
+        "bridge": "copy", "attention": "bahdanau", "dropout": 0.0, "tied_embeddings": False, "shared_embeddings": False,
+    }  # fmt: skip
+    model = RNNSeq2Seq(RNNSeq2SeqConfig.from_json(old)).initialize()
+    weights = ("kernel", "recurrent_kernel", "bias")
+    paths = {"source_embedding/table", "target_embedding/table", "memory/keys/kernel"}
+    paths |= {f"{side}/layer_0/{name}" for side in ("encoder", "decoder") for name in weights}
+    paths |= {f"decoder/layer_0/{name}" for name in ("context_kernel", "query_kernel", "score_vector")}
+    paths |= {f"{name}/{part}" for name in ("readout/projection", "output_projection") for part in ("kernel", "bias")}
+    assert {variable.path for variable in model.variables} == {f"rnn_seq2seq/{path}" for path in paths}
