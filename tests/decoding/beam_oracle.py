@@ -26,7 +26,7 @@ def log_sum_exp(values):
     return best + np.log(np.exp(values - best).sum())
 
 
-def plain_beam_search(next_logits, adjust, config, *, eos_id, text_of):
+def plain_beam_search(next_logits, adjust, config, *, eos_id, text_of, is_loop=lambda tokens: False):
     """The n-best of one row, best first.
 
     Args:
@@ -35,6 +35,7 @@ def plain_beam_search(next_logits, adjust, config, *, eos_id, text_of):
       config: a `DecodingConfig`.
       eos_id: the end token.
       text_of: tokens -> bytes.
+      is_loop: tokens -> whether they go round in a loop.
     """
     running, ended = [Hypothesis(())], []
     while running:
@@ -49,19 +50,21 @@ def plain_beam_search(next_logits, adjust, config, *, eos_id, text_of):
                 )
                 extended.append((-child.total, place, int(token), child))
         kept = [child for *_, child in sorted(extended, key=lambda item: item[:3])[: config.beam_width]]
-        kept = [_finish(child, config, eos_id, text_of) for child in kept]
+        kept = [_finish(child, config, eos_id, text_of, is_loop) for child in kept]
         running = [child for child in kept if not child.reason]
         ended += [child for child in kept if child.reason]
     return sorted(ended, key=lambda found: -found.normalized)[: config.num_best]
 
 
-def _finish(child, config, eos_id, text_of):
+def _finish(child, config, eos_id, text_of, is_loop):
     text, reason = text_of(child.tokens), ""
     found = [text.find(stop.encode()) for stop in config.stop if stop.encode() in text]
     if found:
         text, reason = text[: min(found)], "stop"
     elif child.tokens[-1] == eos_id:
         reason = "eos"
+    elif is_loop(child.tokens):
+        reason = "loop"
     elif len(child.tokens) == config.max_new_tokens:
         reason = "length"
     normalized = child.total / length_divisor(config, len(child.tokens))

@@ -9,8 +9,20 @@ import pytest
 import tensorflow as tf
 
 from tests.decoding.beam_oracle import length_divisor, log_sum_exp, plain_beam_search
-from tests.decoding.markov import BANNED, EOS, PAD, PIECES, stack
-from tf_textgen.decoding import loop
+from tests.decoding.markov import (
+    BANNED,
+    EOS,
+    PAD,
+    PIECES,
+    UNK,
+    Markov,
+    contains,
+    expected_logits,
+    goes_round,
+    spell,
+    stack,
+)
+from tf_textgen.decoding import loop, words
 from tf_textgen.decoding.beam_search import Hypotheses, beam_search
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.length_penalty import LENGTH_PENALTY_DTYPES, LengthPenalty
@@ -38,6 +50,8 @@ class History:
         self.eos_id, self.banned_ids, self.bound = eos_id, banned_ids, bound
         self.size, self.traces, self.steps, self.graphs = size, 0, 0, {}
 
+    pieces, tokenize = CODES, Markov.tokenize
+
     def next_logits(self, prompt, tokens):
         past = 1
         for token in tokens:
@@ -60,6 +74,8 @@ class History:
             return logits_of(state), state
 
         state = State({"past": tf.ones([tf.shape(prompts)[0], 1], tf.int32)}, tf.reduce_sum(kept, axis=-1))
+        constraints, problem = words.parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
+        tf.debugging.assert_equal(problem, "")
         search, more = (beam_search, (penalty,)) if width else (loop.decode, ())
         return search(
             logits_of(state),
@@ -72,6 +88,7 @@ class History:
             prompt_lengths=lengths,
             eos_id=self.eos_id,
             banned_ids=self.banned_ids,
+            constraints=constraints,
             detokenize=lambda tokens: tf.strings.reduce_join(tf.gather(tf.constant(CODES), tokens), axis=-1),
             max_new_tokens=self.bound,
         )
@@ -95,13 +112,15 @@ class History:
 
     def expect(self, prompt, config):
         def adjust(logits, tokens):
-            for token in {*prompt, *tokens}:
-                penalty = np.float32(config.repetition_penalty)
-                logits[token] = logits[token] * penalty if logits[token] < 0 else logits[token] / penalty
-            logits[list(self.banned_ids)] = -np.inf
-            if len(tokens) < config.min_new_tokens:
-                logits[self.eos_id] = -np.inf
-            return logits
+            x = expected_logits(logits, prompt, list(tokens), config)
+            missing, writing = what_must_be_written(config, list(tokens))
+            x[EOS] = -np.inf if missing else x[EOS]
+            if writing:
+                x[np.arange(len(x)) != writing[0]] = -np.inf
+                x[writing[0]] = logits[writing[0]]
+            if np.isneginf(x).all():
+                x[missing[0][0] if missing else EOS] = -1e30
+            return x
 
         return plain_beam_search(
             lambda tokens: self.next_logits(prompt, tokens),
@@ -109,7 +128,22 @@ class History:
             config,
             eos_id=self.eos_id,
             text_of=lambda tokens: b"".join(CODES[token] for token in tokens),
+            is_loop=lambda tokens: goes_round(tokens, config.loop_repeats),
         )
+
+
+def what_must_be_written(config, tokens):
+    """The forced words that `tokens` miss, and the tokens that must follow."""
+    forced, prefix, writing = [spell(word) for word in config.forced], spell(config.forced_prefix), []
+    for count in range(len(tokens) + 1):
+        missing = [word for word in forced if not contains(tokens[:count], word)]
+        if count < len(prefix):
+            writing = [prefix[count]]
+        elif not writing and missing and config.max_new_tokens - count <= sum(map(len, missing)):
+            writing = list(missing[0])
+        if count < len(tokens):
+            writing = writing[1:]
+    return missing, writing
 
 
 def padded(prompts):
@@ -125,11 +159,14 @@ def penalties(configs):
     )
 
 
-def beams(rng, number, width, num_best):
+def beams(rng, number, width, num_best, forces=True):
     """Mixed wishes for one width."""
 
     def maybe(value, neutral):
         return value if rng.random() < 0.4 else neutral
+
+    def some(texts):
+        return tuple(str(x) for x in rng.choice(texts, int(rng.integers(1, 3)))) if rng.random() < 0.4 else ()
 
     return [
         DecodingConfig(
@@ -138,9 +175,16 @@ def beams(rng, number, width, num_best):
             length_penalty=str(rng.choice(["none", "gnmt", "average"])),
             length_penalty_alpha=float(rng.uniform(0, 1.5)),
             repetition_penalty=maybe(float(rng.uniform(0.5, 2)), 1.0),
+            frequency_penalty=maybe(float(rng.uniform(-1, 2)), 0.0),
+            presence_penalty=maybe(float(rng.uniform(-1, 2)), 0.0),
+            no_repeat_ngram=maybe(int(rng.integers(1, 5)), 0),
             min_new_tokens=maybe(int(rng.integers(1, 4)), 0),
-            max_new_tokens=int(rng.integers(4, 13)),
-            stop=maybe(tuple(rng.choice(["abc", "字", "ba", "ca", "é "], int(rng.integers(1, 4)))), ()),
+            max_new_tokens=int(rng.integers(6, 13)),
+            stop=some(["abc", "字", "ba", "ca", "é "]),
+            banned=some(["ab", "c", "字c"]),
+            forced=some(["é", "aa", "a a"]) if forces else (),
+            forced_prefix=maybe("é", ""),
+            loop_repeats=maybe(int(rng.integers(2, 4)), 0),
         )
         for _ in range(number)
     ]
@@ -215,18 +259,19 @@ def test_narrow_beams_equal_the_plain_beam_search(model, width, num_best):
         expected = model.expect(prompt, config)
         check_row(found, row, expected)
         reasons |= {hypothesis.reason for hypothesis in expected}
-    assert reasons == {"eos", "length", "stop"}
+    assert reasons == {"eos", "length", "stop", "loop"}
 
 
 def test_a_beam_of_one_is_greedy(model, wishes):
+    """But for forced words, which a beam writes where room ends and greedy decoding where the model would end."""
     prompts = wishes[0]
-    configs = [dataclasses.replace(c, beam_width=1, num_best=1, temperature=0.0) for c in wishes[1]]
+    configs = [dataclasses.replace(c, beam_width=1, num_best=1, temperature=0.0, forced=()) for c in wishes[1]]
     found = model.run(prompts, configs, width=1, num_best=1)
     greedy = [x.numpy() for x in model.graph()(*padded(prompts), stack(configs))]
     expected = dict(zip(loop.Decoded._fields, greedy, strict=True))
     for name, value in expected.items():
         np.testing.assert_array_equal(getattr(found, name)[:, 0], value, err_msg=name)
-    assert {*expected["finish_reason"]} == {b"eos", b"length", b"stop"}
+    assert {*expected["finish_reason"]} == {b"eos", b"length", b"stop", b"loop"}
 
 
 def test_each_row_equals_the_row_alone(model, wishes):
@@ -277,8 +322,9 @@ def test_a_late_hypothesis_that_wins_is_not_lost_to_the_early_stop():
     model.table[1 + 7 * 1] = np.log([0.3, 0.0005, 0.0005, 0.699])
     config = DecodingConfig(beam_width=2, max_new_tokens=10, length_penalty="average", length_penalty_alpha=1.0)
     found = model.run([[1]], [config], width=2, num_best=1, eager=True)
-    check_row(found, 0, model.expect([1], config))
-    assert found.finish_reason[0, 0] == b"length" and found.normalized_score[0, 0] > np.log(0.699)
+    assert found.tokens[0, 0].tolist() == [0] * 10
+    np.testing.assert_allclose(found.normalized_score[0, 0], (np.log(0.3) + 9 * np.log(0.999)) / 10, rtol=1e-5)
+    assert found.normalized_score[0, 0] > np.log(0.699)
 
 
 def test_empty_places_where_there_are_fewer_hypotheses():
@@ -294,12 +340,12 @@ def test_a_diverged_hypothesis_comes_last_and_leaves_its_neighbours_alone(wishes
     prompts, configs = wishes
     config = DecodingConfig(beam_width=3, num_best=2, max_new_tokens=3, min_new_tokens=3)
     expected = broken.expect([12], config)
-    broken.table[(1 + 7 * 5) % 97] = np.nan  # row of prompt 5 without any token
+    broken.table[(1 + 7 * 5) % 97] = np.nan  # nothing is possible for prompt 5
     first = expected[0].tokens[0]
     broken.table[(6 + first + 7 * 12) % 97] = np.nan  # the best first token of prompt 12 leads nowhere
     found = broken.run([*prompts[:3], [5], [12]], [*configs[:3], config, config], width=3, num_best=2)
     for i in range(3):
         same_row(broken.run(prompts[i : i + 1], configs[i : i + 1], width=3, num_best=2), 0, found, i)
-    assert found.tokens[3].tolist() == [[EOS] + [PAD] * 11, [PAD] * 12] and np.isnan(found.score[3, 0])
+    assert found.tokens[3, :, :2].tolist() == [[EOS, PAD], [PAD, PAD]] and np.isnan(found.score[3, 0])
     assert found.finish_reason[3].tolist() == [b"eos", b""]
     assert (found.tokens[4, :, 0] != first).all() and np.isfinite(found.score[4]).all()

@@ -121,8 +121,8 @@ def goes_round(tokens, times):
     return any(tokens[-len(b) * times :] == b * times for b in blocks)
 
 
-def expected_token(logits, prompt, tokens, uniform, config):
-    """One row's next token: every processor in turn, with a full sort."""
+def expected_logits(logits, prompt, tokens, config):
+    """The logits of one row's next token, but for what must be written: every processor in turn."""
     x, past = logits.astype("float32").copy(), [int(t) for t in (*prompt, *tokens)]
     for token in {*past}:
         penalty = np.float32(config.repetition_penalty)
@@ -142,6 +142,12 @@ def expected_token(logits, prompt, tokens, uniform, config):
         x[~np.isin(np.arange(len(x)), [EOS, *spell("".join(config.allowed))])] = -np.inf
     if len(tokens) < config.min_new_tokens:
         x[EOS] = -np.inf
+    return x
+
+
+def expected_token(logits, prompt, tokens, uniform, config):
+    """One row's next token, with a full sort."""
+    x = expected_logits(logits, prompt, tokens, config)
     if np.isneginf(x).all():
         return EOS
     if config.temperature == 0.0:

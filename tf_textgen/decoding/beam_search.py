@@ -81,6 +81,7 @@ class _Extensions(NamedTuple):
     tokens: tf.Tensor  # [B*W] int32
     log_probabilities: tf.Tensor  # [B*W] float32
     sums: tf.Tensor  # [B, W] float64, -inf where there is none
+    forced: tf.Tensor  # [B*W] bool, whether the token is one of a forced word's
 
 
 def beam_search(
@@ -188,13 +189,12 @@ class BeamSearch(Search):
         """Extends the hypotheses of every running row, given the logits `[B*W, V]` of their next tokens."""
         extensions = self._extend(progress, tf.cast(logits, tf.float32))
         running = self._by_hypothesis(extensions.sums > _NOWHERE)
-        moved = self._move(progress, extensions)
         grown, finish = self.append(
-            moved,
+            self._move(progress, extensions),
             extensions.tokens,
             extensions.log_probabilities,
             running=running,
-            forced=self._is_forced(moved),
+            forced=extensions.forced,
         )
         finish = tf.where(running, finish, stopping.RUNNING)
         ended = tf.not_equal(finish, stopping.RUNNING)  # --> [B*W]
@@ -223,16 +223,20 @@ class BeamSearch(Search):
         normalizer = log_normalizer(logits)
         log_probabilities = _normalized(tf.gather(logits, tokens, batch_dims=1), normalizer)
         scores = _scores(logits, adjusted, values, normalizer)
-        hopeless = tf.equal(values[:, :1], -float("inf")) & tf.equal(tf.range(choices), 0)
-        tokens, scores = tf.where(hopeless, self.eos_id, tokens), tf.where(hopeless, _LAST, scores)
+        due, stuck, missing = self._forced_words(progress)
+        hopeless = tf.equal(values[:, 0], -float("inf"))
+        first = hopeless[:, tf.newaxis] & tf.equal(tf.range(choices), 0)
+        tokens, scores = tf.where(first, stuck[:, tf.newaxis], tokens), tf.where(first, _LAST, scores)
         sums = self._by_hypothesis(progress.sums)[:, tf.newaxis] + scores
         sums, at = tf.math.top_k(tf.reshape(sums, [-1, self.width * choices]), self.width)  # --> [B, W]
         at = self._by_hypothesis(at + tf.range(tf.shape(at)[0])[:, tf.newaxis] * (self.width * choices))
+        parents = at // choices
         return _Extensions(
-            parents=at // choices,
+            parents=parents,
             tokens=tf.gather(self._by_hypothesis(tokens), at),
             log_probabilities=tf.cast(tf.gather(self._by_hypothesis(log_probabilities), at), tf.float32),
             sums=sums,
+            forced=tf.gather(due | (hopeless & missing), parents),
         )
 
     def _move(self, progress: BeamProgress, extensions: _Extensions) -> BeamProgress:
@@ -251,14 +255,18 @@ class BeamSearch(Search):
             parents=extensions.parents,
         )
 
-    def _is_forced(self, progress: BeamProgress) -> tf.Tensor:
-        """The hypotheses, `[B*W]` bool, whose next token is one of a forced word's."""
-        words, left = self.constraints.forced, self.parameters.max_new_tokens - progress.step
-        return tf.cond(
-            tf.reduce_any(words.lengths > 0),
-            lambda: forcing.is_due(progress.forcing, words, left),
-            lambda: tf.zeros(tf.shape(left), tf.bool),
-        )
+    def _forced_words(self, progress: BeamProgress) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Whether the next token is one of a forced word's, how to go on where nothing is possible, and whether words
+        are missing: `[B*W]` bool, int32, bool."""
+        words, state = self.constraints.forced, progress.forcing
+        left = self.parameters.max_new_tokens - progress.step
+        no, end = tf.zeros(tf.shape(left), tf.bool), tf.fill(tf.shape(left), self.eos_id)
+
+        def look() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            missing = forcing.missing(state)
+            return forcing.is_due(state, words, left), tf.where(missing, forcing.next_token(state, words), end), missing
+
+        return tf.cond(tf.reduce_any(words.lengths > 0), look, lambda: (no, end, no))
 
     def _merge(self, progress: BeamProgress, finish: tf.Tensor) -> Ended:
         """The n-best of those that had ended before and those that end now."""
