@@ -189,7 +189,7 @@ def test_moved_data_goes_on_and_changed_data_is_refused(finished, text, tmp_path
         ),
         (
             ["--tokenizer.shared=false", "--data.format=tsv", "--model=rnn_seq2seq", "--rnn_seq2seq.shared_embeddings"],
-            "--rnn_seq2seq.shared_embeddings with --tokenizer.shared=false: expected one vocabulary for both sides",
+            "one vocabulary for both sides; set --rnn_seq2seq.shared_embeddings=false or leave --tokenizer.shared out",
         ),
         (
             ["--source_tokenizer.dir=x"],

@@ -95,7 +95,7 @@ class RNNSeq2SeqConfig(Config):
         if self.shared_embeddings and self.source_vocabulary_size not in (None, self.vocabulary_size):
             raise UserError(
                 f"{name}.shared_embeddings with {self.source_vocabulary_size} source and {self.vocabulary_size} target "
-                f"tokens: expected one vocabulary for both; use one tokenizer or {name}.noshared_embeddings"
+                f"tokens: expected one vocabulary for both; use one tokenizer or {name}.shared_embeddings=false"
             )
 
     @property

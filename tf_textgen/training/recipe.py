@@ -117,7 +117,8 @@ class Recipe:
         if getattr(self.model_config, "shared_embeddings", False):
             name = config.flag_name(type(self.model_config), "shared_embeddings")
             raise UserError(
-                f"--{name} with --tokenizer.shared=false: expected one vocabulary for both sides; leave one of them out"
+                f"--{name} with --tokenizer.shared=false: expected one vocabulary for both sides; set "
+                f"--{name}=false or leave --tokenizer.shared out"
             )
 
     def with_files(self) -> Recipe:
