@@ -47,7 +47,7 @@ class TransformerSeq2SeqConfig(TransformerConfig):
             name = f"--{self.prefix}"
             raise UserError(
                 f"{name}.shared_embeddings with {sources} source and {self.vocabulary_size} target tokens: expected "
-                f"one vocabulary for both; use one tokenizer or {name}.noshared_embeddings"
+                f"one vocabulary for both; use one tokenizer or {name}.shared_embeddings=false"
             )
 
     @property
