@@ -37,12 +37,8 @@ def build(order, rows, dtype=None):
     counts = NGramCounts(order, V, BOS)
     counts.add(tokens, tokens != BOS)
     found = estimate(counts.table(), V, NEVER)
-    config = NGramConfig(
-        vocabulary_size=V,
-        order=order,
-        contexts=tuple(len(level.keys) - 1 for level in found.levels),
-        continuations=tuple(len(level.tokens) for level in found.levels),
-    )
+    sizes = {"contexts": found.contexts, "continuations": found.continuations}
+    config = NGramConfig(vocabulary_size=V, order=order, **sizes)
     model = NGramLM(config, dtype=dtype).initialize()
     model.assign(found)
     return model, found

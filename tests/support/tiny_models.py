@@ -50,9 +50,7 @@ def _counted(chosen, config):
     counts = NGramCounts(config.order, size, 2)
     counts.add(tokens, tokens != 2)
     found = estimate(counts.table(), size, (0, 2, 4))
-    contexts = tuple(len(level.back_offs) - 1 for level in found.levels)
-    continuations = tuple(len(level.tokens) for level in found.levels)
-    config = dataclasses.replace(config, contexts=contexts, continuations=continuations)
+    config = dataclasses.replace(config, contexts=found.contexts, continuations=found.continuations)
     built = chosen.model_class()(config, seed=3).initialize()
     built.assign(found)
     return built

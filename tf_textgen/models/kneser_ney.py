@@ -73,6 +73,16 @@ class Estimate(NamedTuple):
     levels: tuple[Level, ...]
     discounts: tuple[Discounts, ...]
 
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """C of orders 2, 3, ..."""
+        return tuple(len(level.back_offs) - 1 for level in self.levels)
+
+    @property
+    def continuations(self) -> tuple[int, ...]:
+        """E of orders 2, 3, ..."""
+        return tuple(len(level.tokens) for level in self.levels)
+
 
 def estimate(table: NGramTable, vocabulary_size: int, never_labels: Collection[int] = ()) -> Estimate:
     """Smooths the counts of `table`.

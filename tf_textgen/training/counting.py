@@ -41,11 +41,7 @@ def count_run(split: TokenizedSplit, folder: RunFolder, checkpoints: Checkpoints
     print(f"counting n-grams of up to {given.order} tokens in one pass, which takes neither budget nor optimizer")
     found = count(split, given.order)
     print(*describe_estimate(found), sep="\n")
-    sized = dataclasses.replace(
-        given,
-        contexts=tuple(len(level.back_offs) - 1 for level in found.levels),
-        continuations=tuple(len(level.tokens) for level in found.levels),
-    )
+    sized = dataclasses.replace(given, contexts=found.contexts, continuations=found.continuations)
     whole = {**config, "model_config": sized.to_json()}
     folder.write_config(whole)
     model = make_model(whole)
@@ -127,8 +123,7 @@ def describe_estimate(found: Estimate) -> list[str]:
     for order, discounts in enumerate(found.discounts, start=1):
         notes = []
         if order > 1:
-            level = found.levels[order - 2]
-            notes = [f"{len(level.back_offs) - 1:,} contexts", f"{len(level.tokens):,} n-grams"]
+            notes = [f"{found.contexts[order - 2]:,} contexts", f"{found.continuations[order - 2]:,} n-grams"]
         notes.append("discounts " + " ".join(f"{value:.3g}" for value in discounts.values))
         if not discounts.estimated:
             numbers = ", ".join(f"{number:,}" for number in discounts.counts_of_counts)
