@@ -127,7 +127,7 @@ def test_operations_of_an_lstm_encoder_decoder():
 
 
 def test_the_base_model_of_the_paper():
-    """65 million weights (Vaswani et al. 2017, table 3), with the 37,000 tokens of section 5.1."""
+    """About 65 million weights (Vaswani et al. 2017, table 3), with about 37,000 tokens (section 5.1)."""
     config = TransformerSeq2SeqConfig(
         vocabulary_size=37_000, encoder_layers=6, decoder_layers=6, num_heads=8, width=512, norm_placement="post"
     )

@@ -7,7 +7,6 @@ import dataclasses
 from tf_textgen.config import Config, field, required
 from tf_textgen.errors import UserError
 
-PLACEMENTS = ("pre", "post")
 POSITIONS = ("learned", "sinusoidal", "rotary", "none")
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "swiglu")
 
@@ -33,7 +32,9 @@ class TransformerConfig(Config):
     )
     max_positions: int = field(256, "Longest sequence in tokens, prompt and continuation.", at_least=1)
     normalization: str = field("layer_norm", "Kind of normalization.", choices=("layer_norm", "rms_norm"))
-    norm_placement: str = field("pre", "Normalize before each sublayer, or after its residual sum.", choices=PLACEMENTS)
+    norm_placement: str = field(
+        "pre", "Normalize before each sublayer, or after its residual sum.", choices=("pre", "post")
+    )
     norm_epsilon: float = field(1e-5, "Added to the variance before its root, as in GPT-2.", above=0.0)
     positions: str = field("learned", "How positions are told.", choices=POSITIONS)
     rotary_base: float = field(10000.0, "Base of the wavelengths of rotary positions.", above=1.0)

@@ -16,7 +16,7 @@ class TransformerSeq2SeqConfig(TransformerConfig):
 
     Their base model is `encoder_layers=6, decoder_layers=6, num_heads=8, width=512, norm_placement="post"`. Here
     normalization comes first: with it training needs no long warmup (Xiong et al., 2020), and their own code moved to
-    it (Vaswani et al., "Tensor2Tensor", 2018).
+    it (`transformer_base_v2` of Tensor2Tensor).
     """
 
     prefix: ClassVar[str] = "transformer_seq2seq"

@@ -96,14 +96,10 @@ class Recipe:
         needed, flag = self.data.context, f"--data.context={self.data.context}"
         if self.data.is_pairs:
             source, target = self.data.max_source_tokens, self.data.max_target_tokens
-            in_rows = model_kind(self.model) == "encoder_decoder"  # `source </s>` and `<s> target`, each a row
-            needed = max(source, target) + 1 if in_rows else source + target + 2  # or `<s> source <sep> target`
-            flag = "--data.max_source_tokens and --data.max_target_tokens"
-            flag += (
-                f", {needed} for the longer with its special token"
-                if in_rows
-                else f", {needed} with the special tokens"
-            )
+            needed, counted = source + target + 2, "with the special tokens"  # `<s> source <sep> target`
+            if model_kind(self.model) == "encoder_decoder":  # `source </s>` and `<s> target`, each a row
+                needed, counted = max(source, target) + 1, "for the longer with its special token"
+            flag = f"--data.max_source_tokens and --data.max_target_tokens, {needed} {counted}"
         if needed > positions:
             name = config.flag_name(type(self.model_config), "max_positions")
             raise UserError(f"--{name}={positions}: expected at least {flag}; raise it or shorten the rows")
