@@ -96,7 +96,9 @@ def decode(
     periods = tf.where(tf.reduce_any(parameters.loop_repeats > 0), steps // 2, 0)  # a longer block comes only once
     begun = forcing.begin(constraints.forced)
     progress = initial_progress(rows, steps, pad_id=pad_id, forcing=begun, periods=periods)
-    return _decoded(run(search.advance, search.advance(progress, logits), state, step), detokenize)
+    # Traced once for the first token and the loop's: in eager execution there is nothing to trace.
+    advance = search.advance if tf.executing_eagerly() else tf.function(search.advance, autograph=False)
+    return _decoded(run(advance, advance(progress, logits), state, step), detokenize)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
