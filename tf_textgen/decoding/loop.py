@@ -137,7 +137,9 @@ def decode(
         forcing=forcing.begin(constraints.forced),
         periods=loop_periods(parameters, steps),
     )
-    return _decoded(run(search.advance, search.advance(progress, logits), state, step), detokenize)
+    # Traced once for the first token and the loop's: in eager execution there is nothing to trace.
+    advance = search.advance if tf.executing_eagerly() else tf.function(search.advance, autograph=False)
+    return _decoded(run(advance, advance(progress, logits), state, step), detokenize)
 
 
 def loop_periods(parameters: Parameters, steps: tf.Tensor) -> tf.Tensor:
