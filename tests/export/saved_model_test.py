@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tests.support import tiny_models
 from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.parameters import Parameters
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
 from tf_textgen.export.exported import Exported, beam_inputs
@@ -32,7 +33,7 @@ def test_fresh_process_gives_the_generators_texts(exported):
     generator, path, _ = exported
     inputs = {("source" if generator.is_pair else "prompt"): TEXTS}
     for name, value in dataclasses.asdict(SAMPLED).items():
-        if name != "num_samples":
+        if name in Parameters._fields:
             inputs[name] = ["" if value == () else value] * len(TEXTS)
     by_generate, by_default, graph = answer_in_fresh_process(
         path,
@@ -172,12 +173,12 @@ def test_a_request_out_of_bounds_is_told_with_its_value(exported):
 @pytest.fixture(scope="module")
 def beam_export(tmp_path_factory):
     generator = tiny_models.generator("rnn_seq2seq")
-    return generator, export_saved_model(generator, tmp_path_factory.mktemp("beam") / "model", decoding=BEAM)
+    path = export_saved_model(generator, tmp_path_factory.mktemp("beam") / "model", decoding=BEAM)
+    return generator, Exported(path)
 
 
 def test_an_exported_beam_equals_the_generators(beam_export):
-    generator, path = beam_export
-    exported = Exported(path)
+    generator, exported = beam_export
     expected = generator.generate(TEXTS, BEAM)
     found = exported.generate(TEXTS)
     for field in ("prompt", "text", "rank", "token_count", "finish_reason", "prompt_truncated"):
@@ -187,23 +188,21 @@ def test_an_exported_beam_equals_the_generators(beam_export):
     one = dataclasses.replace(BEAM, num_best=1)
     best = [continuation.text for continuation in expected[::2]]
     assert [continuation.text for continuation in exported.generate(TEXTS, one)] == best
-    loaded = tf.saved_model.load(str(path))
-    texts = loaded.signatures["serving_default"](text=tf.constant(TEXTS))["text"].numpy()
-    assert [text.decode() for text in texts] == best
+    assert self_check.ask(exported._loaded, "serving_default", {"text": TEXTS})["text"] == best
     greedy = DecodingConfig(temperature=0.0, max_new_tokens=6)
     assert [c.text for c in exported.generate(TEXTS, greedy)] == [c.text for c in generator.generate(TEXTS, greedy)]
 
 
 def test_every_row_of_an_exported_beam_has_its_own_length_penalty(beam_export):
-    generator, path = beam_export
+    generator, exported = beam_export
     wishes = [
         dataclasses.replace(BEAM, length_penalty=kind, length_penalty_alpha=alpha)
         for kind, alpha in (("none", 1.0), ("gnmt", 2.0), ("average", 1.5))
     ]
     rows = [beam_inputs("source", ["a"], wish) for wish in wishes]
     inputs = {name: [row[name][0] for row in rows] for name in rows[0]}
-    assert not {"temperature", "top_k", "top_p", "min_p", "seed"} & {*inputs}
-    answer, _ = answer_in_fresh_process(path, [{"signature": "beam_search", "inputs": inputs}])
+    assert not {"temperature", "top_k", "top_p", "min_p", "typical_p", "seed"} & {*inputs}
+    answer = self_check.ask(exported._loaded, "beam_search", inputs)
     for row, wish in enumerate(wishes):
         alone = generator.generate(["a"], wish)
         assert answer["text"][row] == [continuation.text for continuation in alone]
@@ -222,7 +221,7 @@ def test_every_row_of_an_exported_beam_has_its_own_length_penalty(beam_export):
 )
 def test_what_an_exported_beam_does_not_have_is_told(beam_export, changed, message):
     with pytest.raises(UserError, match=message):
-        Exported(beam_export[1]).generate(["a"], dataclasses.replace(BEAM, **changed))
+        beam_export[1].generate(["a"], dataclasses.replace(BEAM, **changed))
 
 
 def test_an_export_without_a_beam_says_so(exported):

@@ -148,7 +148,7 @@ def _signatures(generator: TextGenerator, decoding: DecodingConfig) -> dict[str,
     def serving_default(text: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tf.shape(text)[0]
         if decoding.beam_width > 1:
-            graph = generator.beam_graph(decoding.beam_width, 1)
+            graph = generator.beam_graph(decoding.beam_width, decoding.num_best)  # that of `beam_search`, once
             return {"text": graph(text, from_config(decoding, rows), length_penalty_of(decoding, rows)).text[:, 0]}
         return {"text": generator.generate_graph(text, from_config(decoding, rows)).text}
 
