@@ -164,9 +164,7 @@ def nats(logits, labels):
     return (log_sum - np.take_along_axis(logits, labels[..., None], -1)[..., 0]).sum()
 
 
-@pytest.mark.parametrize(
-    ("kind", "jit_compile"), [*((kind, False) for kind in KINDS), ("lstm", True)]
-)  # one kind under XLA, which takes seconds to compile
+@pytest.mark.parametrize("kind, jit_compile", [*((kind, False) for kind in KINDS), ("lstm", True)])
 def test_carried_state_reads_a_stream_as_one_pass_does(kind, jit_compile):
     model, tokens = make(kind), draw(3, 13, seed=4)
     model.compile(keras.optimizers.SGD(0.0), carried_rows=3, jit_compile=jit_compile)
