@@ -98,7 +98,8 @@ def _write(
 
 def narrow(logits: tf.Tensor, parameters: Parameters) -> tf.Tensor:
     """What holds for rows that sample."""
-    temperature, k, p, min_p, mass, epsilon, eta = parameters[:7]
+    temperature, k, p, min_p = parameters.temperature, parameters.top_k, parameters.top_p, parameters.min_p
+    mass, epsilon, eta = parameters.typical_p, parameters.epsilon_cutoff, parameters.eta_cutoff
     logits = _when(tf.not_equal(temperature, 1.0) & (temperature > 0.0), lambda x: scale(x, temperature), logits)
     logits = _when((k > 0) & (k < logits.shape[-1]), lambda x: keep_top_k(x, k), logits)
     logits = _when(p < 1.0, lambda x: keep_top_p(x, p), logits)
