@@ -6,7 +6,7 @@ them; the others go on, so that a beam of 1 is greedy decoding and a beam that h
 
 What is ranked is the sum of `log_softmax` of the logits as the processors left them. Tokens that a processor takes
 away or weakens keep their share of the normaliser, as in Hugging Face transformers: a ban makes nothing else more
-probable. Hence no step adds to a sum (`_Extensions.scores`), which the early stop relies on.
+probable. Hence no step adds to a sum (`_scores`), which the early stop relies on.
 
 Reference: Sutskever et al. (2014), Sequence to sequence learning with neural networks, section 3.2.
 """
