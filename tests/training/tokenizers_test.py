@@ -9,7 +9,7 @@ from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.text import build_tokenizer, load_tokenizer
 from tf_textgen.text.tokenizer_config import TokenizerConfig
-from tf_textgen.training import tokenizers
+from tf_textgen.training import recipe, tokenizers
 from tf_textgen.training.run_folder import RunFolder
 
 WORDS = TokenizerConfig(kind="words")
@@ -71,7 +71,7 @@ def test_one_may_bring_either(data, tmp_path):
 )
 def test_tokenizers_without_a_use_are_refused(config, form, source_dir, message):
     with pytest.raises(UserError, match=message):
-        tokenizers.check_sides(config, DataConfig(format=form), source_dir)
+        recipe.check_sides(config, DataConfig(format=form), source_dir)
 
 
 def test_speakers_unknown_to_a_tokenizer_are_an_error(data, tmp_path):

@@ -11,7 +11,7 @@ from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training import recipe
-from tf_textgen.training.tokenizers import Side, check_sides, make_tokenizer
+from tf_textgen.training.tokenizers import Side, make_tokenizer
 
 HELP = "Build a vocabulary from the training files of a recipe."
 
@@ -27,7 +27,7 @@ def run(flag_values: flags.FlagValues) -> None:
         if not flag_values[name].value:
             raise UserError(f"--{name} is missing: expected the folder to write the tokenizer to")
     data_config = with_corpus(data_config, flag_values["data_dir"].value)
-    check_sides(tokenizer_config, data_config, flag_values["source_tokenizer.dir"].value)
+    recipe.check_sides(tokenizer_config, data_config, flag_values["source_tokenizer.dir"].value)
     import_tensorflow_quietly()
     sides: dict[str, Side | None] = {"tokenizer.dir": None}
     if not tokenizer_config.shared:

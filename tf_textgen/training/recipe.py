@@ -18,7 +18,6 @@ from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training.embedding_config import EmbeddingConfig
 from tf_textgen.training.optimizer_config import OptimizerConfig
 from tf_textgen.training.run_config import RunConfig
-from tf_textgen.training.tokenizers import check_sides
 
 PARTS: dict[str, type[Config]] = {
     "tokenizer": TokenizerConfig,
@@ -151,6 +150,19 @@ class Recipe:
         if self.embedding.file is None:
             del parts["embedding"]  # it says nothing then
         return {"model": self.model, "model_config": model_config, **parts}
+
+
+def check_sides(config: TokenizerConfig, data: DataConfig, source_dir: str | None) -> None:
+    """Raises `UserError` where a tokenizer of the sources is wanted that would not be used."""
+    if config.shared and source_dir:
+        raise UserError(
+            f"--source_tokenizer.dir={source_dir} with a shared vocabulary: expected --tokenizer.shared=false; add it, "
+            "or leave the folder out"
+        )
+    if not config.shared and not data.is_pairs:
+        raise UserError(
+            "--tokenizer.shared=false with --data.format=text: expected pairs, which alone have two sides; leave it out"
+        )
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:

@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 Side = Literal["source", "target"]
 
 
-def check_sides(config: TokenizerConfig, data: DataConfig, source_dir: str | None) -> None:
-    """Raises `UserError` where a tokenizer of the sources is wanted that would not be used."""
-    if config.shared and source_dir:
-        raise UserError(
-            f"--source_tokenizer.dir={source_dir} with a shared vocabulary: expected --tokenizer.shared=false; add it, "
-            "or leave the folder out"
-        )
-    if not config.shared and not data.is_pairs:
-        raise UserError(
-            "--tokenizer.shared=false with --data.format=text: expected pairs, which alone have two sides; leave it out"
-        )
-
-
 def make_tokenizer(config: TokenizerConfig, data: DataConfig, side: Side | None) -> Tokenizer:
     """Builds a tokenizer from the training files.
 
