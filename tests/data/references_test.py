@@ -26,11 +26,14 @@ def test_further_columns(tmp_path):
     assert read_examples(config, "test") == [("été", ("one",)), ("b", ("c",))]
 
 
-def test_a_part_never_reaches_beyond_its_rows(tmp_path):
+def test_a_part_is_of_pairs_with_text_on_both_sides(tmp_path):
     path = write(tmp_path / "x.tsv", "a\tA\nb\tB\n\tC\nd\tD\n")
     config = DataConfig(test=(path,), format="tsv")
     for further in (False, True):
-        assert read_examples(config, "test", part=slice(-2, None), further_columns=further) == [("d", ("D",))]
+        assert read_examples(config, "test", part=slice(-2, None), further_columns=further) == [
+            ("b", ("B",)),
+            ("d", ("D",)),
+        ]
 
 
 def test_parallel_files_and_blank_sides(tmp_path):
@@ -44,7 +47,8 @@ def test_parallel_files_and_blank_sides(tmp_path):
     [
         ("a\tb\nc\n", {"further_columns": True}, r"x.tsv:2: 1 tab-separated column, expected at least 2; correct"),
         ("a\tb\nc\n", {}, r"x.tsv:2: 1 tab-separated column, expected at least 2"),
-        ("a\t\n\tb\n", {}, "no pair with text on both sides: expected some"),
+        ("a\t\n\tb\n", {"further_columns": True}, "no pair with text on both sides: expected some"),
+        ("a\t\n\tb\n", {}, "all 2 pairs have an empty source or target: expected texts on both sides"),
     ],
 )
 def test_bad_rows(tmp_path, content, options, message):

@@ -17,7 +17,7 @@ from tf_textgen.export.exported import Exported, beam_inputs
 from tf_textgen.export.saved_model import answer_in_fresh_process, export_saved_model
 
 BEAM = DecodingConfig(beam_width=3, num_best=2, max_new_tokens=6)
-KINDS = ("transformer_lm", "rnn_seq2seq", "ngram")
+KINDS = ("transformer_lm", "rnn_seq2seq")  # the others: tests/conformance, and the smoke recipes
 TEXTS = ["", "a", "从前有一个", "the cat sat on the mat " * 20, "naïve 🙂"]
 SAMPLED = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
 

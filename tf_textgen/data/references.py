@@ -27,7 +27,7 @@ def read_examples(
     Args:
       config: how the files are read.
       split: its name.
-      part: of the files' rows, where a validation part is cut from the training files.
+      part: of these pairs, where a validation part is cut from the training files.
       further_columns: columns of a TSV file after the target are more references; empty ones are none.
 
     Raises:
@@ -39,7 +39,7 @@ def read_examples(
         )
     paths = sources.split_files(config, split)
     rows = _wide_rows(config, paths[0]) if further_columns else _pairs(config, paths)
-    kept = [row for row in list(rows)[part] if row.source.strip() and row.references]
+    kept = [row for row in rows if row.source.strip() and row.references][part]
     if not kept:
         raise UserError(f"{paths[0][0]}: no pair with text on both sides: expected some; check the columns")
     return _grouped(kept)
