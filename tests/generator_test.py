@@ -262,13 +262,14 @@ def test_scores_of_pairs_on_a_language_model_count_the_target_alone():
     np.testing.assert_allclose(found.token_log_probabilities[1], expected, atol=1e-5)
 
 
-def test_scores_of_long_pairs_say_what_was_cut():
+@pytest.mark.parametrize("side", ["beginning", "end"])
+def test_scores_of_long_pairs_say_what_was_cut(side):
     """The source gives way to the target, as in generation; only then the target loses its end."""
-    generator = tiny_models.generator("transformer_lm", prompt_format="pair", max_positions=16)
-    found = generator.score(["abc", "abc", "a" * 30], ["q" * 30 + "xyz", "xyz", ""])
+    generator = tiny_models.generator("transformer_lm", prompt_format="pair", truncation_side=side, max_positions=16)
+    found = generator.score(["abc", "abc", "a" * 30], ["uvw" + "q" * 30 + "xyz", "xyz", ""])
     np.testing.assert_array_equal(found.truncated, [True, False, True])
     np.testing.assert_array_equal(found.token_count, [4, 4, 15])
-    kept = generator.score(["abc"], ["q" * 8 + "xyz"])
+    kept = generator.score(["abc"], ["q" * 8 + "xyz" if side == "beginning" else "uvw" + "q" * 8])
     assert not kept.truncated[0]
     np.testing.assert_allclose(found.log_probability[0], kept.log_probability[0], rtol=1e-5)
 
@@ -283,7 +284,7 @@ def test_source_and_target_have_the_whole_context_each():
     generator = tiny_models.generator("transformer_seq2seq", max_positions=16, positions="learned")
     assert (generator.max_prompt_tokens, generator.max_new_tokens, generator.default_new_tokens) == (16, 15, 15)
     wanted = DecodingConfig(temperature=0.0, max_new_tokens=15, min_new_tokens=15)
-    sources = ["0123456789abcdef", "123456789abcdef", ""]  # with its </s> the first has a token too many
+    sources = ["0123456789abcdef", "0123456789abcde", ""]  # with its </s> the first has a token too many
     cut, whole, _ = generator.generate(sources, wanted)
     assert [cut.prompt_truncated, whole.prompt_truncated] == [True, False]
     assert (cut.text, cut.token_count) == (whole.text, 15)
@@ -300,6 +301,23 @@ def test_long_prompt_is_cut_from_the_left_and_said_so():
     (same,) = generator.generate([long[-room:]], GREEDY)
     assert cut.prompt_truncated and not same.prompt_truncated
     assert cut.text == same.text
+
+
+@pytest.mark.parametrize("side", ["beginning", "end"])
+@pytest.mark.parametrize(("name", "room"), [("transformer_seq2seq", 63), ("transformer_lm", 54)])
+def test_a_long_source_loses_what_training_took(name, room, side):
+    """Without the frame: `</s>` of a source, `<s>` and `<sep>` of a pair, which leaves its target 8 places."""
+    is_source = name == "transformer_seq2seq"
+    generator = tiny_models.generator(name, "source" if is_source else "pair", side)
+    long = "".join(chr(97 + i * i % 26) for i in range(200))
+    kept = long[-room:] if side == "beginning" else long[:room]
+    parameters = from_config(GREEDY, 2)
+    features, truncated = generator._prompt_features(tf.constant([long, kept]), parameters.max_new_tokens)
+    np.testing.assert_array_equal(truncated, [True, False])
+    tokens = features["source_tokens" if is_source else "target_tokens"].numpy()
+    np.testing.assert_array_equal(tokens[0], tokens[1])
+    text = bytes(token - 5 for token in tokens[0] if token >= 5)
+    assert text.decode() == kept
 
 
 def test_default_leaves_the_prompt_half_of_the_context():

@@ -32,6 +32,7 @@ from tf_textgen.text.rows import keep_first, keep_last, pad_left, repeat_id
 from tf_textgen.text.tokenizer import Tokenizer, repair_utf8
 
 PromptFormat = Literal["continuation", "document", "pair", "source"]
+TruncationSide = Literal["beginning", "end"]
 
 
 class Generation(NamedTuple):
@@ -41,7 +42,7 @@ class Generation(NamedTuple):
     score: tf.Tensor  # [B] float32, sum of the tokens' log-probabilities, nats
     token_count: tf.Tensor  # [B] int32
     finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop", "loop", or what is wrong with the row's parameters
-    prompt_truncated: tf.Tensor  # [B] bool, True where the prompt lost its beginning
+    prompt_truncated: tf.Tensor  # [B] bool, True where the prompt was cut, at `truncation_side`
     token_log_probabilities: tf.Tensor  # [B, N] float32, of the model's own distribution, 0 behind the end
     token_texts: tf.Tensor  # [B, N] string, "" behind the end; with the end token and those of a stop string
 
@@ -67,7 +68,7 @@ class TextScore(NamedTuple):
     perplexity: tf.Tensor  # [B] float32, exp(-log_probability / token_count)
     token_log_probabilities: tf.Tensor  # [B, T] float32, 0 behind the end
     token_texts: tf.Tensor  # [B, T] string, "" behind the end
-    truncated: tf.Tensor  # [B] bool, True where the source lost its beginning or the text its end to the context
+    truncated: tf.Tensor  # [B] bool, True where the source was cut, at `truncation_side`, or the text lost its end
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,9 @@ class TextGenerator(tf.Module):
         the prompt, for packed documents; "pair": `<s> source <sep>`, for a language model trained on pairs; "source":
         the source of an encoder-decoder.
       max_new_tokens: upper bound of the new tokens a request may ask for; a greater wish is refused row by row.
-      max_prompt_tokens: longer prompts lose their beginning. Lowered to what the model's positions leave room for.
+      max_prompt_tokens: longer prompts are cut. Lowered to what the model's positions leave room for.
+      truncation_side: what such a prompt loses, which is what training rows lost. "beginning", since what is continued,
+        or answered in a dialogue, is what stands last; "end": a source says first what it is about.
       source_tokenizer: tokenizer of the source, if it is not that of the target.
     """
 
@@ -121,6 +124,7 @@ class TextGenerator(tf.Module):
         prompt_format: PromptFormat = "continuation",
         max_new_tokens: int = 256,
         max_prompt_tokens: int = 1024,
+        truncation_side: TruncationSide = "beginning",
         source_tokenizer: Tokenizer | None = None,
     ) -> None:
         super().__init__(name="text_generator")
@@ -128,6 +132,7 @@ class TextGenerator(tf.Module):
         self.source_tokenizer = source_tokenizer or tokenizer
         self.weights = [variable.value for variable in model.weights]
         self.prompt_format = prompt_format
+        self.truncation_side = truncation_side
         self._holder = _Untracked(model)
         self.context = getattr(model.config, "max_positions", None)  # of each row that the model reads; None: no end
         self.max_new_tokens = min(max_new_tokens, self.context - 1) if self.context else max_new_tokens
@@ -316,7 +321,7 @@ class TextGenerator(tf.Module):
         return with_ratios(parameters, lengths, needed)
 
     def _prompt_features(self, prompts: tf.Tensor, max_new_tokens: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Features of `TextModel.start`, and which prompts were cut from the left `[B]` bool."""
+        """Features of `TextModel.start`, and which prompts were cut `[B]` bool."""
         tokenizer = self.tokenizer
         if self.prompt_format == "source":
             source, lengths, truncated = self._source(prompts)
@@ -334,13 +339,17 @@ class TextGenerator(tf.Module):
             room = tf.minimum(room, self.context - max_new_tokens)
         room = tf.maximum(room - before - behind, 0)
         lengths = tf.cast(tokens.row_lengths(), tf.int32)
-        kept = keep_last(tokens, room)
+        kept = self._truncate(tokens, room)
         framed = tf.concat([repeat_id(tokenizer.bos_id, before), kept, repeat_id(tokenizer.sep_id, behind)], axis=1)
         features = {
             "target_tokens": pad_left(framed, tokenizer.pad_id),
             "target_lengths": tf.cast(framed.row_lengths(), tf.int32),
         }
         return features, lengths > room
+
+    def _truncate(self, tokens: tf.RaggedTensor, room: tf.Tensor) -> tf.RaggedTensor:
+        """At most `room` (`[B]`) tokens of each prompt."""
+        return keep_first(tokens, room) if self.truncation_side == "end" else keep_last(tokens, room)
 
     def _frame(self, tokens: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
         """How many `<s>` stand before and how many `<sep>` behind each prompt, both `[B]` int32."""
@@ -355,7 +364,7 @@ class TextGenerator(tf.Module):
         room = tf.fill(tf.shape(texts), self.max_prompt_tokens - 1)
         truncated = tf.cast(tokens.row_lengths(), tf.int32) > room
         ended = tf.concat(
-            [keep_last(tokens, room), repeat_id(self.source_tokenizer.eos_id, tf.ones_like(room))], axis=1
+            [self._truncate(tokens, room), repeat_id(self.source_tokenizer.eos_id, tf.ones_like(room))], axis=1
         )
         return ended.to_tensor(self.source_tokenizer.pad_id), tf.cast(ended.row_lengths(), tf.int32), truncated
 
@@ -401,7 +410,8 @@ class TextGenerator(tf.Module):
         if self.prompt_format == "pair":
             tokens = self.source_tokenizer.tokenize(sources)
             room = tf.maximum(tf.minimum(room, self.max_prompt_tokens) - 2, 0)
-            framed = [repeat_id(tokenizer.bos_id, one), keep_last(tokens, room), repeat_id(tokenizer.sep_id, one)]
+            kept = self._truncate(tokens, room)
+            framed = [repeat_id(tokenizer.bos_id, one), kept, repeat_id(tokenizer.sep_id, one)]
             return {}, tf.concat(framed, axis=1), tf.cast(tokens.row_lengths(), tf.int32) > room
         return {}, repeat_id(tokenizer.bos_id, one), tf.zeros_like(one, tf.bool)
 

@@ -18,7 +18,7 @@ from tf_textgen.export.saved_model import answer_in_fresh_process, export_saved_
 
 BEAM = DecodingConfig(beam_width=3, num_best=2, max_new_tokens=6)
 KINDS = ("transformer_lm", "rnn_seq2seq")  # the others: tests/conformance, and the smoke recipes
-TEXTS = ["", "a", "从前有一个", "the cat sat on the mat " * 20, "naïve 🙂"]
+TEXTS = ["", "a", "从前有一个", "the cat sat on the mat " * 50, "naïve 🙂"]
 SAMPLED = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
 
 
@@ -42,6 +42,7 @@ def test_fresh_process_gives_the_generators_texts(exported):
     expected = generator.generate(TEXTS, SAMPLED)
     assert by_generate["text"] == [continuation.text for continuation in expected]
     assert by_default["text"] == by_generate["text"]
+    assert by_generate["prompt_truncated"] == [False] * 3 + [True, False]
     assert by_generate["finish_reason"] == [continuation.finish_reason for continuation in expected]
     np.testing.assert_allclose(by_generate["score"], [continuation.score for continuation in expected], atol=1e-4)
     assert graph["python_ops"] == []
@@ -51,6 +52,7 @@ def test_exported_equals_generator(exported):
     generator, path, root = exported
     loaded = Exported(root)
     assert loaded.path == path and loaded.decoding == SAMPLED
+    assert loaded.config["truncation_side"] == ("end" if generator.is_pair else "beginning")
     expected = [(c.prompt, c.text, c.sample) for c in generator.generate(TEXTS[1:3], SAMPLED)]
     assert [(c.prompt, c.text, c.sample) for c in loaded.generate(TEXTS[1:3])] == expected
 

@@ -66,3 +66,11 @@ def test_decoding_flags_are_checked_beside_those_of_the_run(tmp_path):
 )
 def test_prompt_format_is_that_of_the_training_rows(model, data, expected):
     assert loading.prompt_format({"model": model, "data": data}) == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"), [("text", "beginning"), ("dialogue", "beginning"), ("tsv", "end"), ("parallel", "end")]
+)
+def test_a_long_prompt_loses_what_training_rows_lost(form, expected):
+    """As `tests/data/tokenizing_test.py` has it of the rows."""
+    assert loading.truncation_side({"model": "rnn_seq2seq", "data": {"format": form}}) == expected

@@ -56,10 +56,16 @@ def _counted(chosen, config):
     return built
 
 
-def generator(name: str, prompt_format: str | None = None, **overrides) -> TextGenerator:
-    """A `TextGenerator` over bytes."""
+def generator(
+    name: str, prompt_format: str | None = None, truncation_side: str | None = None, **overrides
+) -> TextGenerator:
+    """A `TextGenerator` over bytes; over-long sources lose their end, as those of all pairs but dialogues."""
     tokenizer = ByteTokenizer()
     prompt_format = prompt_format or ("source" if family(name).kind == "encoder_decoder" else "continuation")
     return TextGenerator(
-        model(name, tokenizer.vocabulary_size, **overrides), tokenizer, prompt_format=prompt_format, max_new_tokens=24
+        model(name, tokenizer.vocabulary_size, **overrides),
+        tokenizer,
+        prompt_format=prompt_format,
+        max_new_tokens=24,
+        truncation_side=truncation_side or ("end" if prompt_format in ("pair", "source") else "beginning"),
     )

@@ -18,4 +18,4 @@ class ExportConfig(Config):
     max_new_tokens: int = field(
         256, "Upper bound of the new tokens a request may ask for; it bounds a request's time and memory.", at_least=1
     )
-    max_prompt_tokens: int = field(1024, "Longer prompts lose their beginning.", at_least=2)
+    max_prompt_tokens: int = field(1024, "Longer prompts are cut at the end that training cut.", at_least=2)

@@ -57,7 +57,8 @@ def export_saved_model(
       directory: the served model's folder.
       decoding: the parameters of `serving_default`; None samples `generator.default_new_tokens`.
       version: version number; None takes the next free one.
-      config: what the model is, written to assets.extra/config.json with the decoding parameters.
+      config: what the model is, written to assets.extra/config.json with the decoding parameters and
+        `truncation_side`.
       prompts: texts on which the export must equal the generator.
 
     Returns:
@@ -81,7 +82,7 @@ def export_saved_model(
         try:
             tf.saved_model.save(generator, str(beside), signatures=_signatures(generator, decoding))
             (beside / CONFIG_FILE).parent.mkdir()
-            resolved = {**(config or {}), "decoding": decoding.to_json()}
+            resolved = {**(config or {}), "truncation_side": generator.truncation_side, "decoding": decoding.to_json()}
             (beside / CONFIG_FILE).write_text(json.dumps(resolved, indent=2, ensure_ascii=False) + "\n", "utf-8")
             _check(generator, beside, decoding, prompts)
             os.rename(beside, target)

@@ -27,10 +27,13 @@ RULE = "---"
 
 
 class _Model(NamedTuple):
-    """Who is asked: `generate` continues texts, which are sources where `is_pair`; `config` is the run's."""
+    """Who is asked: `generate` continues texts, which are sources where `is_pair`, and cuts over-long ones at
+    `truncation_side`; `config` is the run's.
+    """
 
     generate: Callable[[Sequence[str]], list[Continuation]]
     is_pair: bool
+    truncation_side: str
     config: Mapping[str, Any]
 
 
@@ -67,7 +70,7 @@ def run(flag_values: flags.FlagValues) -> None:
         return
     while some := list(islice(prompts, 1 if interactive else flag_values["batch_size"].value)):
         for continuation in model.generate(some):
-            _note_truncated(continuation)
+            _note_truncated(continuation, model.truncation_side)
             write(continuation)
 
 
@@ -89,7 +92,7 @@ def _converse(
             continue
         replies = model.generate([conversation.prompt(line)])
         for reply in replies:
-            _note_truncated(reply)
+            _note_truncated(reply, model.truncation_side)
             write(reply)
         conversation.replied(replies[0].text)
 
@@ -104,7 +107,10 @@ def _run_folder(flag_values: flags.FlagValues) -> _Model:
     generator.check(decoding)
     batch_size = int(flag_values["batch_size"].value or 1)
     return _Model(
-        lambda texts: generator.generate(texts, decoding, batch_size=batch_size), generator.is_pair, loaded.config
+        lambda texts: generator.generate(texts, decoding, batch_size=batch_size),
+        generator.is_pair,
+        generator.truncation_side,
+        loaded.config,
     )
 
 
@@ -124,14 +130,15 @@ def _export(path: str, flag_values: flags.FlagValues) -> _Model:
     if exported.vocabulary_size:
         check_against_vocabulary(decoding, exported.vocabulary_size)
     check_against_source(decoding, exported.is_pair)
-    return _Model(lambda texts: exported.generate(texts, decoding), exported.is_pair, exported.config)
+    side = exported.config.get("truncation_side", "beginning")  # an export of an earlier version knows no other
+    return _Model(lambda texts: exported.generate(texts, decoding), exported.is_pair, side, exported.config)
 
 
-def _note_truncated(continuation: Continuation) -> None:
+def _note_truncated(continuation: Continuation, truncation_side: str) -> None:
     if continuation.prompt_truncated:
         print(
             f"note: the prompt {continuation.prompt[:40]!r}... is longer than the room of the context; "
-            "its beginning was cut",
+            f"its {truncation_side} was cut",
             file=sys.stderr,
         )
 

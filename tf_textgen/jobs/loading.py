@@ -16,7 +16,7 @@ from tf_textgen.errors import UserError
 if TYPE_CHECKING:
     from tf_textgen.data.data_config import DataConfig
     from tf_textgen.data.split import TokenizedSplit
-    from tf_textgen.generator import PromptFormat, TextGenerator
+    from tf_textgen.generator import PromptFormat, TextGenerator, TruncationSide
     from tf_textgen.training.run_folder import LoadedRun
 
 
@@ -92,6 +92,7 @@ def generator_of(run: LoadedRun, *, max_new_tokens: int = 256, max_prompt_tokens
         prompt_format=prompt_format(run.config),
         max_new_tokens=max_new_tokens,
         max_prompt_tokens=max_prompt_tokens,
+        truncation_side=truncation_side(run.config),
         source_tokenizer=run.source_tokenizer,
     )
 
@@ -105,3 +106,8 @@ def prompt_format(config: Mapping[str, Any]) -> PromptFormat:
     if config["data"]["format"] != "text":
         return "pair"
     return "document" if config["data"]["batching"] == "packed" else "continuation"
+
+
+def truncation_side(config: Mapping[str, Any]) -> TruncationSide:
+    """What an over-long prompt of a run with `config` loses: what `--data.over_long=cut` took from its training."""
+    return "beginning" if config["data"]["format"] in ("text", "dialogue") else "end"

@@ -49,7 +49,7 @@ def run(flag_values: flags.FlagValues) -> None:
             if flag_values["per_token"].value:
                 row["tokens"] = [piece.decode() for piece in pieces[:count]]
                 row["token_log_probabilities"] = [round(float(value), 6) for value in values[:count]]
-            _write(row, as_json=bool(flag_values["json"].value))
+            _write(row, generator.truncation_side, as_json=bool(flag_values["json"].value))
 
 
 def _unescape_all(texts: Sequence[str]) -> list[str]:
@@ -64,7 +64,7 @@ def _split_pairs(lines: list[str]) -> tuple[list[str], list[str]]:
     return [source for source, _ in pairs], [target for _, target in pairs]
 
 
-def _write(row: dict, *, as_json: bool) -> None:
+def _write(row: dict, truncation_side: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(row, ensure_ascii=False), flush=True)
         return
@@ -73,5 +73,5 @@ def _write(row: dict, *, as_json: bool) -> None:
     for piece, value in zip(row.get("tokens", ()), row.get("token_log_probabilities", ()), strict=True):
         print(f"  {value:9.4f}  {piece!r}", flush=True)
     if row["truncated"]:
-        lost = "a source loses its beginning, a text its end"
+        lost = f"a source loses its {truncation_side}, a text its end"
         print(f"note: {row['text'][:40]!r}... is longer than the context: {lost}", file=sys.stderr)

@@ -72,9 +72,12 @@ class _Job(NamedTuple):
         from tf_textgen.generator import TextGenerator
         from tf_textgen.training.samples import make_sampler
 
-        prompt_format = loading.prompt_format(self.config)
         generator = TextGenerator(
-            model, self.tokenizer, prompt_format=prompt_format, source_tokenizer=self.source_tokenizer
+            model,
+            self.tokenizer,
+            prompt_format=loading.prompt_format(self.config),
+            truncation_side=loading.truncation_side(self.config),
+            source_tokenizer=self.source_tokenizer,
         )
         split = self.splits.get("valid", self.splits["train"])
         return make_sampler(generator, self.recipe.run, self.recipe.decoding, split)
