@@ -3,9 +3,12 @@
 import math
 
 import pytest
+from absl import flags
 
 from tf_textgen.errors import UserError
-from tf_textgen.evaluation.bleu import bleu
+from tf_textgen.evaluation import rouge
+from tf_textgen.evaluation.bleu import TOKENIZERS, bleu
+from tf_textgen.jobs import evaluate
 
 
 def test_by_hand():
@@ -51,3 +54,11 @@ def test_chinese_is_judged_by_characters():
 def test_what_is_not_aligned_is_refused(hypotheses, references, message):
     with pytest.raises(UserError, match=message):
         bleu(hypotheses, references)
+
+
+def test_flags_name_the_tokenizers():
+    """They are written there again, since flags are parsed before the libraries are imported."""
+    flag_values = flags.FlagValues()
+    evaluate.define_flags(flag_values)
+    for name, tokenizers in (("bleu_tokenizer", TOKENIZERS), ("rouge_tokenizer", rouge.TOKENIZERS)):
+        assert flag_values[name].parser.enum_values == ["auto", *tokenizers]

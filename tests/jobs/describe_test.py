@@ -86,6 +86,17 @@ def test_command_line_changes_a_run(tmp_path, capsys):
     assert after["parameters"] == before["parameters"]
 
 
+def test_a_frozen_table_has_neither_gradient_nor_optimizer_state(capsys, tmp_path):
+    frozen = ["--embedding.file=x", "--embedding.trainable=false"]
+    table, memory = 50_257 * 768, describe(capsys, *GPT2, *frozen)["training_memory"]
+    assert memory["weights"] == 4 * 124_439_808 and memory["gradients"] == 4 * (124_439_808 - table)
+    assert memory["optimizer (adamw)"] == 8 * (124_439_808 - table)
+    write_run(tmp_path, "rnn_seq2seq")
+    before = describe(capsys, f"--run.dir={tmp_path}")["training_memory"]["gradients"]
+    after = describe(capsys, f"--run.dir={tmp_path}", *frozen, "--embedding.side=source")["training_memory"]
+    assert before - after["gradients"] == 4 * 50 * tiny_models.CONFIGS["rnn_seq2seq"]["embedding_width"]
+
+
 def test_pairs_give_the_context(capsys):
     lengths = ["--data.max_source_tokens=20", "--data.max_target_tokens=30"]
     one_row = describe(capsys, "--data.corpus=grammar", *lengths)
@@ -128,6 +139,11 @@ def test_bad_input(capsys, tmp_path):
     assert (
         "its size follows from counting; expected --run.dir of a run that train has counted" in capsys.readouterr().err
     )
+    assert jobs.main(["describe", "--embedding.trainable=false"]) == 2
+    assert "--embedding.trainable=false without --embedding.file: expected a file" in capsys.readouterr().err
+    write_run(tmp_path, "ngram")
+    assert jobs.main(["describe", f"--run.dir={tmp_path}", "--embedding.file=x"]) == 2
+    assert "--embedding.file=x with --model=ngram: expected a model with an embedding" in capsys.readouterr().err
     assert jobs.main(["describe", "--transformer_lm.num_layer=3"]) == 2
     assert "Did you mean: transformer_lm.num_layers" in capsys.readouterr().err
 

@@ -196,6 +196,10 @@ def test_moved_data_goes_on_and_changed_data_is_refused(finished, text, tmp_path
             "--source_tokenizer.dir=x with a shared vocabulary: expected --tokenizer.shared",
         ),
         (["--decoding.top_k=9999"], "--decoding.top_k=9999: expected at most"),
+        (
+            ["--embedding.file=x", "--embedding.side=source"],
+            "--embedding.side=source with --model=transformer_lm: expected all, since a language model has one table",
+        ),
     ],
 )
 def test_bad_flags_are_one_line(text, tmp_path, capsys, flags, said):
@@ -273,6 +277,10 @@ def test_a_count_that_was_cut_short_begins_anew(counted, text, tmp_path, capsys)
         (["--ngram.order=7"], "--ngram.order=7: expected a value at least 1 and at most 6"),
         (["--run.xla=on"], "--run.xla=on with --model=ngram: expected auto or off"),
         (["--run.baseline=nowhere"], "nowhere is no run folder"),
+        (
+            ["--embedding.file=x"],
+            "--embedding.file=x with --model=ngram: expected a model with an embedding table, which counts have not",
+        ),
     ],
 )
 def test_bad_flags_of_counting_are_one_line(text, tmp_path, capsys, flags, said):

@@ -7,13 +7,14 @@ from tf_textgen.config import Config
 from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS
 from tf_textgen.models.cost_parts import Weight, optimizer_numbers
-from tf_textgen.models.costs import costs
+from tf_textgen.models.costs import costs, with_frozen_embeddings
 from tf_textgen.models.ngram_config import NGramConfig
 from tf_textgen.models.rnn_lm_config import RNNLMConfig
 from tf_textgen.models.rnn_seq2seq_config import ATTENTIONS, RNNSeq2SeqConfig
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
 from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfig
 from tf_textgen.training.optimizer_config import OptimizerConfig
+from tf_textgen.training.word_vectors import embedding_tables
 
 TRANSFORMERS = [
     {},
@@ -81,6 +82,43 @@ def test_weights_are_those_of_the_built_model(config):
     assert sorted((weight.shape, weight.element_bytes) for weight in found.weights()) == built
     assert found.weight_bytes == sum(v.value.dtype.size * v.value.shape.num_elements() for v in model.weights)
     assert found.parameters == model.count_params()
+
+
+RECURRENT_SHAPE = {"width": 12, "embedding_width": 8, "encoder_layers": 1, "decoder_layers": 1}
+TRANSFORMER_SHAPE = {"num_heads": 2, "width": 16, "embedding_width": 6}
+FROZEN = [
+    (RNNLMConfig(vocabulary_size=31, width=12, num_layers=1), "all"),
+    (TransformerLMConfig(vocabulary_size=31, num_layers=1, tied_embeddings=False, **TRANSFORMER_SHAPE), "all"),
+    (RNNSeq2SeqConfig(vocabulary_size=31, bidirectional=False, **RECURRENT_SHAPE), "source"),
+    (RNNSeq2SeqConfig(vocabulary_size=31, bidirectional=False, shared_embeddings=True, **RECURRENT_SHAPE), "source"),
+    *(
+        (
+            TransformerSeq2SeqConfig(
+                vocabulary_size=31, encoder_layers=1, decoder_layers=1, shared_embeddings=shared, **TRANSFORMER_SHAPE
+            ),
+            side,
+        )
+        for shared, side in ((False, "target"), (False, "all"), (True, "source"))
+    ),
+]
+
+
+@pytest.mark.parametrize("config, side", FROZEN, ids=str)
+def test_frozen_tables_are_those_of_the_built_model(config, side):
+    model = build(config)
+    model.freeze(embedding_tables(model, side))
+    found = with_frozen_embeddings(costs(config, source_tokens=5, target_tokens=7), side)
+    trained = sorted(weight.shape for weight in found.trained_weights())
+    assert trained == sorted(tuple(v.shape) for v in model.trainable_variables)
+    assert found.parameters == model.count_params()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_frozen_tied_table_saves_the_product_of_its_gradient(tied):
+    config = RNNLMConfig(vocabulary_size=31, width=12, tied_embeddings=tied)
+    found = costs(config, source_tokens=0, target_tokens=7)
+    saved = found.training_flops() - with_frozen_embeddings(found, "all").training_flops()
+    assert saved == (2 * 12 * 31 if tied else 0)
 
 
 def test_every_family_has_formulas():

@@ -44,6 +44,7 @@ def test_another_tokenizer_leaves_bits_a_byte(tmp_path):
 
 
 PAIRS = {"format": "tsv"}
+DIALOGUES = {"format": "dialogue"}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,10 @@ PAIRS = {"format": "tsv"}
         ({"valid": ()}, {"valid": (), "validation_fraction": 0.1}, "data.validation_fraction differs"),
         (PAIRS, {**PAIRS, "max_target_tokens": 5}, "data.max_target_tokens differs"),
         (PAIRS, {**PAIRS, "target_column": 3}, "data.target_column differs"),
+        ({**DIALOGUES, "reply_of": "second"}, DIALOGUES, "data.reply_of differs"),
+        (DIALOGUES, {**DIALOGUES, "context_turns": 1}, "data.context_turns differs"),
+        (DIALOGUES, {**DIALOGUES, "first_turn_column": 2}, "data.first_turn_column differs"),
+        (PAIRS, {}, "data.format differs"),
     ],
 )
 def test_other_text_is_refused(tmp_path, there, here, said):
@@ -68,9 +73,13 @@ def test_other_checksums_are_refused(tmp_path):
         read_baseline(_write(tmp_path, _config()), here)
 
 
-def test_pairs_of_another_tokenizer_are_refused(tmp_path):
-    with pytest.raises(UserError, match="the tokenizer, on which over-long pairs depend, differs"):
-        read_baseline(_write(tmp_path, _config(**PAIRS)), {**_config(**PAIRS), "tokenizer_fingerprint": "u"})
+@pytest.mark.parametrize("side", ["", "source_"])
+def test_pairs_of_another_tokenizer_are_refused(tmp_path, side):
+    path, here = _write(tmp_path, _config(**PAIRS)), _config(**PAIRS)
+    with pytest.raises(UserError, match="a tokenizer, on which over-long pairs depend, differs"):
+        read_baseline(path, {**here, f"{side}tokenizer_fingerprint": "u"})
+    # Two tokenizers that are the same one are no difference.
+    assert "nats_per_token" in read_baseline(path, {**here, "source_tokenizer_fingerprint": "t"})
 
 
 def test_a_run_that_has_no_validation_is_refused(tmp_path):

@@ -11,6 +11,17 @@ from tf_textgen.data.dialogues import REPLIES_OF
 from tf_textgen.errors import UserError
 
 SPLITS = ("train", "valid", "test")
+_TEXT_OPTIONS = ("format", "documents", "invalid_utf8")
+_PAIR_OPTIONS = (
+    "format",
+    "source_column",
+    "target_column",
+    "max_source_tokens",
+    "max_target_tokens",
+    "over_long",
+    "invalid_utf8",
+)
+_DIALOGUE_OPTIONS = ("first_turn_column", "context_turns", "reply_of")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,6 +123,13 @@ class DataConfig(Config):
     def is_pairs(self) -> bool:
         """Whether the files hold source and target texts."""
         return self.format != "text"
+
+    @property
+    def token_options(self) -> tuple[str, ...]:
+        """The fields that decide, beside files and tokenizers, which documents or pairs there are and their tokens."""
+        if not self.is_pairs:
+            return _TEXT_OPTIONS
+        return _PAIR_OPTIONS + _DIALOGUE_OPTIONS if self.format == "dialogue" else _PAIR_OPTIONS
 
     @property
     def carried_rows(self) -> int | None:

@@ -25,17 +25,6 @@ from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 
 _FORMAT = 2
-_TEXT_OPTIONS = ("format", "documents", "invalid_utf8")
-_PAIR_OPTIONS = (
-    "format",
-    "source_column",
-    "target_column",
-    "max_source_tokens",
-    "max_target_tokens",
-    "over_long",
-    "invalid_utf8",
-)
-_DIALOGUE_OPTIONS = ("first_turn_column", "context_turns", "reply_of")
 
 
 class Shards:
@@ -87,14 +76,11 @@ def open_shards(config: DataConfig, tokenizer: Any, split: str, source_tokenizer
 
 
 def _identity(config: DataConfig, tokenizers: tuple[Any, Any], paths: tuple[list[str], list[str]]) -> dict[str, Any]:
-    options: tuple[str, ...] = _PAIR_OPTIONS if config.is_pairs else _TEXT_OPTIONS
-    if config.format == "dialogue":
-        options += _DIALOGUE_OPTIONS
     source, target = (tokenizer.fingerprint for tokenizer in tokenizers)
     return {
         "format_version": _FORMAT,
         "tokenizer": target if source == target else [source, target],
-        "options": {name: getattr(config, name) for name in options},
+        "options": {name: getattr(config, name) for name in config.token_options},
         "files": [[files.digest(path) for path in side] for side in paths],
     }
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tf_textgen.errors import UserError
-from tf_textgen.evaluation.scores import Scores
+from tf_textgen.evaluation.scores import Scores, check_any
 from tf_textgen.evaluation.words import tokens
 
 
@@ -28,8 +27,7 @@ def distinct(texts: Sequence[str], *, sizes: Sequence[int] = (1, 2, 3)) -> Score
       Li et al., "A Diversity-Promoting Objective Function for Neural Conversation Models", 2016, section 5 (which
       divides by the number of tokens; by that of n-grams, as toolkits do, 1 means no repetition for every n).
     """
-    if not texts:
-        raise UserError("no generated text: expected at least one to judge")
+    check_any(texts)
     split = [tokens(text) for text in texts]
     values = {}
     for size in sizes:

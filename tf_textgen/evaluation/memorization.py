@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 
-from tf_textgen.errors import UserError
-from tf_textgen.evaluation.scores import Scores
+from tf_textgen.evaluation.scores import Scores, check_any
 from tf_textgen.evaluation.words import tokens
 
 
@@ -30,8 +29,7 @@ def memorization(texts: Sequence[str], training_texts: Iterable[str], *, sizes: 
       McCoy et al., "How Much Do Language Models Copy From Their Training Data?", 2023, section 4 (`copied_N` is 1 less
       their novelty of n-grams).
     """
-    if not texts:
-        raise UserError("no generated text: expected at least one to judge")
+    check_any(texts)
     rows = [tokens(text) for text in texts]
     copied = longest_copies(rows, map(tokens, training_texts))
     values: dict[str, float] = {}

@@ -17,14 +17,19 @@ class Scores(NamedTuple):
     signature: str  # library and version, tokens, treatment of several references
 
 
+def check_any(texts: Sequence[str]) -> None:
+    """Raises `UserError` unless there is a text."""
+    if not texts:
+        raise UserError("no generated text: expected at least one to judge")
+
+
 def check_aligned(hypotheses: Sequence[str], references: References) -> None:
     """Raises `UserError` unless each text has at least one reference, and there is a text."""
     if len(hypotheses) != len(references):
         raise UserError(
             f"{len(hypotheses)} generated texts and references of {len(references)}: expected as many of each"
         )
-    if not hypotheses:
-        raise UserError("no generated text: expected at least one to judge")
+    check_any(hypotheses)
     for index, several in enumerate(references):
         if isinstance(several, str) or not several:
             came = "one text" if several else "none"

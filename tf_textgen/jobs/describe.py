@@ -19,9 +19,10 @@ from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.models.cost_parts import BYTES, FLOAT32_BYTES, Costs, optimizer_numbers
-from tf_textgen.models.costs import costs
+from tf_textgen.models.costs import costs, with_frozen_embeddings
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training import recipe
+from tf_textgen.training.embedding_config import EmbeddingConfig
 from tf_textgen.training.optimizer_config import OptimizerConfig
 from tf_textgen.training.run_config import RunConfig
 from tf_textgen.training.run_folder import read_config
@@ -75,7 +76,7 @@ def describe_flags(flag_values: flags.FlagValues) -> Description:
     Raises:
       UserError: where `--run.dir` is no run and no recipe is given either.
     """
-    parts: dict[str, type[Config]] = {"data": DataConfig, "optimizer": OptimizerConfig, "run": RunConfig}
+    parts: dict[str, type[Config]] = {name: recipe.PARTS[name] for name in ("data", "optimizer", "run", "embedding")}
     found: dict[str, Any]
     name: str
     at_most = False
@@ -100,12 +101,19 @@ def describe_flags(flag_values: flags.FlagValues) -> Description:
             sizes["source_vocabulary_size"], _ = _vocabulary_size(flag_values, "source_tokenizer.dir")
         model = config.from_flags(family(name).config_class, flag_values, **sizes)
         found = {k: config.from_flags(v, flag_values) for k, v in parts.items()}
+    recipe.check_embedding(name, found["embedding"])
     described = describe(name, model, **found, context=flag_values["context"].value)
     return dataclasses.replace(described, vocabulary_at_most=at_most)
 
 
 def describe(
-    name: str, model: Any, data: DataConfig, optimizer: OptimizerConfig, run: RunConfig, context: int | None = None
+    name: str,
+    model: Any,
+    data: DataConfig,
+    optimizer: OptimizerConfig,
+    run: RunConfig,
+    embedding: EmbeddingConfig,
+    context: int | None = None,
 ) -> Description:
     """The costs of training and serving one model.
 
@@ -115,6 +123,7 @@ def describe(
       data: gives the lengths of rows and the size of a batch.
       optimizer: gives the size of its state.
       run: gives the precision.
+      embedding: says which tables are not trained.
       context: tokens that the model looks at; None takes them from `data`.
     """
     corpus = CORPORA.get(data.corpus or "")
@@ -126,6 +135,8 @@ def describe(
         target = context or data.max_source_tokens + data.max_target_tokens + 2
     batch = data.batch_tokens if pairs or reads_source else data.batch_size * target
     found = costs(model, source_tokens=source, target_tokens=target)
+    if not embedding.trainable:
+        found = with_frozen_embeddings(found, embedding.side)
     sides = ("source", "target") if reads_source else ("target",)
     return Description(
         model=name,

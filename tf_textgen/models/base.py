@@ -314,6 +314,16 @@ class TextModel(keras.Model):
         return {**results, "tokens": self._tokens.result() * replicas}
 
 
+def pair_feature(features: Features, name: str) -> tf.Tensor:
+    """A feature that an encoder-decoder cannot do without; its absence raises `UserError`."""
+    if name not in features:
+        raise UserError(
+            f"the features of an encoder-decoder lack {name!r}: expected source_tokens, source_lengths, target_tokens "
+            f"(and target_lengths to start decoding), got {', '.join(sorted(features))}; use a dataset of pairs"
+        )
+    return features[name]
+
+
 def _unpack(data: Any) -> tuple[Features, tf.Tensor, tf.Tensor]:
     features, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
     if labels is None:

@@ -48,6 +48,7 @@ class Part(NamedTuple):
       flops: of the forward pass for one token of its side, at the context that the costs were asked for.
       activations: numbers kept for the backward pass for one token, about.
       side: `target` or `source`: whose tokens pass through it.
+      frozen: whether its matrix stays as it is, so that the backward pass makes no product for its gradient.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Part(NamedTuple):
     flops: int = 0
     activations: int = 0
     side: str = "target"
+    frozen: bool = False
 
     @property
     def parameters(self) -> int:
@@ -83,7 +85,7 @@ class Costs:
 
     def training_flops(self, side: str = "target") -> int:
         """FLOPs for one token of `side`, forward and backward."""
-        return (1 + BACKWARD_FACTOR) * self.forward_flops(side)
+        return sum((1 + BACKWARD_FACTOR - part.frozen) * part.flops for part in self.parts if part.side == side)
 
     def activations(self, side: str = "target") -> int:
         """Numbers kept for the backward pass for one token of `side`, about."""

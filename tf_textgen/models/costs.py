@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from tf_textgen.config import Config
 from tf_textgen.errors import UserError
-from tf_textgen.models.cost_parts import Costs
+from tf_textgen.models.cost_parts import Costs, Part
 from tf_textgen.models.ngram_config import NGramConfig
 from tf_textgen.models.ngram_costs import ngram_costs
 from tf_textgen.models.rnn_costs import rnn_lm_costs, rnn_seq2seq_costs
@@ -40,3 +41,20 @@ def costs(config: Config, *, source_tokens: int, target_tokens: int) -> Costs:
     if type(config) not in _FORMULAS:
         raise UserError(f"costs of {type(config).__name__}: expected a configuration of a model family")
     return _FORMULAS[type(config)](config, source_tokens, target_tokens)
+
+
+def with_frozen_embeddings(found: Costs, side: str) -> Costs:
+    """The costs where the tables of `EmbeddingConfig.side` are not trained, and with them a tied output projection."""
+    tables = [part for part in found.parts if part.name.endswith("embedding")]
+    # A table that both sides share is the target's.
+    frozen = [table for table in tables if side in ("all", table.side)] or tables
+    tied = any(table.side == "target" for table in frozen)
+
+    def stays(part: Part) -> bool:
+        return part in frozen or (tied and part.name.endswith("logits") and not part.weights)
+
+    return dataclasses.replace(found, parts=tuple(_frozen(part) if stays(part) else part for part in found.parts))
+
+
+def _frozen(part: Part) -> Part:
+    return part._replace(frozen=True, weights=tuple(weight._replace(trained=False) for weight in part.weights))

@@ -36,7 +36,6 @@ class NGramCounts:
 
     def __init__(self, order: int, vocabulary_size: int, bos_id: int) -> None:
         self.order, self.vocabulary_size, self.bos_id = order, vocabulary_size, bos_id
-        self.num_labels = 0
         self._bits = vocabulary_size.bit_length()  # holds 0 to V
         self._per_word = 63 // self._bits
         words = -(-order // self._per_word)
@@ -60,7 +59,6 @@ class NGramCounts:
         ]
         words = self._pack([*columns, tokens[places]])
         self._waiting.append(_merged([_Packed(words, np.ones(len(places), np.int64))]))
-        self.num_labels += len(places)
         # Merging when the new are as many as the old keeps the work at n log n.
         if sum(len(table.counts) for table in self._waiting) >= len(self._total.counts):
             self._merge()

@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_textgen.errors import UserError
 from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.layers.input_feeding import InputFeedingDecoder
 from tf_textgen.layers.projection import Projection, fold_seed
@@ -19,7 +18,7 @@ from tf_textgen.layers.recurrent import Bidirectional, Recurrent, RecurrentState
 from tf_textgen.layers.recurrent_attention import AttentionMemory, AttentiveRecurrent, Memory
 from tf_textgen.layers.recurrent_bridge import RecurrentBridge
 from tf_textgen.layers.recurrent_readout import RecurrentReadout
-from tf_textgen.models.base import Features, State, TextModel
+from tf_textgen.models.base import Features, State, TextModel, pair_feature
 from tf_textgen.models.rnn_seq2seq_config import RNNSeq2SeqConfig
 
 
@@ -70,13 +69,14 @@ class RNNSeq2Seq(TextModel):
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         states, memory = self._encode(features, training)
-        embedded = self.target_dropout(self.target_embedding(_feature(features, "target_tokens")), training=training)
+        tokens = pair_feature(features, "target_tokens")
+        embedded = self.target_dropout(self.target_embedding(tokens), training=training)
         hidden, contexts, _ = self._decode(embedded, states, memory, training=training)
         return self._logits(hidden, embedded, contexts, memory, training)
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
         states, memory = self._encode(features, training=False)
-        tokens, lengths = _feature(features, "target_tokens"), _feature(features, "target_lengths")
+        tokens, lengths = pair_feature(features, "target_tokens"), pair_feature(features, "target_lengths")
         places = tf.shape(tokens)[1]
         valid = tf.range(places)[None] >= places - lengths[:, None]
         return self._advance(tokens, State(states, () if memory is None else memory), valid)
@@ -90,7 +90,7 @@ class RNNSeq2Seq(TextModel):
 
     def _encode(self, features: Features, training: bool) -> tuple[tuple[RecurrentState, ...], Memory | None]:
         """The decoder's first states, and the memory of the source if there is attention."""
-        tokens, lengths = _feature(features, "source_tokens"), _feature(features, "source_lengths")
+        tokens, lengths = pair_feature(features, "source_tokens"), pair_feature(features, "source_lengths")
         valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
         embedded = self.source_dropout(self.source_embedding(tokens), training=training)
         values, states = self.encoder(embedded, valid=valid, training=training)
@@ -234,12 +234,3 @@ def _dropouts(layer: keras.layers.Layer, rate: float, count: int, seed: int | No
     return [
         keras.layers.Dropout(rate, seed=fold_seed(seed, name), name=name, dtype=layer.dtype_policy) for name in names
     ]
-
-
-def _feature(features: Features, name: str) -> tf.Tensor:
-    if name not in features:
-        raise UserError(
-            f"the features of an encoder-decoder lack {name!r}: expected source_tokens, source_lengths, target_tokens "
-            f"(and target_lengths to start decoding), got {', '.join(sorted(features))}; use a dataset of pairs"
-        )
-    return features[name]

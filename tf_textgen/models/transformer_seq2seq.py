@@ -8,14 +8,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_textgen.errors import UserError
 from tf_textgen.layers import kv_cache
 from tf_textgen.layers.attention import attention_bias, cached_mask, causal_mask, prompt_mask
 from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.layers.kv_cache import KeyValues
 from tf_textgen.layers.positions import LearnedPositions, sinusoids
 from tf_textgen.layers.projection import Projection, fold_seed
-from tf_textgen.models.base import Features, State, TextModel
+from tf_textgen.models.base import Features, State, TextModel, pair_feature
 from tf_textgen.models.transformer_parts import check_length, make_block, make_norm, make_rotation
 from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfig
 
@@ -76,7 +75,7 @@ class TransformerSeq2Seq(TextModel):
         return {"source_tokens": tokens, "source_lengths": tf.ones([1], tf.int32), "target_tokens": tokens}
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
-        tokens = _feature(features, "target_tokens")
+        tokens = pair_feature(features, "target_tokens")
         check_length(self.config, tokens)
         source = self._encode(features, training)
         length = tf.shape(tokens)[1]
@@ -85,7 +84,7 @@ class TransformerSeq2Seq(TextModel):
         return self._logits(hidden)
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
-        tokens, lengths = _feature(features, "target_tokens"), _feature(features, "target_lengths")
+        tokens, lengths = pair_feature(features, "target_tokens"), pair_feature(features, "target_lengths")
         source = self._encode(features)
         length = tf.shape(tokens)[1]
         padding = length - lengths
@@ -105,7 +104,7 @@ class TransformerSeq2Seq(TextModel):
 
     def _encode(self, features: Features, training: bool = False) -> dict[str, Any]:
         """What decoding reads of the source: `valid` `[B, S]` bool, and `memory`, keys and values of each block."""
-        tokens, lengths = _feature(features, "source_tokens"), _feature(features, "source_lengths")
+        tokens, lengths = pair_feature(features, "source_tokens"), pair_feature(features, "source_lengths")
         check_length(self.config, tokens)
         valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
         positions = tf.zeros_like(tokens) + tf.range(tf.shape(tokens)[1])
@@ -274,12 +273,3 @@ class TransformerStack(keras.layers.Layer):
         if self.config.positions == "sinusoidal":
             return x + tf.cast(sinusoids(positions, self.config.width), x.dtype)
         return x
-
-
-def _feature(features: Features, name: str) -> tf.Tensor:
-    if name not in features:
-        raise UserError(
-            f"the features of an encoder-decoder lack {name!r}: expected source_tokens, source_lengths, target_tokens "
-            f"(and target_lengths to start decoding), got {', '.join(sorted(features))}; use a dataset of pairs"
-        )
-    return features[name]

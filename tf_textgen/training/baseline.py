@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.training.run_folder import read_config, read_record
-
-# Options of the data that decide which text is judged, or what in it is counted.
-_TEXT_OPTIONS = ("format", "documents", "source_column", "target_column", "invalid_utf8")
-_CUT_OPTIONS = ("max_source_tokens", "max_target_tokens", "over_long")
 
 
 def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,18 +48,23 @@ def _difference(other: Mapping[str, Any], config: Mapping[str, Any]) -> str | No
     """What makes the validation texts differ; None if nothing does."""
     if _checksums(other) != _checksums(config):
         return "a checksum of the files"
-    names = list(_TEXT_OPTIONS)
-    if not config["data"]["valid"]:
+    data = DataConfig.from_json(config["data"])
+    names = list(data.token_options)
+    if not data.valid:
         names.append("validation_fraction")
-    if config["data"]["format"] != "text":
-        names += _CUT_OPTIONS
-        # Which pairs are too long depends on how they are cut into tokens.
-        if other.get("tokenizer_fingerprint") != config["tokenizer_fingerprint"]:
-            return "the tokenizer, on which over-long pairs depend,"
+    # Which pairs are too long depends on how both sides are cut into tokens.
+    if data.is_pairs and _tokenizers(other) != _tokenizers(config):
+        return "a tokenizer, on which over-long pairs depend,"
     differing = [name for name in names if other["data"].get(name) != config["data"].get(name)]
-    if bool(other["data"].get("valid")) != bool(config["data"]["valid"]):
+    if bool(other["data"].get("valid")) != bool(data.valid):
         differing.append("valid")
     return f"data.{differing[0]}" if differing else None
+
+
+def _tokenizers(config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Fingerprints of the sources' tokenizer and of the targets'."""
+    target = config.get("tokenizer_fingerprint")
+    return config.get("source_tokenizer_fingerprint", target), target
 
 
 def _checksums(config: Mapping[str, Any]) -> list[list[str]]:

@@ -77,6 +77,7 @@ class Recipe:
                 f"--run.xla=on with --model={self.model}: expected auto or off, since XLA searches counts by comparing "
                 "with each; leave it out"
             )
+        check_embedding(self.model, self.embedding)
 
     def check_fits(self) -> None:
         """Raises `UserError` where the data cannot be read by the model: too long rows, or another vocabulary."""
@@ -150,6 +151,22 @@ class Recipe:
         if self.embedding.file is None:
             del parts["embedding"]  # it says nothing then
         return {"model": self.model, "model_config": model_config, **parts}
+
+
+def check_embedding(model: str, embedding: EmbeddingConfig) -> None:
+    """Raises `UserError` where word vectors are given to a model that has no such table."""
+    if embedding.file is None:
+        return
+    if family(model).trained_by == "counting":
+        raise UserError(
+            f"--embedding.file={embedding.file} with --model={model}: expected a model with an embedding table, which "
+            "counts have not; leave it out"
+        )
+    if embedding.side != "all" and model_kind(model) != "encoder_decoder":
+        raise UserError(
+            f"--embedding.side={embedding.side} with --model={model}: expected all, since a language model has one "
+            "table and no sides; leave it out"
+        )
 
 
 def check_sides(config: TokenizerConfig, data: DataConfig, source_dir: str | None) -> None:
