@@ -145,9 +145,13 @@ class TextGenerator(tf.Module):
 
     @property
     def default_new_tokens(self) -> int:
-        """How many new tokens to ask for where nobody said: a prompt keeps half of the context they share."""
+        """How many new tokens to ask for where nobody said."""
+        return self.leave_room(DecodingConfig().max_new_tokens)
+
+    def leave_room(self, new_tokens: int) -> int:
+        """`new_tokens`, or what is possible of it where a prompt keeps half of the context they share."""
         shared = self.context if self.prompt_format != "source" else None
-        most = min(DecodingConfig().max_new_tokens, self.max_new_tokens)
+        most = min(new_tokens, self.max_new_tokens)
         return min(most, max(1, shared // 2)) if shared else most
 
     @property

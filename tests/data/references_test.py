@@ -26,6 +26,14 @@ def test_further_columns(tmp_path):
     assert read_examples(config, "test") == [("été", ("one",)), ("b", ("c",))]
 
 
+def test_a_source_right_of_its_target_is_no_reference(tmp_path):
+    path = write(tmp_path / "x.tsv", "one\tété\ttwo\nc\tb\n")
+    config = DataConfig(test=(path,), format="tsv", source_column=2, target_column=1)
+    assert read_examples(config, "test", further_columns=True) == [("été", ("one", "two")), ("b", ("c",))]
+    same = DataConfig(test=(path,), format="tsv", source_column=2, target_column=2)
+    assert read_examples(same, "test", further_columns=True) == [("été", ("été", "two")), ("b", ("b",))]
+
+
 def test_a_part_is_of_pairs_with_text_on_both_sides(tmp_path):
     path = write(tmp_path / "x.tsv", "a\tA\nb\tB\n\tC\nd\tD\n")
     config = DataConfig(test=(path,), format="tsv")
@@ -45,7 +53,7 @@ def test_parallel_files_and_blank_sides(tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("a\tb\nc\n", {"further_columns": True}, r"x.tsv:2: 1 tab-separated column, expected at least 2; correct"),
+        ("a\tb\nc\n", {"further_columns": True}, r"x.tsv:2: 1 tab-separated column, expected at least 2 .*_column=2"),
         ("a\tb\nc\n", {}, r"x.tsv:2: 1 tab-separated column, expected at least 2"),
         ("a\t\n\tb\n", {"further_columns": True}, "no pair with text on both sides: expected some"),
         ("a\t\n\tb\n", {}, "all 2 pairs have an empty source or target: expected texts on both sides"),

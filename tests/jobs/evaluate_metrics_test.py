@@ -2,12 +2,17 @@
 
 import functools
 import json
+from types import SimpleNamespace
 
 import pytest
 import sacrebleu
 
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.errors import UserError
 from tf_textgen.generator import Continuation
-from tf_textgen.jobs import loading, main
+from tf_textgen.jobs import judging, loading, main
+from tf_textgen.text import build_tokenizer
+from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training.run_folder import load_run
 
 LETTERS = "abcdefgh"
@@ -87,6 +92,28 @@ def test_texts_are_those_of_generate(pairs_run, tmp_path, capsys):
     assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == texts
 
 
+def test_long_sources_lose_their_end(pairs_run, capsys):
+    """As `--data.over_long=cut` takes it from those of training."""
+    capsys.readouterr()
+    assert main(["generate", f"--run.dir={pairs_run}", "--prompt=" + "ab" * 20]) == 0
+    assert capsys.readouterr().err.endswith("is longer than the room of the context; its end was cut\n")
+    assert main(["score", f"--run.dir={pairs_run}", f"--text={'ab' * 20}\tba"]) == 0
+    assert "is longer than the context: a source loses its end, a text its end" in capsys.readouterr().err
+
+
+def test_decoding_flags_are_checked_beside_those_of_the_run(tmp_path, capsys, monkeypatch):
+    def load(_):
+        raise UserError("nothing is loaded before")
+
+    monkeypatch.setattr(loading, "load", load)
+    parts = {"model": "transformer_lm", "model_config": {}, "data": {}, "run": {}, "decoding": {"max_new_tokens": 300}}
+    (tmp_path / "config.json").write_text(json.dumps(parts))
+    for asked, message in ((200, "nothing is loaded before"), (301, "min_new_tokens=301: expected at most --dec")):
+        flags = [f"--run.dir={tmp_path}", "--metrics=distinct", f"--decoding.min_new_tokens={asked}"]
+        assert main(["evaluate", *flags]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_further_columns_limit_and_tokens_by_flag(pairs_run, capsys):
     flags = ["--split=test", "--metrics=bleu,rouge", "--further_references", "--limit=2"]
     found = judged(capsys, pairs_run, *flags, "--bleu_tokenizer=char", "--rouge_tokenizer=unicode")
@@ -120,6 +147,26 @@ def test_texts_are_continued_from_their_split(text_run, capsys, monkeypatch):
     assert {"copied_4", "longest_copy_tokens", "signature.memorization"} <= found.keys()
     valid = "".join(f"word {i} of many\n" for i in (38, 39))
     assert len(prompts) == 2 and all(prompt in valid and len(prompt) > 8 for prompt in prompts)
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "last"),
+    [
+        ({}, 3, 8),  # but for the pair that validates; nobody learned the over-long ones
+        ({"validation_fraction": 0.0}, 3, 9),
+        ({"valid": True}, 3, 9),
+        ({"validation_fraction": 0.0, "over_long": "cut"}, 0, 9),
+    ],
+)
+def test_what_was_learned_of_pairs(tmp_path, options, first, last):
+    targets = ["a b c d"] * 3 + [f"{letter} b c" for letter in "uvwxyz"]
+    path = tmp_path / "train.tsv"
+    path.write_text("".join(f"a\t{target}\n" for target in targets))
+    options = {**options, "valid": (str(path),)} if "valid" in options else options
+    data = DataConfig(train=(str(path),), format="tsv", max_target_tokens=3, cache_dir=str(tmp_path), **options)
+    tokenizer = build_tokenizer(TokenizerConfig(kind="words"), ["a b"])
+    run = SimpleNamespace(config={"data": data.to_json()}, tokenizer=tokenizer, source_tokenizer=None)
+    assert list(judging._training_texts(run)) == targets[first:last]
 
 
 @pytest.mark.parametrize(("text", "copied"), [("word 37", 2), ("word 38", 1), ("37 of many", 3), ("many word", 1)])

@@ -25,15 +25,17 @@ def _flags(*arguments):
     [
         (128, (), 8),  # the default of everybody: the prompt keeps half
         (12, (), 12),  # a recipe's own choice
-        (40, (), 8),  # of a recipe, but beyond the context
+        (40, (), 15),  # of a recipe, but beyond the context
         (128, ("--decoding.max_new_tokens=15",), 15),
     ],
 )
-def test_prompts_keep_their_room(recorded, asked, expected):
+def test_prompts_keep_their_room(recorded, asked, expected, capsys):
     generator, flag_values = tiny_models.generator("transformer_lm", max_positions=16), _flags(*asked)
     decoding = config.override(DecodingConfig(max_new_tokens=recorded, min_new_tokens=9), flag_values)
     found = loading.within_bounds(decoding, generator, flag_values)
     assert (found.max_new_tokens, found.min_new_tokens) == (expected, min(9, expected))
+    note = "note: the run's --decoding.max_new_tokens=40 is taken as 15, one less than the context of this model\n"
+    assert capsys.readouterr().err == note * (recorded == 40)
 
 
 def test_a_wish_beyond_the_context_is_an_error():

@@ -53,21 +53,6 @@ def test_equals_the_oracle(options):
         np.testing.assert_allclose(result[row], expected, rtol=1e-3, atol=2e-4)
 
 
-def test_a_source_of_one_token_beside_one_of_five_hundred():
-    def run(features):
-        lengths = tf.fill([len(features["target_tokens"])], 5)
-        logits, state = model.start({**features, "target_lengths": lengths}, 6)
-        return [model(features), logits, model.step(tf.fill(tf.shape(logits)[:1], 3), state)[0]]
-
-    model, features = _model(positions="rotary"), _features((1, 500))
-    together = run(features)
-    for row, length in enumerate((1, 500)):
-        alone = {name: value[row : row + 1] for name, value in features.items()}
-        alone["source_tokens"] = alone["source_tokens"][:, :length]
-        for found, expected in zip(run(alone), together, strict=True):
-            np.testing.assert_allclose(found[0], expected[row], rtol=1e-4, atol=1e-5)
-
-
 def test_a_source_is_encoded_and_projected_once():
     """A step reads the kept keys and values: other weights of the encoder change nothing any more."""
     model, features = _model(), {**_features(), "target_lengths": tf.constant([5, 5, 5])}

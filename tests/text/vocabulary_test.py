@@ -28,6 +28,12 @@ def test_minimum_frequency():
         build_tokenizer(TokenizerConfig(kind="words", minimum_frequency=9), documents)
 
 
+def test_a_text_of_symbols_alone_is_an_error():
+    config = TokenizerConfig(kind="words", symbols=("<A>", "yes"))
+    with pytest.raises(UserError, match=r"nothing but newlines and the symbols <A>, yes: expected words to make a voc"):
+        build_tokenizer(config, ["yes <A>\n", "yes"])
+
+
 def test_invalid_text_counts_as_the_replacement_character():
     config = TokenizerConfig(kind="characters")
     assert ordinary(build_tokenizer(config, [b"\xff", "\ud800"])) == ["\n", "?", "\ufffd"]

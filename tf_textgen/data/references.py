@@ -28,7 +28,8 @@ def read_examples(
       config: how the files are read.
       split: its name.
       part: of these pairs, where a validation part is cut from the training files.
-      further_columns: columns of a TSV file after the target are more references; empty ones are none.
+      further_columns: columns of a TSV file after the target, but for the source's, are more references; empty ones
+        are none.
 
     Raises:
       UserError: where the files cannot be used or hold no pair.
@@ -51,18 +52,12 @@ def _pairs(config: DataConfig, paths: tuple[list[str], list[str]]) -> Iterator[E
 
 
 def _wide_rows(config: DataConfig, paths: Sequence[str]) -> Iterator[Example]:
-    """The rows of TSV files with all columns from the target on."""
-    fewest = max(config.source_column, config.target_column)
+    """The rows of TSV files with all columns from the target on, but for that of the source."""
+    source, target = config.source_column - 1, config.target_column - 1
     for path in paths:
-        for number, line in files.TextFile(path, config.invalid_utf8).lines():
-            row = line.split(b"\t")
-            if len(row) >= fewest:
-                yield _example(row[config.source_column - 1], row[config.target_column - 1 :])
-            elif line.strip():
-                raise UserError(
-                    f"{path}:{number}: {len(row)} tab-separated column{'s' * (len(row) > 1)}, expected at least "
-                    f"{fewest}; correct the row, --data.source_column or --data.target_column"
-                )
+        for row in sources.table_rows(files.TextFile(path, config.invalid_utf8), config):
+            further = [text for column, text in enumerate(row) if column > target and column != source]
+            yield _example(row[source], [row[target], *further])
 
 
 def _example(source: bytes, references: Sequence[bytes]) -> Example:

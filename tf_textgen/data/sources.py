@@ -54,6 +54,22 @@ def training_texts(config: DataConfig, side: Literal["source", "target"] | None 
             yield from pair if side is None else (pair[side == "target"],)
 
 
+def table_rows(file: files.TextFile, config: DataConfig) -> Iterator[list[bytes]]:
+    """The columns of each row of a TSV file that is not blank; it has those of the source and the target."""
+    columns = {"source_column": config.source_column, "target_column": config.target_column}
+    name, fewest = max(columns.items(), key=lambda column: column[1])
+    for number, line in file.lines():
+        if not line.strip():
+            continue
+        row = line.split(b"\t")
+        if len(row) < fewest:
+            raise UserError(
+                f"{file.path}:{number}: {len(row)} tab-separated column{'s' * (len(row) > 1)}, expected at least "
+                f"{fewest} (--data.{name}={fewest}); correct the row or the column"
+            )
+        yield row
+
+
 class Documents:
     """The documents of text files.
 
@@ -139,20 +155,10 @@ class Pairs:
         )
 
     def _table(self, path: str) -> Iterator[tuple[bytes, bytes]]:
-        columns = (self._config.source_column, self._config.target_column)
         file = files.TextFile(path, self._config.invalid_utf8)
         count = 0
-        for number, line in file.lines():
-            if not line.strip():
-                continue
-            row = line.split(b"\t")
-            if len(row) < max(columns):
-                name = "source_column" if columns[0] > len(row) else "target_column"
-                raise UserError(
-                    f"{path}:{number}: {len(row)} tab-separated column{'s' * (len(row) > 1)}, expected at least "
-                    f"{max(columns)} (--data.{name}={max(columns)}); correct the row or the column"
-                )
-            yield row[columns[0] - 1], row[columns[1] - 1]
+        for row in table_rows(file, self._config):
+            yield row[self._config.source_column - 1], row[self._config.target_column - 1]
             count += 1
         self.replaced += file.replaced
         if not count:

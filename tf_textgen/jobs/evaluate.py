@@ -13,7 +13,6 @@ from absl import flags
 from tf_textgen import config
 from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.data.files import expand
-from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import judging, loading
 from tf_textgen.training.run_config import RunConfig
@@ -45,7 +44,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def run(flag_values: flags.FlagValues) -> None:
     metrics = judging.asked_metrics(flag_values)
-    config.from_flags(DecodingConfig, flag_values)  # Bad values are told before anything is loaded.
+    loading.check_decoding(flag_values)
     for name in ("record", "output"):
         _check_folder(name, flag_values[name].value)
     loaded = loading.load(flag_values)

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -30,6 +31,7 @@ METRICS = ("likelihood", *REFERENCE_METRICS, "distinct", "memorization")
 _BLEU_TOKENIZERS = ("auto", "13a", "intl", "zh", "char", "none")
 _ROUGE_TOKENIZERS = ("auto", "english", "unicode")
 _SAMPLES = 100  # of a run on texts, which has no sources to go through
+_TEXTS_AT_ONCE = 8192  # tokenised
 _PROGRESS_SECONDS = 10.0
 
 
@@ -235,10 +237,12 @@ def _training_texts(loaded: LoadedRun) -> Iterator[str]:
     from tf_textgen.data import sources
 
     data = DataConfig.from_json(loaded.config["data"])
-    count = loading.open_split(loaded, data, "train").num_documents
-    paths = sources.split_files(data, "train")
+    train = loading.open_split(loaded, data, "train")
+    count, paths = train.num_documents, sources.split_files(data, "train")
     if data.is_pairs:
-        parts: Iterator[tuple[bytes, bool]] = ((target, True) for _, target in sources.Pairs(data, *paths))
+        pairs = iter(sources.Pairs(data, *paths))
+        learned = _fitting(loaded, data, pairs) if train.dropped else pairs
+        parts: Iterator[tuple[bytes, bool]] = ((target, True) for _, target in learned)
     else:
         parts = iter(sources.Documents(data, paths[0]))
     for text, ends in parts:
@@ -246,6 +250,20 @@ def _training_texts(loaded: LoadedRun) -> Iterator[str]:
             return
         yield text.decode()
         count -= ends
+
+
+def _fitting(
+    loaded: LoadedRun, data: DataConfig, pairs: Iterator[tuple[bytes, bytes]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """The pairs that are not over-long: `train` dropped the others, and counts without them."""
+    tokenizers = (loaded.source_tokenizer or loaded.tokenizer, loaded.tokenizer)
+    limits = (data.max_source_tokens, data.max_target_tokens)
+    while some := list(islice(pairs, _TEXTS_AT_ONCE)):
+        sides = [list(side) for side in zip(*some, strict=True)]
+        lengths = [one.tokenize(side).row_lengths().numpy() for one, side in zip(tokenizers, sides, strict=True)]
+        for pair, *tokens in zip(some, *lengths, strict=True):
+            if all(count <= limit for count, limit in zip(tokens, limits, strict=True)):
+                yield pair
 
 
 def _write(path: str, examples: Sequence[Example], generated: Sequence[Continuation]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -69,16 +70,23 @@ def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig
 
 
 def within_bounds(decoding: DecodingConfig, generator: TextGenerator, flag_values: flags.FlagValues) -> DecodingConfig:
-    """Leaves the prompt its room where nobody chose `max_new_tokens`; a wish beyond the bound is an error."""
+    """Leaves the prompt its room where nobody chose `max_new_tokens`.
+
+    A wish of the command line beyond the bound is an error; of one that the run recorded, as much is taken as there is.
+    """
     wish, bound = decoding.max_new_tokens, generator.max_new_tokens
-    if flag_values["decoding.max_new_tokens"].present and wish > bound:
-        reason = "one less than the context of this model"
-        if generator.context is None or bound < generator.context - 1:
-            reason = "as --export.max_new_tokens says"
+    reason = "one less than the context of this model"
+    if generator.context is None or bound < generator.context - 1:
+        reason = "as --export.max_new_tokens says"
+    given = flag_values["decoding.max_new_tokens"].present
+    if given and wish > bound:
         raise UserError(f"--decoding.max_new_tokens={wish}: expected at most {bound}, {reason}")
-    if flag_values["decoding.max_new_tokens"].present or (wish <= bound and wish != DecodingConfig().max_new_tokens):
-        return decoding
-    most = min(wish, generator.default_new_tokens)
+    most = wish
+    if not given and wish == DecodingConfig().max_new_tokens:
+        most = min(wish, generator.default_new_tokens)
+    elif wish > bound:
+        most = bound
+        print(f"note: the run's --decoding.max_new_tokens={wish} is taken as {bound}, {reason}", file=sys.stderr)
     return dataclasses.replace(decoding, max_new_tokens=most, min_new_tokens=min(decoding.min_new_tokens, most))
 
 

@@ -76,6 +76,7 @@ class _Job(NamedTuple):
             model,
             self.tokenizer,
             prompt_format=loading.prompt_format(self.config),
+            max_new_tokens=max(256, self.recipe.run.sample_tokens),
             truncation_side=loading.truncation_side(self.config),
             source_tokenizer=self.source_tokenizer,
         )

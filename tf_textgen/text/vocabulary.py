@@ -146,6 +146,11 @@ def _most_frequent(config: TokenizerConfig, counts: collections.Counter[str]) ->
     always = ["\n", *config.symbols]
     for entry in always:
         del counts[entry]
+    if not counts:
+        raise UserError(
+            f"the text holds nothing but newlines and the symbols {', '.join(config.symbols)}: expected {config.kind} "
+            "to make a vocabulary from; give more text or leave a symbol out"
+        )
     frequent = [entry for entry, count in counts.items() if count >= config.minimum_frequency]
     if not frequent:
         raise UserError(

@@ -6,6 +6,7 @@ import dataclasses
 
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.errors import UserError
 from tf_textgen.generator import TextGenerator
 from tf_textgen.training.run_config import RunConfig
 from tf_textgen.training.validation import Sampler
@@ -25,15 +26,15 @@ def make_sampler(
       split: prompts are taken from it if `run` has none.
 
     Raises:
-      UserError: where the generator cannot do what `decoding` asks for.
+      UserError: where the generator cannot do what `decoding` asks for, or not within `run.sample_tokens`.
     """
     prompts = list(run.sample_prompt) or prompts_from(split, generator, run.samples)
     if not prompts:
         return None
-    limit = min(run.sample_tokens, generator.default_new_tokens)
+    limit = generator.leave_room(run.sample_tokens)
     shortest = min(decoding.min_new_tokens, limit)
     decoding = dataclasses.replace(decoding, max_new_tokens=limit, min_new_tokens=shortest, num_samples=1, num_best=1)
-    generator.check(decoding)  # rather than in the midst of the training
+    _check(generator, decoding, run)
 
     def sample(step: int) -> str:
         texts = generator.generate(prompts, decoding)
@@ -42,6 +43,17 @@ def make_sampler(
         return "\n".join(f"--- {prompt}\n{sign}{text}" for prompt, sign, text in shown)
 
     return sample
+
+
+def _check(generator: TextGenerator, decoding: DecodingConfig, run: RunConfig) -> None:
+    """Tells what a sample could not do before the training; its length is that of another flag."""
+    try:
+        generator.check(decoding)
+    except UserError as error:
+        name, value = f"--decoding.max_new_tokens={decoding.max_new_tokens}", f"--run.sample_tokens={run.sample_tokens}"
+        if decoding.max_new_tokens < run.sample_tokens:
+            value += f", for {decoding.max_new_tokens} of which the context has room"
+        raise UserError(str(error).replace(name, value)) from error
 
 
 def prompts_from(split: TokenizedSplit, generator: TextGenerator, count: int) -> list[str]:

@@ -28,11 +28,12 @@ def make_tokenizer(config: TokenizerConfig, data: DataConfig, side: Side | None)
     """Builds a tokenizer from the training files.
 
     Args:
-      config: how. The speakers of dialogues become symbols by themselves, where the kind has such.
+      config: how. The speakers of dialogues become symbols by themselves, where the kind has such; replies alone, the
+        targets, never hold them.
       data: names the files.
       side: of the pairs; None is both.
     """
-    if data.format == "dialogue" and config.kind in KINDS_WITH_SYMBOLS:
+    if data.format == "dialogue" and side != "target" and config.kind in KINDS_WITH_SYMBOLS:
         config = dataclasses.replace(config, symbols=tuple(dict.fromkeys((*SPEAKERS, *config.symbols))))
     return build_tokenizer(config, training_texts(data, side))
 
