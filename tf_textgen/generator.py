@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_textgen.decoding.beam_search import Hypotheses, beam_search
+from tf_textgen.decoding.constraints import Constraints, needed_tokens, parse
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
 from tf_textgen.decoding.length_penalty import (
     LENGTH_PENALTY_DTYPES,
@@ -24,7 +25,6 @@ from tf_textgen.decoding.length_penalty import (
 from tf_textgen.decoding.loop import Decoded, decode
 from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, harmless_where, sanitize, with_ratios
 from tf_textgen.decoding.stopping import FINISH_REASONS
-from tf_textgen.decoding.words import Constraints, needed_tokens, parse
 from tf_textgen.errors import UserError
 from tf_textgen.models.base import TextModel
 from tf_textgen.objectives.cross_entropy import token_log_probabilities

@@ -22,8 +22,9 @@ from tests.decoding.markov import (
     spell,
     stack,
 )
-from tf_textgen.decoding import loop, words
+from tf_textgen.decoding import loop
 from tf_textgen.decoding.beam_search import Hypotheses, beam_search
+from tf_textgen.decoding.constraints import parse
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.length_penalty import LENGTH_PENALTY_DTYPES, LengthPenalty
 from tf_textgen.decoding.parameters import DTYPES, Parameters
@@ -74,7 +75,7 @@ class History:
             return logits_of(state), state
 
         state = State({"past": tf.ones([tf.shape(prompts)[0], 1], tf.int32)}, tf.reduce_sum(kept, axis=-1))
-        constraints, problem = words.parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
+        constraints, problem = parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
         tf.debugging.assert_equal(problem, "")
         search, more = (beam_search, (penalty,)) if width else (loop.decode, ())
         return search(

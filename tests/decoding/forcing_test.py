@@ -5,11 +5,11 @@ import tensorflow as tf
 
 from tests.decoding.markov import EOS, contains
 from tf_textgen.decoding import forcing
+from tf_textgen.decoding.constraints import Words, no_constraints
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.logits import adjust
 from tf_textgen.decoding.parameters import from_config
 from tf_textgen.decoding.state import History
-from tf_textgen.decoding.words import Words, no_constraints
 
 ROWS, ROOM, SIZE = 64, 20, 8
 WORDS = [[5, 6], [6, 5, 6], [7], [5, 5]]

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.decoding.markov import stack
-from tf_textgen.decoding import cutoffs, logits, repetition, state, words
+from tf_textgen.decoding import constraints, cutoffs, logits, repetition, state
 from tf_textgen.decoding.decoding_config import DecodingConfig
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "logits_processors.npz"
@@ -61,13 +61,13 @@ def test_banned_words(golden, past):
         for k, word in enumerate(row):
             banned[i, k, : len(word)] = word
     lengths = (banned >= 0).sum(axis=-1).astype(np.int32)
-    given = words.Words(tf.constant(banned), tf.constant(lengths))
+    given = constraints.Words(tf.constant(banned), tf.constant(lengths))
     left = logits.forbid_words(tf.constant(golden["small"]), given, past)
     np.testing.assert_array_equal(np.isfinite(left), golden["bad_words_small"])
 
 
 def test_min_new_tokens(golden, past):
     wishes = stack([DecodingConfig(min_new_tokens=n) for n in golden["min_new_values"].tolist()])
-    none = words.no_constraints(len(golden["small"]))
+    none = constraints.no_constraints(len(golden["small"]))
     left = logits.adjust(tf.constant(golden["small"]), wishes, none, past, eos_id=3, banned_ids=())
     np.testing.assert_array_equal(np.isfinite(left), golden["min_new_small"])

@@ -7,7 +7,8 @@ state: a state that strays from its row changes the text.
 import numpy as np
 import tensorflow as tf
 
-from tf_textgen.decoding import loop, words
+from tf_textgen.decoding import loop
+from tf_textgen.decoding.constraints import parse
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import DTYPES, Parameters
 
@@ -43,7 +44,7 @@ class Markov:
             logits = tf.gather(table, self.row(tokens, state["salt"], count))
             return logits, {"salt": state["salt"], "counts": (count + 1,)}
 
-        constraints, problem = words.parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
+        constraints, problem = parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
         tf.debugging.assert_equal(problem, "")
         return loop.decode(
             tf.gather(table, self.row(prompts[:, -1], state["salt"], 0)),

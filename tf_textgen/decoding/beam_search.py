@@ -1,8 +1,9 @@
 """Beam search: the most probable continuations, by keeping the W best hypotheses of each row at every step.
 
 A step extends every running hypothesis of a row by every token and keeps the W best of these `W * V` extensions. Those
-that have ended (end token, length, stop string) leave the beam for the row's n-best, where nothing extends or moves
-them; the others go on, so that a beam of 1 is greedy decoding and a beam that holds everything is an exhaustive search.
+that have ended (end token, length, stop string, loop) leave the beam for the row's n-best, where nothing extends or
+moves them, and are ranked there as complete texts, one that loops among them; the others go on, so that a beam of 1 is
+greedy decoding and a beam that holds everything is an exhaustive search.
 
 What is ranked is the sum of `log_softmax` of the logits as the processors left them. Tokens that a processor takes
 away or weakens keep their share of the normaliser, as in Hugging Face transformers: a ban makes nothing else more
@@ -21,15 +22,16 @@ import numpy as np
 import tensorflow as tf
 
 from tf_textgen.decoding import forcing, stopping
+from tf_textgen.decoding.constraints import Constraints
 from tf_textgen.decoding.length_penalty import LengthPenalty, divisor
 from tf_textgen.decoding.logits import adjust
-from tf_textgen.decoding.loop import Detokenize, Search, Step, loop_periods, run
+from tf_textgen.decoding.loop import Detokenize, Search, Step, bounded_rows, loop_periods, make_search, run, steps_of
 from tf_textgen.decoding.parameters import Parameters, neutral_where
-from tf_textgen.decoding.sampling import log_normalizer
-from tf_textgen.decoding.words import Constraints, no_constraints
+from tf_textgen.decoding.sampling import log_normalizer, normalize
 
 _NOWHERE = np.float64("-inf")
-_LAST = np.float64(-1e300)  # the score of a hypothesis that no token can extend: behind all others, and yet one
+# The score of a hypothesis that no token can extend: behind all others, and yet one. It is told as the least float32.
+_LAST = np.float64(-1e300)
 
 
 class Hypotheses(NamedTuple):
@@ -44,7 +46,7 @@ class Hypotheses(NamedTuple):
     log_probabilities: tf.Tensor  # [B, n, N] float32, of the model's own distribution; 0 beyond the end
     score: tf.Tensor  # [B, n] float32, sum of log_probabilities
     normalized_score: tf.Tensor  # [B, n] float32, what was ranked, divided by the length penalty
-    finish_reason: tf.Tensor  # [B, n] string: "eos", "length" or "stop"; "" in an empty place
+    finish_reason: tf.Tensor  # [B, n] string: "eos", "length", "stop" or "loop"; "" in an empty place
     texts: tf.Tensor  # [B, n] string, bytes as `detokenize` gave them; empty without it
 
 
@@ -119,28 +121,12 @@ def beam_search(
       prompt_tokens, prompt_lengths, eos_id, max_new_tokens, pad_id, banned_ids, constraints, detokenize: as
         `loop.decode` takes them. A hypothesis that misses a forced word cannot end but goes on until it is written.
     """
-    limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
-    steps = tf.maximum(tf.reduce_max(limit), 1)  # the maximum of no rows is negative
-    constraints = no_constraints(tf.shape(logits)[0]) if constraints is None else constraints
-    rows = parameters._replace(max_new_tokens=limit), constraints, prompt_tokens, prompt_lengths
+    rows = bounded_rows(parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens)
+    own = {"width": width, "num_best": num_best, "limit": rows[0].max_new_tokens, "length_penalty": length_penalty}
     logits, state, rows = tf.nest.map_structure(lambda x: tf.repeat(x, width, axis=0), (logits, state, rows))
-    repeated, constraints, prompt_tokens, prompt_lengths = rows
-    search = BeamSearch(
-        width=width,
-        num_best=num_best,
-        limit=limit,
-        length_penalty=length_penalty,
-        parameters=repeated,
-        constraints=constraints,
-        prompt_tokens=prompt_tokens,
-        prompt_lengths=prompt_lengths,
-        stops=stopping.parse_stops(repeated.stop),
-        eos_id=eos_id,
-        pad_id=pad_id,
-        banned_ids=tuple(banned_ids),
-        detokenize=detokenize,
-    )
-    progress = search.advance(search.begin(steps), logits)
+    ids = (eos_id, pad_id, tuple(banned_ids))
+    search = make_search(BeamSearch, rows, ids, detokenize, **own)
+    progress = search.advance(search.begin(), logits)
     return _hypotheses(run(search.advance, progress, state, step, rearrange=follow_parents).best, detokenize)
 
 
@@ -160,9 +146,9 @@ class BeamSearch(Search):
     limit: tf.Tensor  # [B] int32, largest number of new tokens
     length_penalty: LengthPenalty  # of [B] rows
 
-    def begin(self, steps: tf.Tensor) -> BeamProgress:
-        """One hypothesis without tokens in each row; room for `steps`."""
-        rows = tf.shape(self.limit)[0]
+    def begin(self) -> BeamProgress:
+        """One hypothesis without tokens in each row."""
+        rows, steps = tf.shape(self.limit)[0], steps_of(self.parameters)
         hypotheses, places = rows * self.width, [rows, self.num_best]
         one = tf.one_hot(0, self.width, on_value=0.0, off_value=_NOWHERE, dtype=tf.float64)
         return BeamProgress(
@@ -172,7 +158,7 @@ class BeamSearch(Search):
             sums=tf.tile(one[tf.newaxis], [rows, 1]),
             parents=tf.range(hypotheses),
             forcing=forcing.begin(self.constraints.forced),
-            repeats=tf.zeros([hypotheses, loop_periods(self.parameters, steps)], tf.int32),
+            repeats=tf.zeros([hypotheses, loop_periods(self.parameters)], tf.int32),
             text=tf.fill([hypotheses], ""),
             best=Ended(
                 tokens=tf.fill([*places, steps], self.pad_id),
@@ -221,7 +207,7 @@ class BeamSearch(Search):
         choices = min(self.width, logits.shape[-1])  # K
         values, tokens = tf.math.top_k(adjusted, choices)  # --> [B*W, K]; of equals the lower id first
         normalizer = log_normalizer(logits)
-        log_probabilities = _normalized(tf.gather(logits, tokens, batch_dims=1), normalizer)
+        log_probabilities = normalize(tf.gather(logits, tokens, batch_dims=1), normalizer)
         scores = _scores(logits, adjusted, values, normalizer)
         due, stuck, missing = self._forced_words(progress)
         hopeless = tf.equal(values[:, 0], -float("inf"))
@@ -319,13 +305,7 @@ def _scores(
     larger = tf.where((logits > adjusted) & (logits < float("inf")), logits, adjusted)
     own = tf.reduce_all(tf.equal(larger, logits))
     normalizer = tf.cond(own, lambda: normalizer, lambda: log_normalizer(larger))
-    return tf.where(values > -float("inf"), _normalized(values, normalizer), _NOWHERE)
-
-
-def _normalized(logits: tf.Tensor, normalizer: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    """`[B*W, K]` float32 --> `[B*W, K]` float64 log-probabilities."""
-    best, log_total = normalizer
-    return tf.cast(logits - best[:, tf.newaxis], tf.float64) - log_total[:, tf.newaxis]
+    return tf.where(values > -float("inf"), normalize(values, normalizer), _NOWHERE)
 
 
 def _hypotheses(best: Ended, detokenize: Detokenize | None) -> Hypotheses:
@@ -340,8 +320,8 @@ def _hypotheses(best: Ended, detokenize: Detokenize | None) -> Hypotheses:
         tokens=best.tokens,
         token_count=best.token_count,
         log_probabilities=best.log_probabilities,
-        score=tf.cast(score, tf.float32),
-        normalized_score=tf.cast(tf.where(present, best.normalized, np.float64(0.0)), tf.float32),
+        score=tf.saturate_cast(score, tf.float32),
+        normalized_score=tf.saturate_cast(tf.where(present, best.normalized, np.float64(0.0)), tf.float32),
         finish_reason=tf.gather(tf.constant(stopping.REASONS), best.finish),
         texts=texts,
     )

@@ -40,11 +40,11 @@ def keep_top_p(logits: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
     """
     changes = p < 1.0
     best = tf.reduce_max(logits, axis=-1)
-    goal = tf.cast(p, tf.float64) * tf.reduce_sum(weights(logits, best), axis=-1)  # --> [B]
+    goal = tf.cast(p, tf.float64) * tf.reduce_sum(masses(logits, best), axis=-1)  # --> [B]
 
     def last_kept(width: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         values, ids = tf.math.top_k(logits, width)  # of equals the lower id first
-        below = tf.cumsum(weights(values, best), axis=-1) < goal[:, tf.newaxis]
+        below = tf.cumsum(masses(values, best), axis=-1) < goal[:, tf.newaxis]
         last = tf.reduce_sum(tf.cast(below[:, :-1], tf.int32), axis=-1)
         reached = ~(changes & below[:, -1])
         return tf.gather(values, last, batch_dims=1), tf.gather(ids, last, batch_dims=1), reached
@@ -75,14 +75,14 @@ def keep_typical(logits: tf.Tensor, mass: tf.Tensor) -> tf.Tensor:
     """
     changes = mass < 1.0
     best = tf.reduce_max(logits, axis=-1)
-    weight = weights(logits, best)
-    total = tf.reduce_sum(weight, axis=-1)
-    nearness = -tf.cast(tf.abs(_above(logits, best) - _expected(logits, weight, best)), tf.float32)
+    unnormalized = masses(logits, best)
+    total = tf.reduce_sum(unnormalized, axis=-1)
+    nearness = -tf.cast(tf.abs(_above(logits, best) - _expected(logits, unnormalized, best)), tf.float32)
     goal = tf.cast(mass, tf.float64) * total
 
     def farthest(width: int) -> tuple[tf.Tensor, tf.Tensor]:
         values, ids = tf.math.top_k(nearness, width)
-        below = tf.cumsum(tf.gather(weight, ids, batch_dims=1), axis=-1) < goal[:, tf.newaxis]
+        below = tf.cumsum(tf.gather(unnormalized, ids, batch_dims=1), axis=-1) < goal[:, tf.newaxis]
         last = tf.reduce_sum(tf.cast(below[:, :-1], tf.int32), axis=-1)
         return tf.gather(values, last, batch_dims=1), ~(changes & below[:, -1])
 
@@ -96,7 +96,7 @@ def keep_epsilon(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
     Reference: Hewitt et al. (2022), Truncation sampling as language model desmoothing, section 4.1.
     """
     best = tf.reduce_max(logits, axis=-1)
-    total = tf.reduce_sum(weights(logits, best), axis=-1)
+    total = tf.reduce_sum(masses(logits, best), axis=-1)
     return restrict(_is_probable(logits, best, total, tf.cast(epsilon, tf.float64)), epsilon > 0.0, logits)
 
 
@@ -106,14 +106,14 @@ def keep_eta(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
     Reference: Hewitt et al. (2022), Truncation sampling as language model desmoothing, section 4.2.
     """
     best = tf.reduce_max(logits, axis=-1)
-    weight = weights(logits, best)
-    total, border = tf.reduce_sum(weight, axis=-1), tf.cast(epsilon, tf.float64)
-    entropy = tf.math.log(total) - _expected(logits, weight, best)[:, 0]
+    unnormalized = masses(logits, best)
+    total, border = tf.reduce_sum(unnormalized, axis=-1), tf.cast(epsilon, tf.float64)
+    entropy = tf.math.log(total) - _expected(logits, unnormalized, best)[:, 0]
     border = tf.minimum(border, tf.sqrt(border) * tf.exp(-entropy))
     return restrict(_is_probable(logits, best, total, border), epsilon > 0.0, logits)
 
 
-def weights(logits: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+def masses(logits: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
     """Unnormalised probabilities `exp(logits - best)` in float64.
 
     Float64 keeps a row's result free of its neighbours and of the compiler: the order of a float32 sum depends
@@ -135,10 +135,10 @@ def _above(logits: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
     return tf.cast(logits - best[:, tf.newaxis], tf.float64)
 
 
-def _expected(logits: tf.Tensor, weight: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+def _expected(logits: tf.Tensor, unnormalized: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
     """The expectation of `_above` under the row's distribution, `[B, 1]` float64."""
-    products = tf.math.multiply_no_nan(_above(logits, best), weight)  # an impossible token adds nothing
-    return tf.reduce_sum(products, axis=-1, keepdims=True) / tf.reduce_sum(weight, axis=-1, keepdims=True)
+    products = tf.math.multiply_no_nan(_above(logits, best), unnormalized)  # an impossible token adds nothing
+    return tf.reduce_sum(products, axis=-1, keepdims=True) / tf.reduce_sum(unnormalized, axis=-1, keepdims=True)
 
 
 def _is_probable(logits: tf.Tensor, best: tf.Tensor, total: tf.Tensor, border: tf.Tensor) -> tf.Tensor:

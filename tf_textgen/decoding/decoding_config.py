@@ -114,7 +114,9 @@ class DecodingConfig(Config):
         "Ends a text whose end is the same tokens this many times in a row, as degenerate texts do; 0 lets it go on.",
         at_least=0,
     )
-    seed: int = field(0, "The same seed and prompt give the same text.", at_least=-_INT64, at_most=_INT64 - 1)
+    seed: int = field(
+        0, "Without a beam: the same seed and prompt give the same text.", at_least=-_INT64, at_most=_INT64 - 1
+    )
     num_samples: int = field(1, "Continuations of each prompt.", at_least=1)
     beam_width: int = field(
         1, "Hypotheses that a beam search keeps; 1 is no beam. 4 to 8 serve translation (Wu et al. 2016).", at_least=1
@@ -122,13 +124,13 @@ class DecodingConfig(Config):
     num_best: int = field(1, "The best hypotheses of the beam that are returned for each prompt.", at_least=1)
     length_penalty: str = field(
         "gnmt",
-        "What divides a hypothesis' log-probability, n being its number of tokens: 1 (none), ((5 + n) / 6) ** alpha "
-        "(gnmt), n ** alpha (average).",
+        "With a beam: what divides a hypothesis' log-probability, n being its number of tokens: 1 (none), "
+        "((5 + n) / 6) ** alpha (gnmt), n ** alpha (average).",
         choices=LENGTH_PENALTIES,
     )
     length_penalty_alpha: float = field(
         0.6,
-        "The larger, the longer the text; 0.6 is Vaswani et al.'s (2017, section 6.1).",
+        "With a beam: the larger, the longer the text; 0.6 is Vaswani et al.'s (2017, section 6.1).",
         at_least=0,
         at_most=MAX_ALPHA,
     )
@@ -176,15 +178,21 @@ class DecodingConfig(Config):
                 raise UserError(f"{flag}: {size} bytes came, expected at most {most_bytes}")
 
     def _check_contradictions(self) -> None:
-        """What must be written may hold neither what must not nor what ends the text."""
+        """What must be written may hold neither what must not nor what ends the text.
+
+        A banned word is known by its tokens, which only a tokenizer knows (`constraints.parse`): here only those are
+        found that stand as a whole word, or as all of the text.
+        """
         written = [("forced", text) for text in self.forced] + [("forced_prefix", self.forced_prefix)]
         for name, text in written:
-            for forbidding in ("banned", "stop"):
-                for found in (one for one in getattr(self, forbidding) if one in text):
-                    raise UserError(
-                        f"--{self.prefix}.{name}={text!r}: has {found!r} of --{self.prefix}.{forbidding} in it, and "
-                        "cannot be written; leave one of them out"
-                    )
+            words = {text, text.strip(), *text.split()}
+            found = [("banned", one) for one in self.banned if one in words]
+            found += [("stop", one) for one in self.stop if one in text]
+            for forbidding, one in found:
+                raise UserError(
+                    f"--{self.prefix}.{name}={text!r}: has {one!r} of --{self.prefix}.{forbidding} in it, and cannot "
+                    "be written; leave one of them out"
+                )
 
     def _check_beam(self) -> None:
         beam = f"--{self.prefix}.beam_width={self.beam_width}"

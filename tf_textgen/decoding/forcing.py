@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.words import Words, ends_with
+from tf_textgen.decoding.constraints import Words, ends_with
 
 
 class Forcing(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_textgen.decoding import forcing
+from tf_textgen.decoding.constraints import Constraints, Words, ends_with
 from tf_textgen.decoding.cutoffs import (
     keep_epsilon,
     keep_eta,
@@ -25,7 +26,6 @@ from tf_textgen.decoding.cutoffs import (
 from tf_textgen.decoding.parameters import Parameters
 from tf_textgen.decoding.repetition import forbid, forbid_ngrams, penalize_counts, penalize_repetition
 from tf_textgen.decoding.state import History
-from tf_textgen.decoding.words import Constraints, Words, ends_with
 
 _TINY = 1.2e-38  # smallest normal float32: TensorFlow flushes smaller ones to zero
 

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import tensorflow as tf
 
 from tf_textgen.decoding import forcing, stopping
+from tf_textgen.decoding.constraints import Constraints, no_constraints
 from tf_textgen.decoding.logits import adjust
 from tf_textgen.decoding.parameters import Parameters, neutral_where
 from tf_textgen.decoding.sampling import log_probability, pick, uniforms
 from tf_textgen.decoding.state import History, Progress, initial_progress, write_column
-from tf_textgen.decoding.words import Constraints, no_constraints
 
 Step = Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]
+Rows = tuple[Parameters, Constraints, tf.Tensor, tf.Tensor]  # with the prompts' tokens and lengths
 Detokenize = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -57,6 +58,9 @@ class Written(Running, Protocol):
 WrittenT = TypeVar("WrittenT", bound=Written)
 
 
+SearchT = TypeVar("SearchT", bound="Search")
+
+
 class Decoded(NamedTuple):
     """Continuations; `N` is the batch's largest number of new tokens.
 
@@ -92,7 +96,8 @@ def decode(
     """Continues each row by sampling, or greedily where its temperature is 0.
 
     A row's result depends on its own prompt and parameters alone. If no token is left (all logits -inf, or NaN), the
-    row ends with the end token, or goes on with a forced word that it misses; its score is then -inf or NaN.
+    row ends with the end token, or goes on with a forced word that it misses. Its score is finite where the model's
+    own logits are.
 
     Args:
       logits: `[B, V]` float32 of each prompt's last position; `V` is static.
@@ -105,46 +110,73 @@ def decode(
       max_new_tokens: bound of `parameters.max_new_tokens`.
       pad_id: stands in `tokens` beyond a row's end.
       banned_ids: never generated.
-      constraints: the words of `parameters` as tokens (`words.parse`); None leaves them out of account.
+      constraints: the words of `parameters` as tokens (`constraints.parse`); None leaves them out of account.
       detokenize: `[B, N]` int32 -> `[B]` string, dropping pad and the end token. Without it there are no texts and stop
         strings are ignored.
     """
-    rows = tf.shape(logits)[0]
-    limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
-    steps = tf.maximum(tf.reduce_max(limit), 1)  # the maximum of no rows is negative
-    constraints = no_constraints(rows) if constraints is None else constraints
-    draws = tf.cond(
-        tf.reduce_any(parameters.temperature > 0.0),
-        lambda: uniforms(parameters.seed, steps),
-        lambda: tf.zeros([rows, steps], tf.float64),
-    )
-    search = SingleSearch(
-        parameters=parameters._replace(max_new_tokens=limit),
-        constraints=constraints,
-        prompt_tokens=prompt_tokens,
-        prompt_lengths=prompt_lengths,
-        draws=draws,
-        stops=stopping.parse_stops(parameters.stop),
-        eos_id=eos_id,
-        pad_id=pad_id,
-        banned_ids=tuple(banned_ids),
-        detokenize=detokenize,
-    )
-    progress = initial_progress(
-        rows,
-        steps,
-        pad_id=pad_id,
-        forcing=forcing.begin(constraints.forced),
-        periods=loop_periods(parameters, steps),
-    )
+    rows = bounded_rows(parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens)
+    ids = (eos_id, pad_id, tuple(banned_ids))
+    search = make_search(SingleSearch, rows, ids, detokenize, draws=_draws(rows[0]))
+    progress = search.begin()
     # Traced once for the first token and the loop's: in eager execution there is nothing to trace.
     advance = search.advance if tf.executing_eagerly() else tf.function(search.advance, autograph=False)
     return _decoded(run(advance, advance(progress, logits), state, step), detokenize)
 
 
-def loop_periods(parameters: Parameters, steps: tf.Tensor) -> tf.Tensor:
+def bounded_rows(
+    parameters: Parameters,
+    constraints: Constraints | None,
+    prompt_tokens: tf.Tensor,
+    prompt_lengths: tf.Tensor,
+    max_new_tokens: int,
+) -> Rows:
+    """What `decode` and `beam_search` know of each row, within their bounds."""
+    limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
+    constraints = no_constraints(tf.shape(limit)[0]) if constraints is None else constraints
+    return parameters._replace(max_new_tokens=limit), constraints, prompt_tokens, prompt_lengths
+
+
+def steps_of(parameters: Parameters) -> tf.Tensor:
+    """How many tokens the longest row may have, scalar int32."""
+    return tf.maximum(tf.reduce_max(parameters.max_new_tokens), 1)  # the maximum of no rows is negative
+
+
+def loop_periods(parameters: Parameters) -> tf.Tensor:
     """How long the blocks are in which loops are looked for; 0 where no row wants it."""
-    return tf.where(tf.reduce_any(parameters.loop_repeats > 0), steps // 2, 0)  # a longer block comes only once
+    asked = tf.reduce_any(parameters.loop_repeats > 0)
+    return tf.where(asked, steps_of(parameters) // 2, 0)  # a longer block comes only once
+
+
+def make_search(
+    kind: Callable[..., SearchT],
+    rows: Rows,
+    ids: tuple[int, int, tuple[int, ...]],
+    detokenize: Detokenize | None,
+    **own: Any,
+) -> SearchT:
+    """A search of one kind.
+
+    Args:
+      kind: the class.
+      rows: as `bounded_rows` gives them.
+      ids: the end token, what stands beyond a row's end, and what is never generated.
+      detokenize: as `decode` takes it.
+      own: the fields that `kind` alone has.
+    """
+    parameters, constraints, prompt_tokens, prompt_lengths = rows
+    eos_id, pad_id, banned_ids = ids
+    return kind(
+        parameters=parameters,
+        constraints=constraints,
+        prompt_tokens=prompt_tokens,
+        prompt_lengths=prompt_lengths,
+        stops=stopping.parse_stops(parameters.stop),
+        eos_id=eos_id,
+        pad_id=pad_id,
+        banned_ids=banned_ids,
+        detokenize=detokenize,
+        **own,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -246,6 +278,16 @@ class SingleSearch(Search):
 
     draws: tf.Tensor  # [B, N] float64, uniforms
 
+    def begin(self) -> Progress:
+        """No tokens yet."""
+        return initial_progress(
+            tf.shape(self.parameters.max_new_tokens)[0],
+            steps_of(self.parameters),
+            pad_id=self.pad_id,
+            forcing=forcing.begin(self.constraints.forced),
+            periods=loop_periods(self.parameters),
+        )
+
     def advance(self, progress: Progress, logits: tf.Tensor) -> Progress:
         """Appends one token to every running row, given the logits `[B, V]` of its next."""
         logits = tf.cast(logits, tf.float32)
@@ -280,6 +322,16 @@ class SingleSearch(Search):
             return tf.where(early, forcing.next_token(progress.forcing, words), chosen), early | due
 
         return tf.cond(tf.reduce_any(words.lengths > 0), force, lambda: (chosen, tf.zeros_like(running)))
+
+
+def _draws(parameters: Parameters) -> tf.Tensor:
+    """The uniforms of each row and step, `[B, N]` float64; not made where no row samples."""
+    steps = steps_of(parameters)
+    return tf.cond(
+        tf.reduce_any(parameters.temperature > 0.0),
+        lambda: uniforms(parameters.seed, steps),
+        lambda: tf.zeros([tf.shape(parameters.seed)[0], steps], tf.float64),
+    )
 
 
 def run(
@@ -323,7 +375,7 @@ def _decoded(progress: Progress, detokenize: Detokenize | None) -> Decoded:
         tokens=progress.tokens,
         token_count=progress.token_count,
         log_probabilities=progress.log_probabilities,
-        score=tf.cast(score, tf.float32),
+        score=tf.saturate_cast(score, tf.float32),
         finish_reason=tf.gather(tf.constant(stopping.REASONS), progress.finish),
         texts=texts,
     )

@@ -60,17 +60,21 @@ def repeated_ngrams(tokens: tf.Tensor, start: tf.Tensor, end: tf.Tensor, size: t
     Returns:
       `[B, N]` bool.
     """
-    columns, size = tf.range(tf.shape(tokens)[1]), size[:, tf.newaxis]
+    columns = tf.range(tf.shape(tokens)[1])
+    size = tf.minimum(size, end + 1)[:, tf.newaxis]  # of so many tokens none has come yet
     first = tf.maximum(size - 1, 0) + start[:, tf.newaxis]  # before it there is no n-gram
     enough = (size > 0) & (columns >= first) & (columns < end) & (end >= first)
-    longest = tf.minimum(tf.reduce_max(tf.concat([[0], size[:, 0]], axis=0)), end + 1)
+
+    def undecided(back: tf.Tensor, same: tf.Tensor) -> tf.Tensor:
+        """Whether an n-gram may yet prove to be another one: a wish that nothing can match must cost nothing."""
+        return tf.reduce_any(same & (back < size))
 
     def compare(back: tf.Tensor, same: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Compares the tokens that stand `back` places before each column and before the end."""
         equal = tf.equal(tf.roll(tokens, back, axis=1), tokens[:, end - back, tf.newaxis])
         return back + 1, same & (equal | (back >= size))
 
-    return tf.while_loop(lambda back, _: back < longest, compare, (tf.constant(1), enough))[1]
+    return tf.while_loop(undecided, compare, (tf.constant(1), enough))[1]
 
 
 def forbid(logits: tf.Tensor, tokens: tf.Tensor, where: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_textgen.decoding.cutoffs import weights
+from tf_textgen.decoding.cutoffs import masses
 from tf_textgen.decoding.logits import narrow
 from tf_textgen.decoding.parameters import Parameters, neutral_where
 
@@ -49,7 +49,7 @@ def inverse_cdf(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     Returns:
       `[B]` int32.
     """
-    cumulative = tf.cumsum(weights(logits, tf.reduce_max(logits, axis=-1)), axis=-1)
+    cumulative = tf.cumsum(masses(logits, tf.reduce_max(logits, axis=-1)), axis=-1)
     goal = uniform[:, tf.newaxis] * cumulative[:, -1:]  # --> [B, 1]
     index = tf.searchsorted(cumulative, goal, side="right")[:, 0]
     return tf.minimum(index, logits.shape[-1] - 1)  # beyond the end only in a row without any possible token
@@ -65,14 +65,29 @@ def log_normalizer(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       The row's maximum, `[B]` float32, and the logarithm of the sum of `exp(logit - maximum)`, `[B]` float64.
     """
     best = tf.reduce_max(logits, axis=-1)
-    return best, tf.math.log(tf.reduce_sum(weights(logits, best), axis=-1))
+    return best, tf.math.log(tf.reduce_sum(masses(logits, best), axis=-1))
+
+
+def normalize(logits: tf.Tensor, normalizer: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """Log-probabilities of some of a row's tokens; finite where the logits are, however far apart these are.
+
+    Args:
+      logits: `[B, K]` float32.
+      normalizer: of all of the row's logits, as `log_normalizer` gives it.
+
+    Returns:
+      `[B, K]` float64.
+    """
+    best, log_total = normalizer
+    distance = logits - best[:, tf.newaxis]
+    distance = tf.where(logits > -float("inf"), tf.maximum(distance, tf.float32.min), distance)
+    return tf.cast(distance, tf.float64) - log_total[:, tf.newaxis]
 
 
 def log_probability(logits: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     """Natural logarithm of the tokens' probabilities. `[B, V]` float32, `[B]` int32 -> `[B]` float32."""
-    best, log_total = log_normalizer(logits)
-    chosen = tf.cast(tf.gather(logits, tokens, batch_dims=1) - best, tf.float64)
-    return tf.cast(chosen - log_total, tf.float32)
+    chosen = tf.gather(logits, tokens, batch_dims=1)[:, tf.newaxis]
+    return tf.cast(normalize(chosen, log_normalizer(logits))[:, 0], tf.float32)
 
 
 def pick(logits: tf.Tensor, uniform: tf.Tensor, parameters: Parameters) -> tf.Tensor:

@@ -51,6 +51,27 @@ def first_match(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
     return tf.reduce_min(tf.where(found, starts, _NOWHERE), axis=[1, 2])
 
 
+def holds_stop(texts: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+    """Whether a stop string stands in a text as it came. `[B]` string, `[B]` string of stop strings -> `[B]` bool.
+
+    One string after the other, so that memory is that of the texts, however long they are.
+    """
+    strings = tf.strings.split(stop, SEPARATOR)
+    wanted = tf.not_equal(strings.flat_values, "")
+
+    def look() -> tf.Tensor:
+        pairs = tf.repeat(texts, strings.row_lengths()), strings.flat_values
+        found = tf.map_fn(lambda pair: _holds(*pair), pairs, fn_output_signature=tf.bool)
+        return tf.reduce_any(strings.with_flat_values(found & wanted), axis=1)
+
+    asked = tf.reduce_any(tf.not_equal(texts, "") & tf.not_equal(stop, ""))
+    return tf.cond(asked, look, lambda: tf.zeros(tf.shape(texts), tf.bool))
+
+
+def _holds(text: tf.Tensor, string: tf.Tensor) -> tf.Tensor:
+    return tf.size(tf.strings.split(text, string, maxsplit=1)) > 1
+
+
 def common_prefix(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """The number of leading bytes that two texts share. `[B]`, `[B]` string -> `[B]` int32."""
     shorter = tf.minimum(tf.strings.length(left), tf.strings.length(right))
@@ -63,8 +84,10 @@ def common_prefix(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 def cut(before: tf.Tensor, after: tf.Tensor, stops: Stops) -> tuple[tf.Tensor, tf.Tensor]:
     """Looks for stop strings in a text that has grown, and takes away the earliest one and what follows it.
 
-    Only the part that a new match can touch is searched, so the cost does not grow with the square of the text. A token
-    may change the end of the text before it (half a character becomes a whole one), hence the common prefix.
+    Only the part that a new match can touch is searched. Both texts are compared as a whole, and the caller makes the
+    whole text anew of all its tokens, so a text's cost does grow with its square: which tokens may be made text by
+    themselves only a tokenizer knows. A token may change the end of the text before it (half a character becomes a
+    whole one), hence the common prefix.
 
     Args:
       before: `[B]` string, without a stop string.

@@ -1,12 +1,17 @@
 """Writes a `TextGenerator` as a SavedModel version that TF Serving takes as it is.
 
 Signatures (`B` rows; every input has the batch first, since TF Serving merges requests along it):
-  serving_default  text `[B]` string -> text `[B]` string, with the decoding parameters of the export; a beam's best
-  generate         prompt (or source) `[B]` string and every decoding parameter as `[B]` ->
+  serving_default  text `[B]` string -> text `[B]` string, with all decoding parameters as the export fixed them; of a
+                   beam the best text, of several samples (num_samples) the first
+  generate         prompt (or source) `[B]` string and every parameter of `Parameters` as `[B]`, none taken from the
+                   export ->
                    text, score, token_count, finish_reason, prompt_truncated,
-                   token_log_probabilities `[B, N]`, token_texts `[B, N]`
-  beam_search      only with a beam, whose width and number n of texts are the export's: prompt (or source) and the
-                   parameters that do not sample, as `[B]` ->
+                   token_log_probabilities `[B, N]`, token_texts `[B, N]`.
+                   One text a row and no beam: num_samples, beam_width, num_best and the length penalty are not read;
+                   who wants several samples sends the prompt in several rows, each with a seed of its own
+  beam_search      only of an export with a beam, which fixes beam_width and num_best, n here: prompt (or source), the
+                   parameters that do not sample and the length penalty, as `[B]` (no seed, no temperature, no cut-offs)
+                   ->
                    text, score, normalized_score, token_count, finish_reason `[B, n]`, prompt_truncated `[B]`,
                    token_log_probabilities, token_texts `[B, n, N]`
   score            text (and source) `[B]` string -> log_probability, token_count, perplexity,

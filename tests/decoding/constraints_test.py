@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tests.decoding.markov import UNK, Markov, stack
-from tf_textgen.decoding import words
+from tf_textgen.decoding import constraints
 from tf_textgen.decoding.decoding_config import DecodingConfig
 
 A, B, C, SPACE = 5, 6, 9, 15
@@ -11,7 +11,7 @@ rng = np.random.default_rng(0)
 
 
 def parse(*configs):
-    return words.parse(stack(configs), Markov(eager=True).tokenize, vocabulary_size=16, unk_id=UNK)
+    return constraints.parse(stack(configs), Markov(eager=True).tokenize, vocabulary_size=16, unk_id=UNK)
 
 
 def tokens_of(given, row):
@@ -31,7 +31,7 @@ def test_banned_words_have_two_spellings_and_forced_ones_one():
     assert tokens_of(found.banned, 0) == tokens_of(found.forced, 0) == tokens_of(found.banned, 2) == []
     assert tokens_of(found.forced, 2) == [[C]]
     assert found.prefix.numpy().tolist() == [[-1, -1], [B, B], [-1, -1]]
-    assert words.needed_tokens(found).numpy().tolist() == [0, 6, 1]
+    assert constraints.needed_tokens(found).numpy().tolist() == [0, 6, 1]
     assert error.numpy().tolist() == [b""] * 3
 
 
@@ -44,7 +44,7 @@ def test_allowed_are_the_tokens_of_all_texts():
 def test_nothing_asked_is_no_columns():
     found, error = parse(DecodingConfig(), DecodingConfig())
     assert [x.shape.as_list() for x in tf.nest.flatten(found)] == [
-        x.shape for x in tf.nest.flatten(words.no_constraints(2))
+        x.shape for x in tf.nest.flatten(constraints.no_constraints(2))
     ]
     assert error.numpy().tolist() == [b"", b""]
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_written_is_told_and_taken_away(bad, message):
     good = DecodingConfig(banned=("a",), forced=("b",), forced_prefix="c", max_new_tokens=2)
     found, error = parse(good, DecodingConfig(**bad))
     assert error.numpy().tolist() == [b"", message.encode()]
-    assert words.needed_tokens(found).numpy().tolist() == [2, 0]
+    assert constraints.needed_tokens(found).numpy().tolist() == [2, 0]
     assert tokens_of(found.banned, 1) == [] and (not found.allowed.shape[1] or np.all(found.allowed[1]))
 
 
@@ -77,7 +77,9 @@ def test_ends_with(dropped):
     lengths = rng.integers(0, 4, (rows, 5)).astype(np.int32)
     given = np.where(np.arange(4) < lengths[..., None], rng.integers(0, 2, (rows, 5, 4)), -1).astype(np.int32)
     for end in (3, 4, 6):
-        found = words.ends_with(words.Words(given, lengths), tf.constant(tokens), start, end, dropped).numpy()
+        found = constraints.ends_with(
+            constraints.Words(given, lengths), tf.constant(tokens), start, end, dropped
+        ).numpy()
         for row in range(rows):
             past = tokens[row, start[row] : end].tolist()
             for k, n in enumerate(lengths[row]):

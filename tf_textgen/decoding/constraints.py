@@ -1,4 +1,4 @@
-"""Words as tokens: what may not, must and may alone be written, of each row.
+"""Words as tokens: what may not, must and may alone be written, of each row, and where these contradict each other.
 
 Words come as text with the parameters (`Parameters.banned` and the like) and are tokenized in the graph, by whoever
 knows a tokenizer. Where no row has any, the tensors have no columns and nothing is computed.
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import SEPARATOR
 from tf_textgen.decoding.parameters import Parameters
+from tf_textgen.decoding.stopping import holds_stop
 
 Tokenize = Callable[[tf.Tensor], tf.RaggedTensor]
 
@@ -46,7 +47,7 @@ def parse(
 
     A banned word is banned in two spellings, as it stands and with a space before it, since most tokenizers know a word
     by the space before it. A word with a token that stands for the unknown is never written, so it need not be banned
-    and cannot be forced.
+    and cannot be forced. Whether a banned word stands in what must be written is judged by their tokens, as the ban is.
 
     Args:
       parameters: of the rows, within the bounds that `parameters.sanitize` checks.
@@ -71,6 +72,7 @@ def parse(
         "invalid forced_prefix: expected text that the vocabulary has": foreign_prefix,
         "invalid max_new_tokens: expected enough for the tokens of forced and forced_prefix": needed_tokens(constraints)
         > parameters.max_new_tokens,
+        **_contradictions(parameters, constraints),
     }
     error = tf.fill(tf.shape(parameters.seed), "")
     for text, wrong in reversed(problems.items()):
@@ -103,6 +105,45 @@ def ends_with(words: Words, tokens: tf.Tensor, start: tf.Tensor, end: tf.Tensor,
     columns = tf.clip_by_value(first[:, :, tf.newaxis] + places, 0, tf.maximum(tf.shape(tokens)[1] - 1, 0))
     same = tf.equal(tf.gather(tokens, columns, batch_dims=1), words.tokens) | (places >= lengths[:, :, tf.newaxis])
     return tf.reduce_all(same, axis=-1) & (words.lengths > 0) & (first >= start[:, tf.newaxis])
+
+
+def contain(words: Words, tokens: tf.Tensor) -> tf.Tensor:
+    """Whether a word stands anywhere in a row's tokens. `[B, K, M]`, `[B, N]` int32 -> `[B]` bool."""
+    start = tf.zeros(tf.shape(tokens)[:1], tf.int32)
+
+    def look(end: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return end + 1, found | tf.reduce_any(ends_with(words, tokens, start, end, dropped=0), axis=1)
+
+    last = tf.where(tf.reduce_any(words.lengths > 0), tf.shape(tokens)[1], 0)
+    return tf.while_loop(lambda end, _: end <= last, look, (tf.constant(1), start > 0))[1]
+
+
+def _contradictions(parameters: Parameters, constraints: Constraints) -> dict[str, tf.Tensor]:
+    """What of a row's wishes cannot be had together -> where, `[B]` bool."""
+    banned, allowed, forced, prefix = constraints
+    between = tf.pad(forced.tokens, [[0, 0], [0, 0], [0, 1]], constant_values=-1)  # no word reaches into the next one
+    forced_tokens = tf.reshape(between, [tf.shape(between)[0], tf.reduce_prod(tf.shape(between)[1:])])
+    stop = parameters.stop
+    return {
+        "invalid forced: expected no word of banned in it": contain(banned, forced_tokens),
+        "invalid forced_prefix: expected no word of banned in it": contain(banned, prefix),
+        "invalid allowed: expected a token that is not banned": _nothing_left(allowed, banned),
+        "invalid forced: expected no string of stop in it": holds_stop(parameters.forced, stop),
+        "invalid forced_prefix: expected no string of stop in it": holds_stop(parameters.forced_prefix, stop),
+    }
+
+
+def _nothing_left(allowed: tf.Tensor, banned: Words) -> tf.Tensor:
+    """Rows in which each allowed token is a banned word by itself, `[B]` bool."""
+
+    def look() -> tf.Tensor:
+        alone = tf.where(tf.equal(banned.lengths, 1), banned.tokens[:, :, 0] + 1, 0)  # 0 is none
+        size = tf.shape(allowed)[1] + 1
+        taken = tf.math.bincount(alone, minlength=size, maxlength=size, axis=-1, binary_output=True)[:, 1:] > 0
+        return ~tf.reduce_any(allowed & ~taken, axis=1)
+
+    asked = (tf.shape(allowed)[1] > 0) & tf.reduce_any(tf.equal(banned.lengths, 1))
+    return tf.cond(asked, look, lambda: tf.zeros(tf.shape(allowed)[:1], tf.bool))
 
 
 def _free_where(rows: tf.Tensor, constraints: Constraints) -> Constraints:
