@@ -1,4 +1,7 @@
-"""An export alone gives what the run gives, for models of both kinds."""
+"""What the signatures of an export answer, its folder, and bad input.
+
+That a fresh process gives the texts of the run, for every family: `tests/jobs/export_test.py`.
+"""
 
 import dataclasses
 import json
@@ -10,64 +13,38 @@ import tensorflow as tf
 
 from tests.support import tiny_models
 from tf_textgen.decoding.decoding_config import DecodingConfig
-from tf_textgen.decoding.parameters import Parameters
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
 from tf_textgen.export.exported import Exported, beam_inputs
-from tf_textgen.export.saved_model import answer_in_fresh_process, export_saved_model
+from tf_textgen.export.saved_model import export_saved_model
 
 BEAM = DecodingConfig(beam_width=3, num_best=2, max_new_tokens=6)
-KINDS = ("transformer_lm", "rnn_seq2seq")  # the others: tests/conformance, and the smoke recipes
 TEXTS = ["", "a", "从前有一个", "the cat sat on the mat " * 50, "naïve 🙂"]
 SAMPLED = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def exported(request, tmp_path_factory):
-    generator = tiny_models.generator(request.param)
-    root = tmp_path_factory.mktemp(request.param)
-    return generator, export_saved_model(generator, root / "model", decoding=SAMPLED), root / "model"
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A generator, and its export loaded."""
+    generator = tiny_models.generator("transformer_lm")
+    path = export_saved_model(generator, tmp_path_factory.mktemp("sampled") / "model", decoding=SAMPLED)
+    return generator, Exported(path)
 
 
-def test_fresh_process_gives_the_generators_texts(exported):
-    generator, path, _ = exported
-    inputs = {("source" if generator.is_pair else "prompt"): TEXTS}
-    for name, value in dataclasses.asdict(SAMPLED).items():
-        if name in Parameters._fields:
-            inputs[name] = ["" if value == () else value] * len(TEXTS)
-    by_generate, by_default, graph = answer_in_fresh_process(
-        path,
-        [{"signature": "generate", "inputs": inputs}, {"signature": "serving_default", "inputs": {"text": TEXTS}}],
-    )
-    expected = generator.generate(TEXTS, SAMPLED)
-    assert by_generate["text"] == [continuation.text for continuation in expected]
-    assert by_default["text"] == by_generate["text"]
-    assert by_generate["prompt_truncated"] == [False] * 3 + [True, False]
-    assert by_generate["finish_reason"] == [continuation.finish_reason for continuation in expected]
-    np.testing.assert_allclose(by_generate["score"], [continuation.score for continuation in expected], atol=1e-4)
-    assert graph["python_ops"] == []
+@pytest.fixture(scope="module")
+def beam_export(tmp_path_factory):
+    generator = tiny_models.generator("rnn_seq2seq")
+    path = export_saved_model(generator, tmp_path_factory.mktemp("beam") / "model", decoding=BEAM)
+    return generator, Exported(path)
 
 
-def test_exported_equals_generator(exported):
-    generator, path, root = exported
-    loaded = Exported(root)
-    assert loaded.path == path and loaded.decoding == SAMPLED
-    assert loaded.config["truncation_side"] == ("end" if generator.is_pair else "beginning")
-    expected = [(c.prompt, c.text, c.sample) for c in generator.generate(TEXTS[1:3], SAMPLED)]
-    assert [(c.prompt, c.text, c.sample) for c in loaded.generate(TEXTS[1:3])] == expected
-
-
-def test_words_and_tokens_pass_the_signature(exported):
-    generator, _, root = exported
-    asked = DecodingConfig(forced=("cat", "字"), forced_prefix="It ", banned=("x", "yz"), max_new_tokens=16, seed=2)
-    for found, expected in zip(Exported(root).generate(TEXTS, asked), generator.generate(TEXTS, asked), strict=True):
-        assert (found.text, found.token_texts) == (expected.text, expected.token_texts)
-        np.testing.assert_allclose(found.token_log_probabilities, expected.token_log_probabilities, atol=1e-5)
+def test_an_export_says_which_end_of_long_texts_is_cut(exported, beam_export):
+    assert [loaded.config["truncation_side"] for _, loaded in (exported, beam_export)] == ["beginning", "end"]
 
 
 def test_an_export_of_an_earlier_version_answers_what_it_knows(exported, monkeypatch):
-    generator, _, root = exported
-    loaded, ask, names = Exported(root), self_check.ask, self_check.input_names
+    generator, loaded = exported
+    ask, names = self_check.ask, self_check.input_names
 
     def ask_earlier(model, signature, inputs):
         answer = ask(model, signature, {**inputs, "typical_p": [1.0] * len(inputs["seed"])})
@@ -84,18 +61,18 @@ def test_an_export_of_an_earlier_version_answers_what_it_knows(exported, monkeyp
         loaded.generate(TEXTS[:1], asked)
 
 
-def test_score_signature_equals_generator(exported):
-    generator, path, _ = exported
-    pairs = generator.is_pair
-    inputs = {"text": ["the cat", "", "mat"], **({"source": ["a", "b", ""]} if pairs else {})}
-    (answer, _) = answer_in_fresh_process(path, [{"signature": "score", "inputs": inputs}])
-    expected = generator.score(inputs["text"], inputs.get("source"))
-    np.testing.assert_allclose(answer["log_probability"], expected.log_probability, rtol=1e-5)
-    assert answer["token_count"] == expected.token_count.numpy().tolist()
+def test_score_signature_equals_generator(exported, beam_export):
+    for (generator, loaded), sources in ((exported, None), (beam_export, ["a", "b", ""])):
+        inputs = {"text": ["the cat", "", "mat"], **({"source": sources} if sources else {})}
+        answer = self_check.ask(loaded._loaded, "score", inputs)
+        expected = generator.score(inputs["text"], sources)
+        np.testing.assert_allclose(answer["log_probability"], expected.log_probability, rtol=1e-5)
+        assert answer["token_count"] == expected.token_count.numpy().tolist()
 
 
 def test_versions_are_numbered_and_never_overwritten(exported):
-    generator, path, root = exported
+    generator, path = exported[0], exported[1].path
+    root = path.parent
     assert path.name == "1"
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     with pytest.raises(UserError, match=r"--export.version=1: .* exists already"):
@@ -104,12 +81,11 @@ def test_versions_are_numbered_and_never_overwritten(exported):
     assert sorted(entry.name for entry in root.iterdir()) == ["1"]
 
 
-def test_failed_check_publishes_nothing(tmp_path, monkeypatch):
-    generator = tiny_models.generator("transformer_lm")
+def test_failed_check_publishes_nothing(exported, tmp_path, monkeypatch):
     answers = [{"text": ["other"] * 9}, {"text": ["other"] * 9}, {"python_ops": []}]
     monkeypatch.setattr("tf_textgen.export.saved_model.answer_in_fresh_process", lambda *_: answers)
     with pytest.raises(UserError, match="nothing was published"):
-        export_saved_model(generator, tmp_path / "model")
+        export_saved_model(exported[0], tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
 
 
@@ -119,23 +95,21 @@ def test_missing_export_is_one_line(tmp_path):
 
 
 def test_config_is_written(exported):
-    _, path, _ = exported
-    assert json.loads((path / "assets.extra" / "config.json").read_text())["decoding"] == SAMPLED.to_json()
+    assert json.loads((exported[1].path / "assets.extra" / "config.json").read_text())["decoding"] == SAMPLED.to_json()
 
 
 def test_one_signature_trace_takes_any_batch(exported):
-    _, path, _ = exported
-    loaded = tf.saved_model.load(str(path))
-    for name, signature in loaded.signatures.items():
+    signatures = exported[1]._loaded.signatures
+    for name, signature in signatures.items():
         for spec in signature.structured_input_signature[1].values():
             assert spec.shape.as_list() == [None], name
-    assert loaded.signatures["serving_default"](text=tf.constant([], tf.string))["text"].shape == (0,)
+    assert signatures["serving_default"](text=tf.constant([], tf.string))["text"].shape == (0,)
 
 
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), tf.errors.ResourceExhaustedError(None, None, "x; full")]
 )
-def test_a_full_disk_is_told_and_leaves_nothing(error, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_and_leaves_nothing(error, exported, tmp_path, monkeypatch):
     def fail(_, path, **__):
         (tmp_path / "model" / path).mkdir()
         raise error
@@ -144,19 +118,19 @@ def test_a_full_disk_is_told_and_leaves_nothing(error, tmp_path, monkeypatch):
     with pytest.raises(
         UserError, match=r"--export.dir=.*: cannot be written \((No space left on device|full)\); expected"
     ):
-        export_saved_model(tiny_models.generator("transformer_lm"), tmp_path / "model")
+        export_saved_model(exported[0], tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_told(exported, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"--export.dir=.*: cannot be written \(Not a directory\); expected a folder"):
-        export_saved_model(tiny_models.generator("transformer_lm"), tmp_path / "file" / "model")
+        export_saved_model(exported[0], tmp_path / "file" / "model")
 
 
 @pytest.mark.parametrize(("name", "content"), [("assets.extra/config.json", "[]"), ("saved_model.pb", "x")])
 def test_a_damaged_export_is_told(name, content, exported, tmp_path):
-    shutil.copytree(exported[1], tmp_path / "1")
+    shutil.copytree(exported[1].path, tmp_path / "1")
     (tmp_path / "1" / name).write_text(content)
     with pytest.raises(
         UserError, match=r"--saved_model=.*/1 is damaged .*expected it as `export` wrote it; export again"
@@ -165,18 +139,10 @@ def test_a_damaged_export_is_told(name, content, exported, tmp_path):
 
 
 def test_a_request_out_of_bounds_is_told_with_its_value(exported):
-    generator, path, _ = exported
     wanted = DecodingConfig(max_new_tokens=100_000)
-    for asked in (generator, Exported(path)):
+    for asked in exported:
         with pytest.raises(UserError, match=r"--decoding.max_new_tokens=100000: expected an integer from 1 to"):
             asked.generate(["a"], wanted)
-
-
-@pytest.fixture(scope="module")
-def beam_export(tmp_path_factory):
-    generator = tiny_models.generator("rnn_seq2seq")
-    path = export_saved_model(generator, tmp_path_factory.mktemp("beam") / "model", decoding=BEAM)
-    return generator, Exported(path)
 
 
 def test_an_exported_beam_equals_the_generators(beam_export):
@@ -224,8 +190,3 @@ def test_every_row_of_an_exported_beam_has_its_own_length_penalty(beam_export):
 def test_what_an_exported_beam_does_not_have_is_told(beam_export, changed, message):
     with pytest.raises(UserError, match=message):
         beam_export[1].generate(["a"], dataclasses.replace(BEAM, **changed))
-
-
-def test_an_export_without_a_beam_says_so(exported):
-    with pytest.raises(UserError, match=r"--decoding.beam_width=3: .* was exported with no beam; expected 1, or an"):
-        Exported(exported[1]).generate(["a"], BEAM)
