@@ -336,6 +336,20 @@ def test_empty_places_where_there_are_fewer_hypotheses():
     assert (found.token_count[0, 3], found.score[0, 3], found.normalized_score[0, 3]) == (0, 0.0, 0.0)
 
 
+def test_scores_of_a_finite_model_are_finite():
+    model, least = History(), np.finfo("float32").min
+    config = DecodingConfig(beam_width=2, num_best=2, max_new_tokens=4, length_penalty="none")
+    stuck = dataclasses.replace(config, allowed=("a",), no_repeat_ngram=1, min_new_tokens=3)
+    model.table[:, 6] = -3e38
+    model.table[:, 9] = 3e38
+    improbable = dataclasses.replace(config, forced_prefix="bbbb")
+    found = model.run([[8], [8]], [stuck, improbable], width=2, num_best=2, eager=True)
+    assert found.tokens[:, 0].tolist() == [[5, EOS, PAD, PAD], [6] * 4]
+    assert found.finish_reason.tolist() == [[b"eos", b""], [b"length", b""]]
+    assert found.normalized_score.tolist() == [[least, 0.0]] * 2
+    assert np.isfinite(found.score).all() and found.score[1, 0] == least
+
+
 def test_a_diverged_hypothesis_comes_last_and_leaves_its_neighbours_alone(wishes):
     broken = History()
     prompts, configs = wishes

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from tf_textgen.decoding.decoding_config import (
     check_against_vocabulary,
     sample_seed,
 )
+from tf_textgen.decoding.length_penalty import LengthPenalty
 from tf_textgen.errors import UserError
 
 
@@ -62,6 +64,12 @@ from tf_textgen.errors import UserError
             {"forced_prefix": "a cat", "banned": ("cat",)},
             "--decoding.forced_prefix='a cat': has 'cat' of --decoding.banned in it, and cannot be written; leave one",
         ),
+        ({"forced": (" cat ",), "banned": ("cat",)}, "--decoding.forced=' cat ': has 'cat' of --decoding.banned in it"),
+        ({"forced": (" a cat",), "banned": (" a cat",)}, "--decoding.forced=' a cat': has ' a cat' of --decoding.bann"),
+        (
+            {"forced_prefix": "其他", "banned": ("其他",)},
+            "--decoding.forced_prefix='其他': has '其他' of --decoding.",
+        ),
         (
             {"forced": ("a\nb",), "stop": ("\n",)},
             r"--decoding.forced='a\nb': has '\n' of --decoding.stop in it, and cannot be written; leave one",
@@ -94,6 +102,26 @@ def test_bad_values(values, message):
     with pytest.raises(UserError) as error:
         DecodingConfig(**values)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"banned": ("he",), "forced": ("the",)},
+        {"banned": ("cat ", "  cat"), "forced": ("a cat",)},
+        {"banned": ("他",), "forced_prefix": "其他"},
+        {"banned": (" ",), "forced": ("a b",)},
+    ],
+)
+def test_what_may_be_written_by_other_tokens_is_not_refused(values):
+    DecodingConfig(**values)
+
+
+def test_help_says_what_a_beam_reads():
+    helps = {field.name: field.metadata["help"] for field in dataclasses.fields(DecodingConfig)}
+    assert helps["seed"].startswith("Without a beam: ")
+    for name in LengthPenalty._fields:
+        assert helps[name].startswith("With a beam: ")
 
 
 def test_top_k_against_the_vocabulary():

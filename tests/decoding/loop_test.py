@@ -181,6 +181,14 @@ def test_partly_nan_row_continues_and_its_score_tells():
     assert not np.isin(decoded.tokens, [*BANNED, 5]).any()
 
 
+def test_the_score_of_a_finite_model_is_finite():
+    model = Markov(eager=True)
+    model.table[:] = 3e38
+    model.table[:, 5:7] = -3e38
+    decoded = model.run([[9]], [DecodingConfig(temperature=0.0, forced_prefix="aba", max_new_tokens=3)])
+    assert decoded.texts[0] == b"aba" and decoded.score[0] == np.finfo("float32").min
+
+
 def test_per_row_limits_are_clipped_to_the_bound():
     model = Markov(bound=5, eager=True)
     decoded = model.run([[6]] * 2, [DecodingConfig(max_new_tokens=n, min_new_tokens=n) for n in (3, 50)])

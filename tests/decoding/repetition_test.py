@@ -63,6 +63,17 @@ def test_no_ngram_comes_twice(step):
     np.testing.assert_array_equal(left[:9], alone)
 
 
+def test_a_wish_that_nothing_can_match_costs_its_neighbours_nothing(monkeypatch):
+    """Nor does a neighbour's match, once found, keep the search going."""
+    compared, roll = [], tf.roll
+    monkeypatch.setattr(repetition.tf, "roll", lambda *given, **named: compared.append(1) or roll(*given, **named))
+    sequence = [*range(500), 0]
+    past = history([sequence] * 2, [[]] * 2)
+    left = repetition.forbid_ngrams(tf.zeros([2, 501]), tf.constant([10**6, 2]), past).numpy()
+    assert [np.flatnonzero(row == -INF).tolist() for row in left] == [[], [1]]
+    assert len(compared) == 1
+
+
 def test_counts_ignore_foreign_ids():
     tokens = tf.constant([[1, 2, 3], [3, 3, 0], [7, -1, 2]])
     where = tf.constant([[False, True, True], [True, True, True], [True, True, True]])

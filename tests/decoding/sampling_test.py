@@ -77,6 +77,12 @@ def test_greedy_takes_the_lowest_of_equals(size):
     assert sampling.greedy(tf.constant(logits)).numpy().tolist() == [0, size // 2, 1]
 
 
+def test_log_probabilities_are_finite_where_the_logits_are():
+    logits = tf.constant([[3e38, -3e38, 0.0], [1.0, -INF, 0.0]])
+    got = sampling.log_probability(logits, tf.constant([1, 1])).numpy()
+    assert got.tolist() == [np.finfo("float32").min, -INF]
+
+
 def test_log_probability():
     logits = np.array([[1.0, 2.0, -INF], [500.0, 0.0, 400.0], [0.0, 0.0, 0.0]], "float32")
     got = sampling.log_probability(tf.constant(logits), tf.constant([0, 1, 2])).numpy()

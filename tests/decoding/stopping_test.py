@@ -40,6 +40,16 @@ def test_a_zero_byte_is_not_padding():
     assert stopping.first_match(tf.constant([b"ba", b"ba\x00"]), parsed).numpy().tolist() == [NOWHERE, 1]
 
 
+def test_holds_stop_equals_in():
+    texts = [text + b" " for text in random_texts(200, 6)]  # an empty stop string is none, and no white space
+    stops = [random_texts(rng.integers(0, 4), 3) for _ in texts]
+    found = stopping.holds_stop(tf.constant(texts), tf.constant([b"\x1f".join(s) for s in stops])).numpy().tolist()
+    assert found == [any(s and s in t for s in some) for t, some in zip(texts, stops, strict=True)]
+    assert 20 < sum(found) < 180
+    assert stopping.holds_stop(tf.constant(["", "a a"]), tf.constant(["", ""])).numpy().tolist() == [False] * 2
+    assert stopping.holds_stop(tf.zeros([0], tf.string), tf.zeros([0], tf.string)).shape == (0,)
+
+
 def test_common_prefix():
     left, right = ["", "abc", "abc", "字", "x"], ["a", "abd", "abc", "字字", "y"]
     assert stopping.common_prefix(tf.constant(left), tf.constant(right)).numpy().tolist() == [0, 2, 3, 3, 0]
