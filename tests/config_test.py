@@ -8,6 +8,7 @@ from absl import flags
 
 from tf_textgen.config import Config, define_flags, field, from_flags, override, required, to_flags
 from tf_textgen.errors import UserError
+from tf_textgen.training.optimizer_config import OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ def test_override_takes_only_what_was_given():
     [
         ({"count": 0}, r"--sample.count=0: expected a value at least 1 and at most 9"),
         ({"rate": 0.0}, r"--sample.rate=0: expected a value above 0"),
-        ({"rate": math.nan}, r"--sample.rate=nan: expected a value above 0"),
+        ({"rate": math.nan}, r"--sample.rate=nan: expected a finite value above 0"),
         ({"kind": "fats"}, r"--sample.kind=fats: expected one of slow, fast; did you mean 'fast'\?"),
     ],
 )
@@ -102,3 +103,8 @@ def test_bad_values_are_told_in_one_line(values, message):
 def test_json_of_other_types_is_told(values: dict):
     with pytest.raises(UserError, match=r"a configuration of 'sample' is damaged"):
         Sample.from_json({"size": 1, **values} if values else values)
+
+
+def test_a_configuration_that_is_no_object_is_told():
+    with pytest.raises(UserError, match="a configuration of 'optimizer' is damaged: a list came, expected an object"):
+        OptimizerConfig.from_json([1])

@@ -47,7 +47,7 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(written.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(kept, 2)
             written.seek(0)
             sys.stderr.write(written.read().decode("utf-8", "replace"))

@@ -83,6 +83,11 @@ class Config:
     def from_json(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
         """The inverse of `to_json`; unknown names raise `UserError` with the nearest known one."""
         known = {entry.name for entry in dataclasses.fields(cls)}
+        if not isinstance(values, Mapping):
+            raise UserError(
+                f"a configuration of {cls.prefix!r} is damaged: a {type(values).__name__} came, expected an object as "
+                "it was written"
+            )
         for name in values:
             if name not in known:
                 raise UserError(f"unknown field {flag_name(cls, name)!r} in a configuration{did_you_mean(name, known)}")
@@ -105,9 +110,14 @@ def check_value(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
     words = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
     for kind, bound in metadata.get("bounds", {}).items():
         ok = {"at_least": value >= bound, "at_most": value <= bound, "above": value > bound, "below": value < bound}
-        if math.isnan(value) or not ok[kind]:
-            expected = " and ".join(f"{words[k]} {v:g}" for k, v in metadata["bounds"].items())
-            raise UserError(f"--{name}={value:g}: expected a value {expected}")
+        infinite = isinstance(value, float) and not math.isfinite(value)
+        if infinite or not ok[kind]:
+            expected = " and ".join(f"{words[k]} {_number(v)}" for k, v in metadata["bounds"].items())
+            raise UserError(f"--{name}={_number(value)}: expected a {'finite ' if infinite else ''}value {expected}")
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def did_you_mean(word: str, known: Any) -> str:

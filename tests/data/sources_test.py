@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from tests.support.data_files import write
@@ -125,6 +127,8 @@ def test_dialogues_without_a_reply_are_an_error(tmp_path):
         UserError, match=r"a.tsv: none of the 2 dialogues has a reply \(--data.reply_of=both, .*column=2\): expected"
     ):
         list(sources.Pairs(config, [path]))
+    with pytest.raises(UserError, match="none of the 2 dialogues has a reply"):
+        list(sources.training_texts(dataclasses.replace(config, train=(path,))))
     assert list(sources.Pairs(DataConfig(format="dialogue"), [path])) == [(b"<A> 1", b"hi"), (b"<A> 2", b"hi")]
     with pytest.raises(UserError, match="blank lines alone: expected dialogues"):
         list(sources.Pairs(config, [write(tmp_path / "b.tsv", "\n\n")]))

@@ -21,7 +21,7 @@ from tf_textgen.errors import UserError
     ("values", "message"),
     [
         ({"temperature": -1.0}, "--decoding.temperature=-1: expected a value at least 0"),
-        ({"temperature": math.nan}, "--decoding.temperature=nan: expected a value at least 0"),
+        ({"temperature": math.nan}, "--decoding.temperature=nan: expected a finite value at least 0"),
         ({"temperature": math.inf}, "--decoding.temperature=inf: expected a finite value"),
         ({"top_k": -1}, "--decoding.top_k=-1: expected a value at least 0"),
         ({"top_p": 0.0}, "--decoding.top_p=0: expected a value at most 1 and above 0"),
@@ -36,10 +36,10 @@ from tf_textgen.errors import UserError
             "--decoding.min_new_tokens=9: expected at most --decoding.max_new_tokens=8",
         ),
         ({"num_samples": 0}, "--decoding.num_samples=0: expected a value at least 1"),
-        ({"seed": 2**63}, "--decoding.seed=9.22337e+18: expected a value"),
+        ({"seed": 2**63}, "--decoding.seed=9223372036854775808: expected a value"),
         ({"typical_p": 0.0}, "--decoding.typical_p=0: expected a value at most 1 and above 0"),
         ({"epsilon_cutoff": 1.0}, "--decoding.epsilon_cutoff=1: expected a value at least 0 and below 1"),
-        ({"eta_cutoff": math.nan}, "--decoding.eta_cutoff=nan: expected a value at least 0 and below 1"),
+        ({"eta_cutoff": math.nan}, "--decoding.eta_cutoff=nan: expected a finite value at least 0 and below 1"),
         ({"frequency_penalty": 2.5}, "--decoding.frequency_penalty=2.5: expected a value at least -2 and at most 2"),
         ({"presence_penalty": -2.5}, "--decoding.presence_penalty=-2.5: expected a value at least -2 and at most 2"),
         ({"presence_penalty": -1e-300}, "--decoding.presence_penalty=-1e-300: expected a value of 1.2e-38 to"),
@@ -139,6 +139,15 @@ def test_ratios_want_a_source():
     )
     with pytest.raises(UserError, match=message):
         check_against_source(DecodingConfig(max_length_ratio=2.0), False)
+
+
+@pytest.mark.parametrize("name", ["no_repeat_ngram", "loop_repeats", "max_new_tokens", "num_samples"])
+@pytest.mark.parametrize("value", [2**20 + 1, 3_000_000_000, 10**30])
+def test_numbers_of_tokens_have_an_end(name, value):
+    with pytest.raises(
+        UserError, match=rf"--decoding.{name}={value}: expected a value at least [01] and at most 1048576"
+    ):
+        DecodingConfig(**{name: value})
 
 
 def test_beam_against_the_vocabulary():

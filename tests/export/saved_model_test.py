@@ -128,7 +128,10 @@ def test_a_folder_that_cannot_be_made_is_told(exported, tmp_path):
         export_saved_model(exported[0], tmp_path / "file" / "model")
 
 
-@pytest.mark.parametrize(("name", "content"), [("assets.extra/config.json", "[]"), ("saved_model.pb", "x")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("assets.extra/config.json", "[]"), ("saved_model.pb", "x"), ("variables/variables.data-00000-of-00001", "x")],
+)
 def test_a_damaged_export_is_told(name, content, exported, tmp_path):
     shutil.copytree(exported[1].path, tmp_path / "1")
     (tmp_path / "1" / name).write_text(content)

@@ -47,7 +47,13 @@ def test_a_wish_beyond_the_context_is_an_error():
 def test_decoding_flags_are_checked_beside_those_of_the_run(tmp_path):
     """Before a model is loaded: there is none here."""
     recorded = {"beam_width": 4, "num_best": 2}
-    parts = {"model": "transformer_lm", "model_config": {}, "data": {}, "run": {}, "decoding": recorded}
+    parts = {
+        "model": "transformer_lm",
+        "model_config": {},
+        "data": {},
+        "run": {"seed": 0, "precision": "float32"},
+        "decoding": recorded,
+    }
     (tmp_path / "config.json").write_text(json.dumps(parts))
     loading.check_decoding(_flags(f"--run.dir={tmp_path}", "--decoding.num_best=4"))
     with pytest.raises(UserError, match=r"--decoding.num_best=5: expected at most --decoding.beam_width=4"):

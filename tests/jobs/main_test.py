@@ -39,6 +39,13 @@ def test_helpshort_imports_no_tensorflow():
         (["train", "--transformer_lm.num_layers=0"], "--transformer_lm.num_layers=0: expected a value at least 1"),
         (["train", "--transformer_lm.num_layers=two"], "two"),
         (["train", "extra"], "unexpected argument 'extra'"),
+        (["train", "--run.epochs=inf"], "--run.epochs=inf: expected a finite value above 0"),
+        (["train", "--optimizer.learning_rate=inf"], "--optimizer.learning_rate=inf: expected a finite value above 0"),
+        (
+            ["train", "--run.seed=99999999999"],
+            "--run.seed=99999999999: expected a value at least 0 and below 2147",
+        ),
+        (["evaluate", "--metrics=bleu", "--output=/"], "--output=/: a folder; expected the name of a file to write"),
         (["train", "--run.seed=1", "--flagfile=x"], "expected --flagfile as the first flag"),
         (["train", "--flagfile=/no/such.flags"], "/no/such.flags"),
         (["generate", "--decoding.temperature=nan", "--prompt=a"], "--decoding.temperature=nan: expected"),

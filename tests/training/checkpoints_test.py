@@ -237,6 +237,47 @@ def test_what_a_killed_save_left_is_removed_when_the_run_goes_on(tmp_path):
     for name in (".step-00000005.x1y2", ".step-00000003.x1y2.old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.index").write_text("half")
-    checkpoints.remove_unfinished()
+    assert checkpoints.newest_to_go_on() == 3
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
-    assert checkpoints.newest_whole() == 3
+
+
+def truncate(folder):
+    for path in folder.glob("model.data*"):
+        path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_damaged_newer_checkpoints_do_not_push_out_those_to_come(tmp_path):
+    model, optimizer = make()
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (3, 210, 211):
+        checkpoints.save(RunState(step=step), model, optimizer)
+        checkpoints.keep = 3
+    for step in (210, 211):
+        truncate(checkpoints.folder(step))
+    checkpoints.keep = 2
+    assert checkpoints.newest_to_go_on() == 3
+    checkpoints.save(RunState(step=55), model, optimizer)
+    assert checkpoints.steps() == [3, 55] and checkpoints.newest_whole() == 55
+    assert {path.name for path in tmp_path.glob("damaged-*")} == {"damaged-step-00000210", "damaged-step-00000211"}
+
+
+@pytest.mark.parametrize("damage", [truncate, lambda folder: (folder / "manifest.json").write_text('{"files": {}}')])
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(tmp_path, damage):
+    model, optimizer = make()
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(RunState(step=3), model, optimizer)
+    damage(checkpoints.folder(3))
+    for use in (checkpoints.newest_to_go_on, lambda: checkpoints.find("best"), lambda: checkpoints.find("last")):
+        with pytest.raises(UserError, match=r"all checkpoints \(of steps 3\) are damaged, expected a whole one"):
+            use()
+    assert checkpoints.steps() == [3]
+
+
+def test_a_best_step_that_is_no_number_is_none(tmp_path):
+    model, optimizer = make()
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(RunState(step=3), model, optimizer)
+    (tmp_path / "best.json").write_text('{"step": "x"}')
+    assert checkpoints.find("best") == 3
+    with pytest.raises(UserError, match="checkpoint '²': expected best, last or one of the steps 3"):
+        checkpoints.find("²")

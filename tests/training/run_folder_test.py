@@ -9,7 +9,7 @@ import pytest
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.text.tokenizer_config import TokenizerConfig
-from tf_textgen.training.run_folder import RunFolder, load_run, read_config
+from tf_textgen.training.run_folder import RunFolder, load_run, make_model, read_config
 
 CONFIG = {
     "model": "transformer_lm",
@@ -145,7 +145,11 @@ def test_records_survive(tmp_path):
         assert folder.record() == json.loads((tmp_path / "run.json").read_text()) == {"validation.nats_per_token": 1.5}
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": "transformer_lm"}', "null"])
+PARTS = {"model": "transformer_lm", "model_config": {}, "data": {}, "run": {"seed": 0, "precision": "float32"}}
+DAMAGED = [json.dumps({**PARTS, **part}) for part in ({"decoding": [1]}, {"run": [0]})]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": "transformer_lm"}', "null", *DAMAGED])
 def test_a_damaged_configuration_is_told(content, tmp_path):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(
@@ -158,3 +162,8 @@ def test_a_damaged_record_is_none(tmp_path):
     for content in ("{", "[]"):
         (tmp_path / "run.json").write_text(content)
         assert RunFolder(tmp_path).record() is None
+
+
+def test_a_run_without_its_seed_makes_no_model():
+    with pytest.raises(UserError, match=r"config.json is damaged \(run has no seed\): expected JSON as train wrote it"):
+        make_model({"model": "transformer_lm", "model_config": {}, "run": {"precision": "float32"}})

@@ -46,6 +46,7 @@ def training_texts(config: DataConfig, side: Literal["source", "target"] | None 
         for chunk in Documents(config, sources):
             yield chunk.text
     elif config.format == "dialogue" and side != "target":
+        next(iter(Pairs(config, sources, targets)))  # dialogues without a reply are told before a vocabulary is built
         for path in sources:
             for turns in _dialogues(files.TextFile(path, config.invalid_utf8), config.first_turn_column):
                 yield dialogues.context(turns).encode()

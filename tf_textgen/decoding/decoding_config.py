@@ -28,6 +28,7 @@ NO_SAMPLING = {
     "epsilon_cutoff": 0,
     "eta_cutoff": 0,
 }
+MAX_TOKENS = 2**20  # room for all tokens is made before the first: more is a slip of the finger, not a wish
 _INT64 = 2**63
 _FLOAT32_SMALLEST, _FLOAT32_LARGEST = 2.0**-126, (2 - 2**-23) * 2.0**127
 _SEED_STRIDE = 0x1E3779B97F4A7C15
@@ -79,6 +80,7 @@ class DecodingConfig(Config):
         "No sequence of this many tokens comes twice in the prompt and the continuation (or in the target alone, where "
         "there is a source); 0 allows it.",
         at_least=0,
+        at_most=MAX_TOKENS,
     )
     banned: tuple[str, ...] = field(
         (),
@@ -99,7 +101,7 @@ class DecodingConfig(Config):
         "", "The text begins with this; its tokens count as new ones and belong to the score.", escapes=True
     )
     min_new_tokens: int = field(0, "The end token is not chosen before this many tokens.", at_least=0)
-    max_new_tokens: int = field(128, "A continuation ends after this many tokens.", at_least=1)
+    max_new_tokens: int = field(128, "A continuation ends after this many tokens.", at_least=1, at_most=MAX_TOKENS)
     min_length_ratio: float = field(
         0.0, "The end token is not chosen before this many tokens for each token of the source.", at_least=0.0
     )
@@ -113,11 +115,12 @@ class DecodingConfig(Config):
         0,
         "Ends a text whose end is the same tokens this many times in a row, as degenerate texts do; 0 lets it go on.",
         at_least=0,
+        at_most=MAX_TOKENS,
     )
     seed: int = field(
         0, "Without a beam: the same seed and prompt give the same text.", at_least=-_INT64, at_most=_INT64 - 1
     )
-    num_samples: int = field(1, "Continuations of each prompt.", at_least=1)
+    num_samples: int = field(1, "Continuations of each prompt.", at_least=1, at_most=MAX_TOKENS)
     beam_width: int = field(
         1, "Hypotheses that a beam search keeps; 1 is no beam. 4 to 8 serve translation (Wu et al. 2016).", at_least=1
     )

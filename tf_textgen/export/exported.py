@@ -116,7 +116,7 @@ def _read_config(folder: pathlib.Path) -> dict[str, Any]:
 def _told_as_damage(path: str | os.PathLike[str], folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, tf.errors.OpError) as error:
         raise UserError(
             f"--saved_model={path}: {folder} is damaged ({str(error)[:200]}); expected it as `export` wrote it; "
             "export again"
@@ -138,7 +138,7 @@ def beam_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConfig) 
 
 def version_numbers(root: pathlib.Path) -> list[int]:
     """The versions in a served model's folder, ascending."""
-    return sorted(int(entry.name) for entry in root.glob("*") if entry.name.isdigit()) if root.is_dir() else []
+    return sorted(int(entry.name) for entry in root.glob("*") if entry.name.isdecimal()) if root.is_dir() else []
 
 
 def version_folder(path: str | os.PathLike[str]) -> pathlib.Path:

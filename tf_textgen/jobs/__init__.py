@@ -81,7 +81,7 @@ def _message(error: Exception) -> str:
         advice = _ADVICE.get(error.errno or 0, "expected a file or folder that can be used; name another")
         return f"{error.filename or 'a file'}: {error.strerror}; {advice}"
     if isinstance(error, (UserError, flags.Error, OSError)):
-        return str(error)
+        return str(error).removeprefix("ERROR:: ")
     return f"unexpected {type(error).__name__}: {str(error)[:300]}; give --debug as well to see where, and report it"
 
 

@@ -125,6 +125,8 @@ def _with_files(data: DataConfig, files: tuple[str, ...], target_files: tuple[st
 
 def _check_folder(flag: str, path: str | None) -> None:
     """Raises `UserError` where a file could not be written, before hours of work end with that."""
+    if path and Path(path).is_dir():
+        raise UserError(f"--{flag}={path}: a folder; expected the name of a file to write")
     if path and not Path(path).parent.is_dir():
         raise UserError(f"--{flag}={path}: no folder {Path(path).parent}; expected one that exists; make it")
 

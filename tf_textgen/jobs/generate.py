@@ -59,7 +59,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def run(flag_values: flags.FlagValues) -> None:
     if flag_values["prompt"].value and flag_values["prompt_file"].value:
         raise UserError("--prompt and --prompt_file are both given: expected one of them")
-    interactive = not flag_values["prompt"].value and not flag_values["prompt_file"].value and sys.stdin.isatty()
+    given = flag_values["prompt"].value or flag_values["prompt_file"].value
+    interactive = not given and sys.stdin is not None and sys.stdin.isatty()
     saved_model = flag_values["saved_model"].value
     model = _export(saved_model, flag_values) if saved_model else _run_folder(flag_values)
     conversation = conversation_of(model.config) if interactive else None

@@ -26,13 +26,15 @@ def lines_of(path: str | None, flag: str, *, hint: str = LINES_HINT, escapes: bo
     Raises:
       UserError: where there is no such file, or a line is not UTF-8 (named by number and byte) or has a bad escape.
     """
-    typed = path is None and sys.stdin.isatty()
+    typed = path is None and sys.stdin is not None and sys.stdin.isatty()
     name = path or "standard input"
     for number, line in enumerate(_typed(hint) if typed else _read(path, flag, name), 1):
         yield unescape(f"{name}:{number}", line) if escapes else line
 
 
 def _read(path: str | None, flag: str, name: str) -> Iterator[str]:
+    if path is None and sys.stdin is None:
+        raise UserError(f"no text came: standard input is closed; expected lines there, or {flag}=FILE")
     if path is None:
         yield from _decoded(sys.stdin.buffer, name)
         return

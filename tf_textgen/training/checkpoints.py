@@ -74,7 +74,7 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """Steps of all checkpoints, oldest first."""
         names = [path.name for path in self.directory.glob("step-*") if path.is_dir()]
-        return sorted(int(name[5:]) for name in names if name[5:].isdigit())
+        return sorted(int(name[5:]) for name in names if name[5:].isdecimal())
 
     def folder(self, step: int) -> Path:
         return self.directory / f"step-{step:08d}"
@@ -85,7 +85,7 @@ class Checkpoints:
             step = json.loads((self.directory / "best.json").read_text())["step"]
         except _DAMAGE:
             return None
-        return step if self.folder(step).is_dir() else None
+        return step if isinstance(step, int) and self.folder(step).is_dir() else None
 
     def newest_whole(self) -> int | None:
         """The newest step whose files are undamaged; each damaged newer one is named in a warning."""
@@ -111,10 +111,12 @@ class Checkpoints:
                 _logger.warning("the best checkpoint, of step %d, is damaged (%s); taking the newest", best, error)
         if which in ("best", "last"):
             newest = self.newest_whole()
+            if newest is None and self.steps():
+                raise UserError(self._all_damaged())
             if newest is None:
                 raise UserError(f"{self.directory}: no checkpoint there, expected one; train first")
             return newest
-        if not str(which).isdigit() or int(which) not in self.steps():
+        if not str(which).isdecimal() or int(which) not in self.steps():
             listed = ", ".join(map(str, self.steps())) or "none"
             raise UserError(f"checkpoint {which!r}: expected best, last or one of the steps {listed}")
         try:
@@ -122,6 +124,34 @@ class Checkpoints:
         except DamagedCheckpoint as error:
             raise UserError(f"checkpoint of step {which} is damaged ({error}); choose another step") from error
         return int(which)
+
+    def newest_to_go_on(self) -> int | None:
+        """The newest whole step, for whoever holds the run's lock and writes on; None where there is no checkpoint.
+
+        What an earlier process left of an unfinished checkpoint is removed. Damaged newer checkpoints are kept under
+        another name: under their own they would count as the newest, and those to come would be pruned before them.
+
+        Raises:
+          UserError: where all checkpoints are damaged; beginning anew would replace them.
+        """
+        for path in self.directory.glob(".step-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        newest = self.newest_whole()
+        if newest is None and self.steps():
+            raise UserError(self._all_damaged())
+        for step in self.steps():
+            if newest is not None and step > newest:
+                aside = self.directory / f"damaged-{self.folder(step).name}"
+                shutil.rmtree(aside, ignore_errors=True)
+                self.folder(step).rename(aside)
+        return newest
+
+    def _all_damaged(self) -> str:
+        listed = ", ".join(map(str, self.steps()))
+        return (
+            f"{self.directory}: all checkpoints (of steps {listed}) are damaged, expected a whole one; put one back, "
+            "or train in another --run.dir"
+        )
 
     # Writing.
 
@@ -149,11 +179,6 @@ class Checkpoints:
             raise UserError(self._cannot_save(state.step, error)) from error
         self._prune()
         return path
-
-    def remove_unfinished(self) -> None:
-        """Removes what a process left that was killed while it saved; to be called by who holds the run's lock."""
-        for path in self.directory.glob(".step-*"):
-            shutil.rmtree(path, ignore_errors=True)
 
     def mark_best(self, step: int, loss: float) -> None:
         """Makes the checkpoint of `step` the best one."""
@@ -195,7 +220,10 @@ class Checkpoints:
     def _verify(self, step: int) -> None:
         folder = self.folder(step)
         try:
-            files = json.loads((folder / "manifest.json").read_text())["files"]
+            manifest = json.loads((folder / "manifest.json").read_text())
+            files = manifest["files"]
+            if not files or not isinstance(manifest["variables"]["model"], dict):
+                raise DamagedCheckpoint("manifest.json names no files or variables")
             for name, expected in files.items():
                 path = folder / name
                 if not path.is_file():

@@ -95,10 +95,9 @@ class FitResult(NamedTuple):
 def restore_newest(checkpoints: Checkpoints, model: TextModel) -> RunState:
     """Sets model and optimizer to the newest whole checkpoint; a new state where there is none.
 
-    What an earlier process left of an unfinished checkpoint is removed, so call it with the run folder locked.
+    To be called with the run folder locked; see `Checkpoints.newest_to_go_on`.
     """
-    checkpoints.remove_unfinished()
-    step = checkpoints.newest_whole()
+    step = checkpoints.newest_to_go_on()
     return RunState() if step is None else checkpoints.restore(step, model, model.optimizer)
 
 

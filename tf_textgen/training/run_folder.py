@@ -182,6 +182,8 @@ def read_config(directory: str | Path) -> dict[str, Any]:
         for part in ("model_config", "data", "run"):
             if not isinstance(config[part], dict):
                 raise ValueError(f"{part} is no object")
+        if not isinstance(config.get("decoding", {}), dict):
+            raise ValueError("decoding is no object")
         family(config["model"])
         return config
     except OSError as error:
@@ -252,6 +254,11 @@ def make_model(config: Mapping[str, Any]) -> TextModel:
     from tf_textgen.training.word_vectors import embedding_tables
 
     name, run = config["model"], config["run"]
+    if missing := {"seed", "precision"} - set(run):
+        raise UserError(
+            f"config.json is damaged (run has no {min(missing)}): expected JSON as train wrote it; put the file back or "
+            "train anew"
+        )
     chosen = family(name)
     model_config = chosen.config_class.from_json(config["model_config"])
     model = chosen.model_class()(model_config, seed=run["seed"], name=name, dtype=run["precision"])
