@@ -256,8 +256,8 @@ def make_model(config: Mapping[str, Any]) -> TextModel:
     name, run = config["model"], config["run"]
     if missing := {"seed", "precision"} - set(run):
         raise UserError(
-            f"config.json is damaged (run has no {min(missing)}): expected JSON as train wrote it; put the file back or "
-            "train anew"
+            f"config.json is damaged (run has no {min(missing)}): expected JSON as train wrote it; put the file back "
+            "or train anew"
         )
     chosen = family(name)
     model_config = chosen.config_class.from_json(config["model_config"])
