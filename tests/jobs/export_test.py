@@ -1,4 +1,7 @@
-"""The same commands train, describe, ask, export and serve each family: an export gives the texts of its run."""
+"""The same commands train, describe, ask, export and serve each family: an export gives the texts of its run.
+
+Those of `transformer_lm` and `rnn_seq2seq` are held to their generators in tests/export; the smoke recipes export all.
+"""
 
 import functools
 import json
@@ -20,8 +23,6 @@ TRANSFORMER = ["num_heads=2", "width=8", "max_positions=32"]
 RECIPES = {
     "ngram": ("text", ["order=3"]),
     "rnn_lm": ("text", ["width=8", "num_layers=1"]),
-    "rnn_seq2seq": ("tsv", ["width=8", "embedding_width=8", "encoder_layers=1", "decoder_layers=1"]),
-    "transformer_lm": ("tsv", ["num_layers=1", *TRANSFORMER]),
     "transformer_seq2seq": ("tsv", ["encoder_layers=1", "decoder_layers=1", *TRANSFORMER]),
 }
 BEAM, WITH_BEAM = ["--decoding.beam_width=3", "--decoding.num_best=2"], "transformer_seq2seq"
@@ -48,7 +49,7 @@ def one_trace():
         yield
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=RECIPES)
 def family(request, tmp_path_factory):
     """A family's name, its run after two steps (or counted), and the folder of its export."""
     folder = tmp_path_factory.mktemp(request.param)
