@@ -126,8 +126,8 @@ def beam_search(
     logits, state, rows = tf.nest.map_structure(lambda x: tf.repeat(x, width, axis=0), (logits, state, rows))
     ids = (eos_id, pad_id, tuple(banned_ids))
     search = make_search(BeamSearch, rows, ids, detokenize, **own)
-    progress = search.advance(search.begin(), logits)
-    return _hypotheses(run(search.advance, progress, state, step, rearrange=follow_parents).best, detokenize)
+    progress = run(search.advance, search.begin(), logits, state, step, rearrange=follow_parents)
+    return _hypotheses(progress.best, detokenize)
 
 
 def follow_parents(progress: BeamProgress, state: Any) -> Any:

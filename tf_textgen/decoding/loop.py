@@ -117,10 +117,7 @@ def decode(
     rows = bounded_rows(parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens)
     ids = (eos_id, pad_id, tuple(banned_ids))
     search = make_search(SingleSearch, rows, ids, detokenize, draws=_draws(rows[0]))
-    progress = search.begin()
-    # Traced once for the first token and the loop's: in eager execution there is nothing to trace.
-    advance = search.advance if tf.executing_eagerly() else tf.function(search.advance, autograph=False)
-    return _decoded(run(advance, advance(progress, logits), state, step), detokenize)
+    return _decoded(run(search.advance, search.begin(), logits, state, step), detokenize)
 
 
 def bounded_rows(
@@ -337,20 +334,24 @@ def _draws(parameters: Parameters) -> tf.Tensor:
 def run(
     advance: Callable[[RunningT, tf.Tensor], RunningT],
     progress: RunningT,
+    logits: tf.Tensor,
     state: Any,
     step: Step,
     *,
     rearrange: Callable[[RunningT, Any], Any] = lambda progress, state: state,
 ) -> RunningT:
-    """Steps the model and advances the search until every row has ended.
+    """Advances the search and steps the model until every row has ended.
 
     Args:
       advance: (progress, logits of the next tokens) -> progress.
-      progress: after the first token.
+      progress: before the first token.
+      logits: of the first token.
       state: of the model, before that token.
       step: of the model.
       rearrange: (progress, state) -> the state with its rows where the search has moved them.
     """
+    if not tf.executing_eagerly():  # there nothing is traced
+        advance = tf.function(advance, autograph=False)  # traced once for the first token and the loop's
 
     def running(progress: RunningT, state: Any) -> tf.Tensor:
         del state
@@ -362,7 +363,7 @@ def run(
         new_state = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), new_state, state)
         return advance(progress, logits), new_state
 
-    progress, _ = tf.while_loop(running, body, (progress, state))
+    progress, _ = tf.while_loop(running, body, (advance(progress, logits), state))
     return progress
 
 
