@@ -81,3 +81,21 @@ def sentencepiece_op(model: bytes, name: str) -> Any:
         op = private.SentencepieceTokenizer(model, out_type=tf.int32, name=name)
         op._model_resource = Resource(model, name)
     return op
+
+
+def fit_on_replicas(model: Any) -> None:
+    """Lets `fit` and `evaluate` of a built and compiled `keras.Model` run under any strategy of several replicas.
+
+    Two of Keras 3.15's habits are in the way (keras-team/keras issue 20585), where the model makes its own train and
+    test functions: `_maybe_symbolic_build` reduces a batch of several workers, and the features with it, to find out
+    about shapes that a built model knows; and its optimizer sums over the replicas whatever gradients it is given, so
+    that what was summed before, to be clipped, would cross the network twice.
+
+    Delete the first when `fit` of a plain model runs on two workers, the second when `Optimizer.apply` can be told that
+    gradients are summed already, as Keras 2 could (`skip_gradients_aggregation`).
+    """
+    if not model.optimizer.built:
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
+    model._maybe_symbolic_build = lambda iterator=None, data_batch=None: None
+    model.optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables

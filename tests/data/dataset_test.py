@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tests.support.data_files import BOS, EOS, ids, pairs_split, random_texts, text_split, write
 from tf_textgen.data import dataset
+from tf_textgen.data.batches import ALONE, Share
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.text.bytes import ByteTokenizer
@@ -62,6 +63,29 @@ def test_evaluation_is_one_finite_pass_over_every_token(case, tmp_path):
     assert len(elements) == int(evaluation.cardinality()) > 1
     assert sum(float(tf.reduce_sum(weights)) for _, _, weights in elements) == split.num_tokens
     assert all(same(a, b) for a, b in zip(evaluation, elements, strict=True))
+
+
+@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("case", CASES)
+def test_the_parts_of_the_replicas_are_the_batch(case, replicas, tmp_path):
+    split, config, kind = open_case(case, tmp_path)
+
+    def made(share):
+        shared = {"model_kind": kind, "share": share}
+        training = dataset.training_batches(split, config, seed=3, start_step=2, **shared)
+        return [*training.take(3 * share.local), *dataset.evaluation_batches(split, config, **shared)]
+
+    whole = made(ALONE)
+    workers = [made(Share(first, 2, replicas, multiple=2)) for first in range(0, replicas, 2)]
+    for step, batch in enumerate(whole):
+        parts = [part for worker in workers for part in worker[2 * step : 2 * step + 2]]
+        (rows,) = {len(part[1]) for part in parts}
+        assert rows % 2 == 0
+        joined = [np.concatenate(tensors) for tensors in zip(*map(arrays, parts), strict=True)]
+        for tensor, expected in zip(joined, arrays(batch), strict=True):
+            np.testing.assert_array_equal(tensor[: len(expected)], expected)
+        assert not joined[-1][len(batch[1]) :].any(), "rows that fill the parts have no weight"
+    assert all(len(worker) == 2 * len(whole) for worker in workers)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -12,11 +13,61 @@ _PREFETCHED = 4
 
 
 class Field(NamedTuple):
-    """One feature: its name, type and shape (None where it differs between batches)."""
+    """One feature: its name, type and the shape of one row (None where it differs between batches)."""
 
     name: str
     dtype: Any
     shape: tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One of equal parts of a batch's rows, those of one replica: what a batch holds does not depend on their number.
+
+    Where the rows do not divide, the last parts are filled with rows that have no weight.
+
+    Attributes:
+      index: which part, from 0.
+      count: parts of a batch.
+      multiple: a part has a multiple of so many rows.
+    """
+
+    index: int = 0
+    count: int = 1
+    multiple: int = 1
+
+    def rows(self, batch_rows: int) -> int:
+        """Rows of each part of a batch of `batch_rows`."""
+        return -(-batch_rows // (self.count * self.multiple)) * self.multiple
+
+    def of(self, batch_rows: int) -> range:
+        """Which rows of the batch stand in this part, without those that fill it."""
+        rows = self.rows(batch_rows)
+        return range(min(self.index * rows, batch_rows), min((self.index + 1) * rows, batch_rows))
+
+
+WHOLE = Part()
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The parts that one process makes: those of its `local` replicas, beginning with replica `first` of `replicas`.
+
+    Attributes:
+      multiple: a part has a multiple of so many rows.
+    """
+
+    first: int = 0
+    local: int = 1
+    replicas: int = 1
+    multiple: int = 1
+
+    def part(self, replica: int) -> Part:
+        """That of a local replica, counted from 0."""
+        return Part(self.first + replica, self.replicas, self.multiple)
+
+
+ALONE = Share()
 
 
 class Batch(NamedTuple):
@@ -32,6 +83,7 @@ class Plan(Protocol):
 
     Attributes:
       fields: the features; the labels have the shape of `target_tokens`.
+      batch_rows: rows of a whole batch; None where batches differ.
       steps_per_epoch: steps after which every row of training has come at least once.
       evaluation_steps: batches of an evaluation.
     """
@@ -40,14 +92,17 @@ class Plan(Protocol):
     def fields(self) -> tuple[Field, ...]: ...
 
     @property
+    def batch_rows(self) -> int | None: ...
+
+    @property
     def steps_per_epoch(self) -> int: ...
 
     @property
     def evaluation_steps(self) -> int: ...
 
-    def training_batch(self, step: int, seed: int) -> Batch: ...
+    def training_batch(self, step: int, seed: int, part: Part = WHOLE) -> Batch: ...
 
-    def evaluation_batch(self, step: int) -> Batch: ...
+    def evaluation_batch(self, step: int, part: Part = WHOLE) -> Batch: ...
 
 
 def pad_rows(rows: Sequence[np.ndarray], num_rows: int, length: int, value: int) -> np.ndarray:
@@ -58,21 +113,29 @@ def pad_rows(rows: Sequence[np.ndarray], num_rows: int, length: int, value: int)
     return padded
 
 
-def make_dataset(steps: tf.data.Dataset, batch_of: Callable[[int], Batch], fields: Sequence[Field]) -> tf.data.Dataset:
-    """Maps steps (scalars int64) to `(features, labels, weights)`: one call of NumPy code a batch, some made ahead."""
-    types = [tf.as_dtype(field.dtype) for field in fields] + [tf.int32, tf.float32]
-    shapes = [field.shape for field in fields]
-    shapes += [shapes[[field.name for field in fields].index("target_tokens")]] * 2
+def make_dataset(
+    places: tf.data.Dataset, batch_of: Callable[[int, Part], Batch], plan: Plan, share: Share
+) -> tf.data.Dataset:
+    """Maps `step * share.local + replica` (scalars int64) to that replica's `(features, labels, weights)`.
 
-    def arrays(step: np.ndarray) -> list[np.ndarray]:
-        batch = batch_of(int(step))
+    One call of NumPy code a batch and replica, some made ahead.
+    """
+    fields = plan.fields
+    names = [field.name for field in fields]
+    types = [tf.as_dtype(field.dtype) for field in fields] + [tf.int32, tf.float32]
+    rows = None if plan.batch_rows is None else share.part(0).rows(plan.batch_rows)
+    shapes = [(rows, *field.shape) for field in fields]
+    shapes += [shapes[names.index("target_tokens")]] * 2
+
+    def arrays(place: np.ndarray) -> list[np.ndarray]:
+        step, replica = divmod(int(place), share.local)
+        batch = batch_of(step, share.part(replica))
         features = [np.asarray(batch.features[field.name], field.dtype) for field in fields]
         return [*features, batch.labels.astype(np.int32), batch.counted.astype(np.float32)]
 
-    def element(step: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-        tensors = tf.numpy_function(arrays, [step], types, stateful=False)
+    def element(place: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        tensors = tf.numpy_function(arrays, [place], types, stateful=False)
         tensors = [tf.ensure_shape(tensor, shape) for tensor, shape in zip(tensors, shapes, strict=True)]
-        features = {field.name: tensor for field, tensor in zip(fields, tensors, strict=False)}
-        return features, tensors[-2], tensors[-1]
+        return dict(zip(names, tensors, strict=False)), tensors[-2], tensors[-1]
 
-    return steps.map(element).prefetch(_PREFETCHED)
+    return places.map(element).prefetch(_PREFETCHED * share.local)

@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_textgen.data import batches, shards
+from tf_textgen.data.batches import ALONE, Share
 from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.data.packing import PackedDocuments
 from tf_textgen.data.pairs import DecoderOnlyPairs, EncoderDecoderPairs
@@ -55,12 +56,22 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     model_kind: str = LANGUAGE_MODEL,
+    share: Share = ALONE,
 ) -> tf.data.Dataset:
-    """The endless batches `(features, labels, weights)` of training from global step `start_step` on."""
+    """The endless batches `(features, labels, weights)` of training from global step `start_step` on.
+
+    Args:
+      split: what is trained on.
+      config: the shape of the batches.
+      seed: of their order.
+      start_step: number of steps done.
+      model_kind: LANGUAGE_MODEL or ENCODER_DECODER.
+      share: the replicas that this process feeds: an element is the part of one of them, those of a step in order.
+    """
     plan = _plan(split, config, model_kind)
     _ = plan.steps_per_epoch  # too little text is an error here, not inside the dataset
-    steps = tf.data.Dataset.counter(start_step)
-    return batches.make_dataset(steps, lambda step: plan.training_batch(step, seed), plan.fields)
+    places = tf.data.Dataset.counter(start_step * share.local)
+    return batches.make_dataset(places, lambda step, part: plan.training_batch(step, seed, part), plan, share)
 
 
 def steps_per_epoch(split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL) -> int:
@@ -69,16 +80,23 @@ def steps_per_epoch(split: TokenizedSplit, config: DataConfig, *, model_kind: st
 
 
 def evaluation_batches(
-    split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL, stride: int | None = None
+    split: TokenizedSplit,
+    config: DataConfig,
+    *,
+    model_kind: str = LANGUAGE_MODEL,
+    stride: int | None = None,
+    share: Share = ALONE,
 ) -> tf.data.Dataset:
     """The batches of one pass in which each of `split.num_tokens` labels has weight 1 once.
 
     Args:
       stride: for windows, the distance of their beginnings (None: `config.context`). Smaller gives each label at least
         `context - stride` tokens before it, at the price of as many more windows.
+      share: as in `training_batches`.
     """
     plan = _plan(split, config, model_kind, stride)
-    return batches.make_dataset(tf.data.Dataset.range(plan.evaluation_steps), plan.evaluation_batch, plan.fields)
+    places = tf.data.Dataset.range(plan.evaluation_steps * share.local)
+    return batches.make_dataset(places, plan.evaluation_batch, plan, share)
 
 
 def _open_split(config: DataConfig, tokenizer: Any, name: str, source_tokenizer: Any) -> TokenizedSplit | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tf_textgen.data import order, token_streams
-from tf_textgen.data.batches import Batch, Field
+from tf_textgen.data.batches import WHOLE, Batch, Field, Part
 from tf_textgen.data.split import TokenizedSplit
 
 
@@ -20,33 +20,33 @@ class PackedDocuments:
     """
 
     def __init__(self, split: TokenizedSplit, context: int, batch_size: int):
-        self._split, self._context, self._batch_size = split, context, batch_size
+        self._split, self._context, self.batch_rows = split, context, batch_size
         self._starts, self._lengths = _pieces(split.document_places(), context)
         row_of_piece = pack(self._lengths, context)
         self._pieces = np.argsort(row_of_piece, kind="stable")
         self._first_piece = token_streams.ragged_places(np.bincount(row_of_piece))
         self._rows = len(self._first_piece) - 1
-        shape = (batch_size, context)
-        self.fields = tuple(Field(name, np.int32, shape) for name in ("target_tokens", "positions", "segment_ids"))
+        self.fields = tuple(Field(name, np.int32, (context,)) for name in ("target_tokens", "positions", "segment_ids"))
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self._rows // self._batch_size)
+        return -(-self._rows // self.batch_rows)
 
     @property
     def evaluation_steps(self) -> int:
         return self.steps_per_epoch
 
-    def training_batch(self, step: int, seed: int) -> Batch:
-        """The batch of a global step."""
-        return self._batch(order.epoch_rows(step, self._batch_size, self._rows, seed)[1])
+    def training_batch(self, step: int, seed: int, part: Part = WHOLE) -> Batch:
+        """The batch of a global step, or a part of it."""
+        return self._batch(order.epoch_rows(step, self.batch_rows, self._rows, seed)[1], part)
 
-    def evaluation_batch(self, step: int) -> Batch:
-        """Rows `step * batch_size` and on; rows past the end have no weight."""
-        return self._batch(np.arange(step * self._batch_size, min((step + 1) * self._batch_size, self._rows)))
+    def evaluation_batch(self, step: int, part: Part = WHOLE) -> Batch:
+        """Rows `step * batch_size` and on, or a part of them; rows past the end have no weight."""
+        return self._batch(np.arange(step * self.batch_rows, min((step + 1) * self.batch_rows, self._rows)), part)
 
-    def _batch(self, rows: np.ndarray) -> Batch:
-        shape = (self._batch_size, self._context)
+    def _batch(self, rows: np.ndarray, part: Part) -> Batch:
+        own = part.of(self.batch_rows)
+        rows, shape = rows[own.start : own.stop], (part.rows(self.batch_rows), self._context)
         tokens, labels = (np.full(shape, self._split.pad_id, np.int32) for _ in range(2))
         positions, segments = (np.zeros(shape, np.int32) for _ in range(2))
         for index, row in enumerate(rows.tolist()):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_textgen.data import order, token_streams
-from tf_textgen.data.batches import Batch, Field, pad_rows
+from tf_textgen.data.batches import WHOLE, Batch, Field, Part, pad_rows
 from tf_textgen.data.split import TokenizedSplit
 
 _SEED_BOUND = 1 << 62
@@ -22,7 +22,7 @@ class PairBuckets:
     the pairs within a bucket anew permuted.
     """
 
-    sides: tuple[str, ...]
+    batch_rows = None
 
     def __init__(self, split: TokenizedSplit, batch_tokens: int, num_buckets: int):
         self._split = split
@@ -46,17 +46,17 @@ class PairBuckets:
     def evaluation_steps(self) -> int:
         return self.steps_per_epoch
 
-    def training_batch(self, step: int, seed: int) -> Batch:
-        """The batch of a global step."""
+    def training_batch(self, step: int, seed: int, part: Part = WHOLE) -> Batch:
+        """The batch of a global step, or a part of it."""
         epoch, index = divmod(step, self.steps_per_epoch)
         (batch,) = order.permute(np.array([index]), self.steps_per_epoch, seed, epoch)
         bucket, places = self._places(int(batch))
         bucket_seed = order.random_integer(_SEED_BOUND, seed, bucket)
-        return self._batch(bucket, order.permute(places, len(self._members[bucket]), bucket_seed, epoch))
+        return self._batch(bucket, order.permute(places, len(self._members[bucket]), bucket_seed, epoch), part)
 
-    def evaluation_batch(self, step: int) -> Batch:
-        """The batches bucket by bucket."""
-        return self._batch(*self._places(step))
+    def evaluation_batch(self, step: int, part: Part = WHOLE) -> Batch:
+        """The batches bucket by bucket, or a part of one."""
+        return self._batch(*self._places(step), part)
 
     def _places(self, batch: int) -> tuple[int, np.ndarray]:
         """The bucket of a batch, and which of its members stand in it."""
@@ -64,12 +64,13 @@ class PairBuckets:
         start = (batch - int(self._first_batch[bucket])) * self._num_rows[bucket]
         return bucket, np.arange(start, min(start + self._num_rows[bucket], len(self._members[bucket])))
 
-    def _batch(self, bucket: int, places: np.ndarray) -> Batch:
+    def _batch(self, bucket: int, places: np.ndarray, part: Part) -> Batch:
+        own = part.of(self._num_rows[bucket])
         pairs = [
             (self._split.document("source", pair), self._split.document("target", pair))
-            for pair in self._members[bucket][places].tolist()
+            for pair in self._members[bucket][places[own.start : own.stop]].tolist()
         ]
-        return self._rows(pairs, self._num_rows[bucket], self._widths[bucket])
+        return self._rows(pairs, part.rows(self._num_rows[bucket]), self._widths[bucket])
 
     def _side_lengths(self, source: np.ndarray, target: np.ndarray) -> list[np.ndarray]:
         raise NotImplementedError
@@ -85,9 +86,9 @@ class EncoderDecoderPairs(PairBuckets):
     """
 
     fields = (
-        Field("source_tokens", np.int32, (None, None)),
-        Field("source_lengths", np.int32, (None,)),
-        Field("target_tokens", np.int32, (None, None)),
+        Field("source_tokens", np.int32, (None,)),
+        Field("source_lengths", np.int32, ()),
+        Field("target_tokens", np.int32, (None,)),
     )
 
     def _side_lengths(self, source: np.ndarray, target: np.ndarray) -> list[np.ndarray]:
@@ -113,7 +114,7 @@ class EncoderDecoderPairs(PairBuckets):
 class DecoderOnlyPairs(PairBuckets):
     """One row `<s> source <sep> target </s>`, of which the target and its `</s>` count."""
 
-    fields = (Field("target_tokens", np.int32, (None, None)),)
+    fields = (Field("target_tokens", np.int32, (None,)),)
 
     def _side_lengths(self, source: np.ndarray, target: np.ndarray) -> list[np.ndarray]:
         return [source + target + 2]

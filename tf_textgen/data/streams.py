@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tf_textgen.data import order
-from tf_textgen.data.batches import Batch, Field
+from tf_textgen.data.batches import WHOLE, Batch, Field, Part
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.errors import UserError
 
@@ -26,18 +26,17 @@ class Streams:
     """
 
     def __init__(self, split: TokenizedSplit, context: int, batch_size: int):
-        self._split, self._context, self._batch_size = split, context, batch_size
+        self._split, self._context, self.batch_rows = split, context, batch_size
         self._tokens = split.stream_tokens
-        shape = (batch_size, context)
-        self.fields = (Field("target_tokens", np.int32, shape), Field("resets", np.int32, shape))
+        self.fields = tuple(Field(name, np.int32, (context,)) for name in ("target_tokens", "resets"))
 
     @property
     def steps_per_epoch(self) -> int:
-        needed = self._batch_size * self._context
+        needed = self.batch_rows * self._context
         if self._tokens < needed:
             raise UserError(
                 f"the {self._split.name} files give {self._tokens} tokens, fewer than one step of carried state needs: "
-                f"expected at least {needed} (--data.batch_size={self._batch_size} streams of "
+                f"expected at least {needed} (--data.batch_size={self.batch_rows} streams of "
                 f"--data.context={self._context}); add text or lower one of them"
             )
         return self._steps(self._tokens)
@@ -46,32 +45,32 @@ class Streams:
     def evaluation_steps(self) -> int:
         return self._steps(self._tokens - 1)
 
-    def training_batch(self, step: int, seed: int) -> Batch:
-        """The batch of a global step."""
+    def training_batch(self, step: int, seed: int, part: Part = WHOLE) -> Batch:
+        """The batch of a global step, or a part of it."""
         epoch, step_of_epoch = divmod(step, self._steps(self._tokens))
-        return self._batch(step_of_epoch, self._tokens, order.random_integer(self._tokens, seed, epoch, 1))
+        return self._batch(step_of_epoch, self._tokens, order.random_integer(self._tokens, seed, epoch, 1), part)
 
-    def evaluation_batch(self, step: int) -> Batch:
-        """The step-th batch of one pass; a stretch past the end has no weight."""
-        return self._batch(step, self._tokens - 1, 0)
+    def evaluation_batch(self, step: int, part: Part = WHOLE) -> Batch:
+        """The step-th batch of one pass, or a part of it; a stretch past the end has no weight."""
+        return self._batch(step, self._tokens - 1, 0, part)
 
     def _steps(self, places: int) -> int:
         return max(1, -(-self._stretch(places) // self._context))
 
     def _stretch(self, places: int) -> int:
         """Inputs of one row in an epoch whose inputs stand at `places` places."""
-        return -(-places // self._batch_size)
+        return -(-places // self.batch_rows)
 
-    def _batch(self, step: int, places: int, phase: int) -> Batch:
-        stretch, shape = self._stretch(places), (self._batch_size, self._context)
+    def _batch(self, step: int, places: int, phase: int, part: Part) -> Batch:
+        stretch, shape = self._stretch(places), (part.rows(self.batch_rows), self._context)
         tokens, labels = (np.full(shape, self._split.pad_id, np.int32) for _ in range(2))
         counted = np.zeros(shape, bool)
-        for row in range(self._batch_size):
+        for i, row in enumerate(part.of(self.batch_rows)):
             start = row * stretch + step * self._context
             stop = min(start + self._context, (row + 1) * stretch, places)
             if start < stop:
                 read = self._ring(phase + start, stop - start + 1)
-                there = (row, slice(stop - start))
+                there = (i, slice(stop - start))
                 tokens[there], labels[there], counted[there] = read[:-1], read[1:], read[1:] != self._split.bos_id
         resets = tokens == self._split.bos_id
         if step == 0:

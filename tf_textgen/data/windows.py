@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tf_textgen.data import order
-from tf_textgen.data.batches import Batch, Field, pad_rows
+from tf_textgen.data.batches import WHOLE, Batch, Field, Part, pad_rows
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.errors import UserError
 
@@ -19,14 +21,14 @@ class Windows:
     """
 
     def __init__(self, split: TokenizedSplit, context: int, batch_size: int, stride: int | None = None):
-        self._split, self._context, self._batch_size = split, context, batch_size
+        self._split, self._context, self.batch_rows = split, context, batch_size
         self._stride = context if stride is None else stride
         if not 1 <= self._stride <= context:
             raise UserError(f"stride {stride}: expected 1 to {context} (--data.context); choose one of these")
         self._tokens = split.stream_tokens
         self._rows = self._tokens // context
         self.evaluation_rows = 1 + -(-max(0, self._tokens - 1 - context) // self._stride)
-        self.fields = (Field("target_tokens", np.int32, (batch_size, context)),)
+        self.fields = (Field("target_tokens", np.int32, (context,)),)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -35,34 +37,34 @@ class Windows:
                 f"the {self._split.name} files give {self._tokens} tokens, fewer than one window needs: expected at "
                 f"least {self._context + 1} (--data.context={self._context}); add text or shorten the context"
             )
-        return -(-self._rows // self._batch_size)
+        return -(-self._rows // self.batch_rows)
 
     @property
     def evaluation_steps(self) -> int:
-        return -(-self.evaluation_rows // self._batch_size)
+        return -(-self.evaluation_rows // self.batch_rows)
 
-    def training_batch(self, step: int, seed: int) -> Batch:
-        """The batch of a global step."""
-        epochs, rows = order.epoch_rows(step, self._batch_size, self._rows, seed)
+    def training_batch(self, step: int, seed: int, part: Part = WHOLE) -> Batch:
+        """The batch of a global step, or a part of it."""
+        epochs, rows = order.epoch_rows(step, self.batch_rows, self._rows, seed)
         read = []
-        for epoch, row in zip(epochs.tolist(), rows.tolist(), strict=True):
-            phase = order.random_integer(self._tokens, seed, epoch, 1)
-            read.append(self._ring(phase + row * self._context))
-        tokens = np.stack(read)
-        return self._batch(tokens, np.ones_like(tokens[:, 1:], bool))
+        for i in part.of(self.batch_rows):
+            phase = order.random_integer(self._tokens, seed, int(epochs[i]), 1)
+            read.append(self._ring(phase + int(rows[i]) * self._context))
+        counted = np.zeros((part.rows(self.batch_rows), self._context), bool)
+        counted[: len(read)] = True
+        return self._batch(read, counted)
 
-    def evaluation_batch(self, step: int) -> Batch:
-        """Rows `step * batch_size` and on; rows past the end have no weight."""
-        first = step * self._batch_size
-        read, counted = [], np.zeros((self._batch_size, self._context), bool)
-        for row in range(first, min(first + self._batch_size, self.evaluation_rows)):
-            start = row * self._stride
-            tokens = self._split.read(start, min(start + self._context + 1, self._tokens))
-            counted[row - first, 0 if row == 0 else self._context - self._stride : len(tokens) - 1] = True
-            read.append(tokens)
-        tokens = pad_rows(read, self._batch_size, self._context + 1, self._split.pad_id)
-        tokens[len(read) :, 0] = self._split.bos_id
-        return self._batch(tokens, counted)
+    def evaluation_batch(self, step: int, part: Part = WHOLE) -> Batch:
+        """Rows `step * batch_size` and on, or a part of them; rows past the end have no weight."""
+        first = step * self.batch_rows
+        read, counted = [], np.zeros((part.rows(self.batch_rows), self._context), bool)
+        for i, row in enumerate(first + place for place in part.of(self.batch_rows)):
+            if row < self.evaluation_rows:
+                start = row * self._stride
+                tokens = self._split.read(start, min(start + self._context + 1, self._tokens))
+                counted[i, 0 if row == 0 else self._context - self._stride : len(tokens) - 1] = True
+                read.append(tokens)
+        return self._batch(read, counted)
 
     def _ring(self, start: int) -> np.ndarray:
         start %= self._tokens
@@ -70,6 +72,9 @@ class Windows:
         tokens = self._split.read(start, min(stop, self._tokens))
         return tokens if stop <= self._tokens else np.append(tokens, self._split.read(0, stop - self._tokens))
 
-    def _batch(self, tokens: np.ndarray, counted: np.ndarray) -> Batch:
+    def _batch(self, read: Sequence[np.ndarray], counted: np.ndarray) -> Batch:
+        """The rows that were read, and rows `<s>` up to the number of those of `counted`."""
+        tokens = pad_rows(read, len(counted), self._context + 1, self._split.pad_id)
+        tokens[len(read) :, 0] = self._split.bos_id
         labels = tokens[:, 1:]
         return Batch({"target_tokens": tokens[:, :-1]}, labels, counted & (labels != self._split.bos_id))

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_textgen.errors import UserError
 from tf_textgen.layers import kv_cache
+from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.kv_cache import KeyValues
 from tf_textgen.layers.positions import Rotation, rotate
 from tf_textgen.layers.projection import Projection, dimensions, fold_seed
@@ -104,7 +105,7 @@ class Attention(keras.layers.Layer):
         self.output_projection = self._projection(
             num_heads * value_width, width, "output", "output_projection", stddev=output_stddev or stddev
         )
-        self.dropout = keras.layers.Dropout(dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy)
+        self.dropout = Dropout(dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy)
 
     def build(self, input_shape: Any = None) -> None:
         self.output_projection.build()

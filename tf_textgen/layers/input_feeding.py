@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.projection import fold_seed
 from tf_textgen.layers.recurrent import PerGate, RecurrentKernels, RecurrentState, find_cell, product, scan
 from tf_textgen.layers.recurrent_attention import Memory, dot_attention
@@ -57,7 +58,7 @@ class InputFeedingDecoder(keras.layers.Layer):
             for name in (f"layer_{i}" for i in range(num_layers))
         ]
         self.dropouts = [
-            keras.layers.Dropout(dropout, seed=fold_seed(seed, name), name=name, dtype=self.variable_dtype)
+            Dropout(dropout, seed=fold_seed(seed, name), name=name, dtype=self.variable_dtype)
             for name in (f"dropout_{i}" for i in range(num_layers - 1))
         ]
 

@@ -18,6 +18,7 @@ import keras
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
+from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.projection import fold_seed
 
 RecurrentState = tuple[tf.Tensor, ...]
@@ -299,7 +300,7 @@ class Recurrent(RecurrentKernels):
         self.recurrent_dropout = None
         if recurrent_dropout:
             seed = fold_seed(self.seed, "recurrent_dropout")
-            self.recurrent_dropout = keras.layers.Dropout(
+            self.recurrent_dropout = Dropout(
                 recurrent_dropout, seed=seed, name="recurrent_dropout", dtype=self.variable_dtype
             )
 

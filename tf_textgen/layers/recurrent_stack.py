@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.normalization import LayerNorm
 from tf_textgen.layers.projection import fold_seed
 from tf_textgen.layers.recurrent import Recurrent, RecurrentState, find_cell, zero_state
@@ -59,7 +60,7 @@ class RecurrentStack(keras.layers.Layer):
             for name in names
         ]
         self.dropouts = [
-            keras.layers.Dropout(dropout, seed=fold_seed(seed, name), name=name, dtype=self.dtype_policy)
+            Dropout(dropout, seed=fold_seed(seed, name), name=name, dtype=self.dtype_policy)
             for name in (f"dropout_{i}" for i in range(num_layers - 1))
         ]
         self.norms = []

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
+from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.kv_cache import KeyValues
 from tf_textgen.layers.positions import Rotation
 from tf_textgen.layers.projection import fold_seed
@@ -55,8 +56,8 @@ class DecoderBlock(keras.layers.Layer):
         self.cross_attention_norm: Any = cross_attention_norm
         self.pre = norm_placement == "pre"
 
-        def dropped(name: str) -> keras.layers.Dropout:
-            return keras.layers.Dropout(dropout, seed=fold_seed(seed, name), dtype=self.dtype_policy)
+        def dropped(name: str) -> Dropout:
+            return Dropout(dropout, seed=fold_seed(seed, name), dtype=self.dtype_policy)
 
         self.attention_dropout, self.feed_forward_dropout = dropped("attention"), dropped("feed_forward")
         self.cross_attention_dropout: Any = None if cross_attention is None else dropped("cross_attention")

@@ -6,16 +6,17 @@ and `example_features`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tf_textgen import objectives
+from tf_textgen import compat, objectives
 from tf_textgen.config import Config
 from tf_textgen.errors import UserError
 from tf_textgen.models.carried_state import CarriedState
+from tf_textgen.models.micro_batches import sum_over_micro_batches
 
 Features = Mapping[str, tf.Tensor]
 
@@ -38,6 +39,14 @@ class TokenSums(NamedTuple):
     nats: tf.Tensor  # unsmoothed
     hits: tf.Tensor
     tokens: tf.Tensor
+
+
+class _Batch(NamedTuple):
+    """What a step is given: features by name, labels `[B, T]` int32, their weights `[B, T]` float32."""
+
+    features: Features
+    labels: tf.Tensor
+    weights: tf.Tensor
 
 
 class TextModel(keras.Model):
@@ -65,7 +74,10 @@ class TextModel(keras.Model):
         self.seed = seed
         self.label_smoothing = 0.0
         self.clip_norm: float | None = None
-        self._compiled_forward_backward: Any = None
+        self.micro_batches = 1
+        self._gradients: Any = self._gradients_of
+        self.train_function: Any = None
+        self.test_function: Any = None
         self._carried_rows: int | None = None
         self._carried: CarriedState | None = None
         self._carried_in_validation: CarriedState | None = None
@@ -164,6 +176,7 @@ class TextModel(keras.Model):
         label_smoothing: float = 0.0,
         clip_norm: float | None = None,
         carried_rows: int | None = None,
+        micro_batches: int = 1,
         jit_compile: bool | str = "auto",
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
@@ -176,6 +189,8 @@ class TextModel(keras.Model):
           clip_norm: largest global norm of the gradient of the mean loss of a token, or None.
           carried_rows: rows of a batch over all replicas whose states go on in the same rows of the next batch, those
             of training and those of evaluation apart; None begins each batch anew.
+          micro_batches: parts of a replica's batch that are worked on one after the other before the update, which
+            stays that of the whole batch but for dropout: a batch that memory has no room for.
           jit_compile: compile with XLA. With several replicas only the forward and backward pass is compiled.
           run_eagerly, steps_per_execution: as in `keras.Model.compile`.
         """
@@ -183,17 +198,24 @@ class TextModel(keras.Model):
             raise UserError(f"label_smoothing={label_smoothing:g}: expected a value in [0, 1)")
         if clip_norm is not None and not clip_norm > 0.0:
             raise UserError(f"clip_norm={clip_norm:g}: expected a value above 0, or None for no clipping")
-        self.label_smoothing, self.clip_norm = label_smoothing, clip_norm
+        if micro_batches < 1:
+            raise UserError(f"micro_batches={micro_batches}: expected 1 (the whole batch at once) or more")
         replicas = self.distribute_strategy.num_replicas_in_sync
-        self._compiled_forward_backward = None
+        if replicas > 1 and steps_per_execution != 1:
+            raise UserError(f"steps_per_execution={steps_per_execution} with {replicas} replicas: expected 1")
+        self.label_smoothing, self.clip_norm, self.micro_batches = label_smoothing, clip_norm, micro_batches
         self._make_carried(carried_rows, replicas)
-        if replicas > 1:
-            if jit_compile is True:
-                self._compiled_forward_backward = tf.function(self._forward_backward, jit_compile=True)
-            jit_compile = False
+        self._gradients = self._gradients_of
+        if replicas > 1 and jit_compile is True:
+            self._gradients = tf.function(self._gradients_of, jit_compile=True)
         super().compile(
-            optimizer, jit_compile=jit_compile, run_eagerly=run_eagerly, steps_per_execution=steps_per_execution
+            optimizer,
+            jit_compile=jit_compile if replicas == 1 else False,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
         )
+        if replicas > 1:
+            compat.fit_on_replicas(self.initialize())
 
     def get_compile_config(self) -> dict[str, Any]:
         if not self.compiled:
@@ -205,6 +227,7 @@ class TextModel(keras.Model):
             "label_smoothing": self.label_smoothing,
             "clip_norm": self.clip_norm,
             "carried_rows": self._carried_rows,
+            "micro_batches": self.micro_batches,
             "jit_compile": self.jit_compile,
             "run_eagerly": self.run_eagerly,
             "steps_per_execution": self.steps_per_execution,
@@ -228,54 +251,97 @@ class TextModel(keras.Model):
         Gradients are sums over tokens until they are summed over the replicas and divided by the global number of
         tokens; then they are clipped, so that the update does not depend on how a batch is split.
         """
-        features, labels, weights = _unpack(data)
-        forward_backward = self._compiled_forward_backward or self._forward_backward
-        gradients, sums = forward_backward(features, labels, weights)
-        gradients, sums = _sum_over_replicas(gradients), _sum_over_replicas(sums)
+        batch = _unpack(data)
+        before = self._carry(batch.features, self._carried)
+        (gradients, sums), after = self._gradients(batch, before)
+        if self._carried is not None:
+            self._carried.write(after)
+        gradients, sums = _sum_over_replicas((gradients, sums))
         scale = tf.math.divide_no_nan(1.0, sums.tokens)
         gradients = [gradient * scale for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
         if self.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
-        self._apply(gradients)
+        self.optimizer.apply(gradients, self.trainable_variables)
         self._gradient_norm.update_state(norm, 1.0)
         return {**self._update_token_metrics(sums), "gradient_norm": self._gradient_norm.result()}
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Adds one batch of `(features, labels, weights)` to the metrics."""
-        features, labels, weights = _unpack(data)
-        sums = _token_sums(self._forward(features, training=False), labels, weights)
-        return self._update_token_metrics(_sum_over_replicas(sums))
+        batch = _unpack(data)
+        before = self._carry(batch.features, self._carried_in_validation)
+        logits, after = self._forward(batch.features, before, training=False)
+        if self._carried_in_validation is not None:
+            self._carried_in_validation.write(after)
+        return self._update_token_metrics(_sum_over_replicas(_token_sums(logits, batch)))
 
-    def _forward_backward(
-        self, features: Features, labels: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[list[tf.Tensor], TokenSums]:
-        """The gradients of the loss summed over the tokens, dense, in the order of `trainable_variables`."""
+    def make_train_function(self, force: bool = False) -> Any:
+        """As Keras makes it, and for several replicas one that works over machines too."""
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = self._on_replicas(self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """As `make_train_function`, of `test_step`."""
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = self._on_replicas(self.test_step)
+        return self.test_function
+
+    def _on_replicas(self, step: Callable[[Any], dict[str, tf.Tensor]]) -> Callable[[Any], dict[str, tf.Tensor]]:
+        """Takes a step on every replica; the metrics it returns are those of all of them, so the first's are taken."""
+        strategy = self.distribute_strategy
+
+        def once(data: Any) -> dict[str, tf.Tensor]:
+            results = strategy.run(step, args=(data,))
+            return {name: strategy.experimental_local_results(value)[0] for name, value in results.items()}
+
+        function = once if self.run_eagerly else tf.function(once, reduce_retracing=True)
+        return lambda iterator: function(next(iterator))
+
+    def _gradients_of(self, batch: _Batch, before: Any) -> tuple[tuple[list[tf.Tensor], TokenSums], Any]:
+        """`_forward_backward`, in as many parts as there are micro-batches."""
+        zeros = [tf.zeros(variable.shape, variable.value.dtype) for variable in self.trainable_variables]
+        sums = (zeros, TokenSums(*(tf.zeros([]) for _ in TokenSums._fields)))
+        return sum_over_micro_batches(self._forward_backward, batch, before, sums, self.micro_batches)
+
+    def _forward_backward(self, batch: _Batch, before: Any) -> tuple[tuple[list[tf.Tensor], TokenSums], Any]:
+        """The gradients of the loss summed over the tokens, dense, in the order of `trainable_variables`.
+
+        Returns:
+          These and the sums of the metrics, and the state to carry on.
+        """
         with tf.GradientTape() as tape:
-            logits = self._forward(features, training=True)
-            sums = _token_sums(logits, labels, weights)
+            logits, after = self._forward(batch.features, before, training=True)
+            sums = _token_sums(logits, batch)
             loss = sums.nats
             if self.label_smoothing:
-                loss = tf.reduce_sum(objectives.token_cross_entropy(logits, labels, self.label_smoothing) * weights)
+                costs = objectives.token_cross_entropy(logits, batch.labels, self.label_smoothing)
+                loss = tf.reduce_sum(costs * batch.weights)
         variables = [variable.value for variable in self.trainable_variables]
         gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         # Sparse gradients of an embedding hold one row for each use: their norm is not the norm of the gradient.
-        return [tf.convert_to_tensor(gradient) for gradient in gradients], sums
+        return ([tf.convert_to_tensor(gradient) for gradient in gradients], sums), after
 
-    def _forward(self, features: Features, training: bool) -> tf.Tensor:
-        """Logits from zeros or from the state carried along, which moves on."""
-        carried = self._carried if training else self._carried_in_validation
+    def _forward(self, features: Features, before: Any, training: bool) -> tuple[tf.Tensor, Any]:
+        """Logits from zeros, or from the state carried along, and that state after."""
+        if not tf.nest.flatten(before):
+            return self(features, training=training), before
+        return self.call_carried(features, before, training=training)
+
+    def _carry(self, features: Features, carried: CarriedState | None) -> Any:
+        """The state that the batch before left; an empty nest where none is carried along."""
         if carried is None:
-            return self(features, training=training)
+            return ()
         if "resets" not in features:
             raise UserError(
                 f"features {', '.join(sorted(features))} for a model that carries its state: expected resets too; use "
                 "data with --data.carry_state"
             )
-        before = carried.read(features["target_tokens"].shape[0])
-        logits, after = self.call_carried(features, before, training=training)
-        carried.write(after)
-        return logits
+        return carried.read(features["target_tokens"].shape[0])
 
     def _make_carried(self, rows: int | None, replicas: int) -> None:
         self._carried_rows, self._carried, self._carried_in_validation = rows, None, None
@@ -294,13 +360,6 @@ class TextModel(keras.Model):
     def carried_variables(self) -> dict[str, tf.Variable]:
         """What training hands from batch to batch, by the names that a checkpoint gives it; nothing by default."""
         return {} if self._carried is None else self._carried.by_path()
-
-    def _apply(self, gradients: list[tf.Tensor]) -> None:
-        """Updates the weights; Keras sums what it is given over the replicas once more, hence the division."""
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if replicas > 1:
-            gradients = [gradient / replicas for gradient in gradients]
-        self.optimizer.apply(gradients, self.trainable_variables)
 
     def _update_token_metrics(self, sums: TokenSums) -> dict[str, tf.Tensor]:
         """Adds global sums. Every replica adds its share, since Keras sums metric variables over the replicas."""
@@ -324,19 +383,19 @@ def pair_feature(features: Features, name: str) -> tf.Tensor:
     return features[name]
 
 
-def _unpack(data: Any) -> tuple[Features, tf.Tensor, tf.Tensor]:
+def _unpack(data: Any) -> _Batch:
     features, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
     if labels is None:
         raise UserError("a batch without labels: expected (features, labels, weights) from the dataset")
     if weights is None:
         weights = tf.ones_like(labels, tf.float32)
-    return features, labels, tf.cast(weights, tf.float32)
+    return _Batch(features, labels, tf.cast(weights, tf.float32))
 
 
-def _token_sums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> TokenSums:
-    nats = tf.reduce_sum(objectives.token_cross_entropy(logits, labels) * weights)
-    hits = tf.reduce_sum(objectives.token_hits(logits, labels) * weights)
-    return TokenSums(nats, hits, tf.reduce_sum(weights))
+def _token_sums(logits: tf.Tensor, batch: _Batch) -> TokenSums:
+    nats = tf.reduce_sum(objectives.token_cross_entropy(logits, batch.labels) * batch.weights)
+    hits = tf.reduce_sum(objectives.token_hits(logits, batch.labels) * batch.weights)
+    return TokenSums(nats, hits, tf.reduce_sum(batch.weights))
 
 
 def _sum_over_replicas(values: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.layers.projection import Projection, fold_seed
 from tf_textgen.layers.recurrent import RecurrentState
@@ -54,7 +55,7 @@ class RNNLM(TextModel):
         elif width != config.width:
             self.output_projection = self._projection(width, "output_projection")
         self.input_dropout, self.output_dropout = (
-            keras.layers.Dropout(config.dropout, **self._shared(name)) for name in ("input_dropout", "output_dropout")
+            Dropout(config.dropout, **self._shared(name)) for name in ("input_dropout", "output_dropout")
         )
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.layers.input_feeding import InputFeedingDecoder
 from tf_textgen.layers.projection import Projection, fold_seed
@@ -63,7 +64,7 @@ class RNNSeq2Seq(TextModel):
                 width, config.vocabulary_size, stddev=width**-0.5, **self._shared("output_projection")
             )
         self.source_dropout, self.target_dropout, self.output_dropout = (
-            keras.layers.Dropout(config.dropout, **self._shared(name))
+            Dropout(config.dropout, **self._shared(name))
             for name in ("source_dropout", "target_dropout", "output_dropout")
         )
 
@@ -229,8 +230,6 @@ class Decoder(keras.layers.Layer):
         return outputs, contexts, tuple(last)
 
 
-def _dropouts(layer: keras.layers.Layer, rate: float, count: int, seed: int | None) -> list[keras.layers.Dropout]:
+def _dropouts(layer: keras.layers.Layer, rate: float, count: int, seed: int | None) -> list[Dropout]:
     names = [f"dropout_{i}" for i in range(count)]
-    return [
-        keras.layers.Dropout(rate, seed=fold_seed(seed, name), name=name, dtype=layer.dtype_policy) for name in names
-    ]
+    return [Dropout(rate, seed=fold_seed(seed, name), name=name, dtype=layer.dtype_policy) for name in names]

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_textgen.layers import kv_cache
 from tf_textgen.layers.attention import attention_bias, cached_mask, causal_mask, prompt_mask, segment_mask
+from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.layers.kv_cache import KeyValues
 from tf_textgen.layers.positions import LearnedPositions, sinusoids
@@ -57,7 +58,7 @@ class TransformerLM(TextModel):
         self.logits_projection = None
         if not config.tied_embeddings:
             self.logits_projection = self._projection(config.width, config.vocabulary_size, "logits")
-        self.dropout = keras.layers.Dropout(config.dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy)
+        self.dropout = Dropout(config.dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy)
         self.blocks = [self._block(index) for index in range(config.num_layers)]
         self.final_norm = make_norm(config, "final_norm", self.dtype_policy) if config.norm_placement == "pre" else None
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_textgen.layers import kv_cache
 from tf_textgen.layers.attention import attention_bias, cached_mask, causal_mask, prompt_mask
+from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.layers.kv_cache import KeyValues
 from tf_textgen.layers.positions import LearnedPositions, sinusoids
@@ -198,7 +199,7 @@ class TransformerStack(keras.layers.Layer):
                 name="positions",
                 dtype=dtype,
             )
-        self.dropout = keras.layers.Dropout(config.dropout, seed=fold_seed(seed, "dropout"), dtype=dtype)
+        self.dropout = Dropout(config.dropout, seed=fold_seed(seed, "dropout"), dtype=dtype)
         self.blocks = [
             make_block(
                 config,
