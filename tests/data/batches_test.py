@@ -35,7 +35,9 @@ def test_elements_are_keras_triples_of_known_types_and_shapes():
 
 def test_a_batch_of_another_shape_than_declared_is_an_error():
     def narrow(step, part):
-        return Batch({"target_tokens": np.zeros((1, 2)), "lengths": np.zeros(1)}, np.zeros((1, 2)), np.zeros((1, 2), bool))
+        return Batch(
+            {"target_tokens": np.zeros((1, 2)), "lengths": np.zeros(1)}, np.zeros((1, 2)), np.zeros((1, 2), bool)
+        )
 
     with pytest.raises(tf.errors.InvalidArgumentError):
         list(make_dataset(tf.data.Dataset.range(1), narrow, PLAN, ALONE))

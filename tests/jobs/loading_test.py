@@ -10,6 +10,7 @@ from tf_textgen import config
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import loading
+from tf_textgen.training import generators
 
 
 def _flags(*arguments):
@@ -73,7 +74,7 @@ def test_decoding_flags_are_checked_beside_those_of_the_run(tmp_path):
     ],
 )
 def test_prompt_format_is_that_of_the_training_rows(model, data, expected):
-    assert loading.prompt_format({"model": model, "data": data}) == expected
+    assert generators.prompt_format({"model": model, "data": data}) == expected
 
 
 @pytest.mark.parametrize(
@@ -81,4 +82,4 @@ def test_prompt_format_is_that_of_the_training_rows(model, data, expected):
 )
 def test_a_long_prompt_loses_what_training_rows_lost(form, expected):
     """As `tests/data/tokenizing_test.py` has it of the rows."""
-    assert loading.truncation_side({"model": "rnn_seq2seq", "data": {"format": form}}) == expected
+    assert generators.truncation_side({"model": "rnn_seq2seq", "data": {"format": form}}) == expected

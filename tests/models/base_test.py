@@ -75,11 +75,19 @@ def _numpy_sums(table, batch, smoothing=0.0):
 
 
 @pytest.mark.parametrize(
-    "smoothing, clip_norm, jit_compile",
-    [(0.0, None, False), (0.2, None, False), (0.0, 0.05, False), (0.2, 100.0, False), (0.2, 0.05, True)],
+    "smoothing, clip_norm, jit_compile, micro_batches",
+    [
+        (0.0, None, False, 1),
+        (0.2, None, False, 3),
+        (0.0, 0.05, False, 1),
+        (0.2, 100.0, False, 2),
+        (0.2, 0.05, True, 1),
+        (0.2, 0.05, True, 2),
+    ],
 )
-def test_one_step_equals_numpy(smoothing, clip_norm, jit_compile):
-    model, batch = _model(label_smoothing=smoothing, clip_norm=clip_norm, jit_compile=jit_compile), _batch()
+def test_one_step_equals_numpy(smoothing, clip_norm, jit_compile, micro_batches):
+    options = {"label_smoothing": smoothing, "clip_norm": clip_norm, "jit_compile": jit_compile}
+    model, batch = _model(micro_batches=micro_batches, **options), _batch(rows=6)
     before = _table(model)
     gradient, nats, hits, tokens = _numpy_sums(before, batch, smoothing)
     gradient /= tokens
@@ -177,6 +185,8 @@ def test_bad_options_are_named():
         _model(label_smoothing=1.0)
     with pytest.raises(UserError, match="clip_norm=0: expected a value above 0, or None"):
         _model(clip_norm=0.0)
+    with pytest.raises(UserError, match=r"micro_batches=0: expected 1 .* or more"):
+        _model(micro_batches=0)
     with pytest.raises(UserError, match="a batch without labels: expected"):
         _model(run_eagerly=True).train_on_batch(_batch()[0])
 
@@ -186,10 +196,10 @@ _REPLICAS = """
     from tests.models import base_test as t
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    def run(strategy, jit_compile):
+    def run(strategy, jit_compile, micro_batches=1):
         with strategy.scope():
             model = t._model(optimizer=keras.optimizers.Adam(0.1), label_smoothing=0.1, clip_norm=0.05,
-                             jit_compile=jit_compile)
+                             jit_compile=jit_compile, micro_batches=micro_batches)
         features, labels, weights = t._batch(rows=4)
         weights[:2] *= np.float32([1, 0, 0, 1, 0, 0])
         data = tf.data.Dataset.from_tensor_slices((features, labels, weights)).batch(4, drop_remainder=True).repeat(3)
@@ -200,7 +210,7 @@ _REPLICAS = """
         return results if jit_compile else [*results, model.evaluate(data, verbose=0, return_dict=True)]
     one = run(tf.distribute.get_strategy(), False)
     for jit_compile in (False, True):
-        two = run(tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]), jit_compile)
+        two = run(tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]), jit_compile, 1 + jit_compile)
         np.testing.assert_allclose(two[0], one[0], atol=1e-6)
         for ours, theirs in zip(two[1:], one[1:]):
             assert set(ours) == set(theirs)

@@ -207,13 +207,13 @@ def test_evaluation_leaves_the_state_of_training_alone():
     model, (first, second) = make(), streams(draw(2, 9), 4)
     model.compile(keras.optimizers.SGD(0.1), carried_rows=2, jit_compile=False)
     model.train_on_batch(*first)
-    before = {path: variable.numpy() for path, variable in model.carried_variables.items()}
-    assert set(before) == {f"replica_0/state_{i}" for i in range(4)} and all(np.any(v) for v in before.values())
+    before = model.carried_state.gather()
+    assert set(before) == {f"state_{i}" for i in range(4)} and all(np.any(value) for value in before.values())
     model.evaluate(streams(draw(2, 9, seed=9), 4), verbose=0)
-    for path, variable in model.carried_variables.items():
-        np.testing.assert_array_equal(variable, before[path])
+    for name, value in model.carried_state.gather().items():
+        np.testing.assert_array_equal(value, before[name])
     model.train_on_batch(*second)
-    assert not any(np.array_equal(variable, before[path]) for path, variable in model.carried_variables.items())
+    assert not any(np.array_equal(value, before[name]) for name, value in model.carried_state.gather().items())
 
 
 def test_carried_states_are_no_weights(tmp_path):

@@ -1,6 +1,7 @@
 """Runs with carried state: exact resumption at any step, checkpoints, several replicas."""
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.support.data_files import random_texts, text_split
 from tests.training.fitting_test import assert_bitwise_equal, weights
@@ -24,6 +26,7 @@ from tf_textgen.training.optimizer_config import OptimizerConfig
 from tf_textgen.training.optimizers import make_optimizer
 from tf_textgen.training.run_config import RunConfig
 from tf_textgen.training.run_folder import RunFolder
+from tf_textgen.training.workers import Workers
 
 OPTIONS = {"context": 5, "batch_size": 3, "carry_state": True}
 LAST = 11  # in the second epoch
@@ -53,15 +56,23 @@ def train(path, corpus, steps, sampler=None, model=None):
     checkpoints = Checkpoints(path / "checkpoints", 9)
     with RunFolder(path) as folder:
         folder.write_recipe([])
-        state = restore_newest(checkpoints, model)
+        state = restore_newest(checkpoints, model, Workers())
         both = {"train": split, "valid": split}
-        data = open_data(both, config, model_kind="language_model", seed=1, start_step=state.step)
-        fit(model, data, run, folder, checkpoints, state, sampler=sampler, output=io.StringIO())
+        data = open_data(
+            both,
+            config,
+            model_kind="language_model",
+            seed=1,
+            start_step=state.step,
+            strategy=tf.distribute.get_strategy(),
+            micro_batches=1,
+        )
+        fit(model, data, run, folder, checkpoints, state, Workers(), sampler=sampler, output=io.StringIO())
     return model
 
 
 def everything(model):
-    return {**weights(model), **{path: variable.numpy() for path, variable in model.carried_variables.items()}}
+    return {**weights(model), **{name: value.numpy() for name, value in model.carried_state.gather().items()}}
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +95,9 @@ def test_without_its_carried_state_a_run_would_end_elsewhere(tmp_path, corpus, w
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     model = make_model(corpus[0])
     state = checkpoints.restore(9, model, model.optimizer)
-    for variable in model.carried_variables.values():
-        assert np.any(variable)
-        variable.assign(np.zeros(variable.shape, np.float32))
+    values = model.carried_state.gather()
+    assert all(np.any(value) for value in values.values())
+    model.carried_state.scatter({name: tf.zeros_like(value) for name, value in values.items()})
     for step in checkpoints.steps():
         shutil.rmtree(checkpoints.folder(step))
     checkpoints.save(state, model, model.optimizer)
@@ -98,7 +109,7 @@ def test_checkpoints_restore_the_carried_state_of_a_training_alone(corpus, whole
     checkpoints, (split, _) = Checkpoints(whole[0] / "checkpoints"), corpus
     model = make_model(split)
     checkpoints.restore(LAST, model)
-    assert not any(np.any(variable) for variable in model.carried_variables.values())
+    assert not any(np.any(value) for value in model.carried_state.gather().values())
     checkpoints.restore(LAST, model, model.optimizer)
     assert_bitwise_equal(everything(model), whole[1])
     plain = make_model(split, rows=None)
@@ -107,9 +118,24 @@ def test_checkpoints_restore_the_carried_state_of_a_training_alone(corpus, whole
         if path.startswith("rnn_lm/"):
             np.testing.assert_array_equal(variable, whole[1][path])
     other = make_model(split, rows=4)
-    message = r"replica_0/state_0 is \[\[3, 6\], 'float32'\] in the checkpoint and \[\[4, 6\], 'float32'\] in the model"
+    message = r"state_0 is \[\[3, 6\], 'float32'\] in the checkpoint and \[\[4, 6\], 'float32'\] in the model"
     with pytest.raises(UserError, match=message):
         checkpoints.restore(LAST, other, other.optimizer)
+
+
+def test_states_saved_by_replica_are_read_side_by_side(corpus, whole, tmp_path):
+    """As checkpoints were written before they held the states of all rows together."""
+    shutil.copytree(whole[0] / "checkpoints", tmp_path, dirs_exist_ok=True)
+    folder = Checkpoints(tmp_path).folder(LAST)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    rows = {name: value for name, value in whole[1].items() if name.startswith("state_")}
+    old = {f"replica_{i}/{name}": value[i : i + 1] for name, value in rows.items() for i in range(3)}
+    manifest["variables"]["carried"] = {path: [list(value.shape), "float32"] for path, value in old.items()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    tf.train.Checkpoint(**{path: tf.Variable(value) for path, value in old.items()}).write(str(folder / "carried"))
+    model = make_model(corpus[0])
+    Checkpoints(tmp_path).restore(LAST, model, model.optimizer)
+    assert_bitwise_equal(everything(model), whole[1])
 
 
 def test_a_family_without_such_a_state_is_refused():
@@ -149,16 +175,16 @@ _REPLICAS = """
     for a, b in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     np.testing.assert_allclose(other_loss, loss, rtol=1e-5)
-    halves = {path: variable.numpy() for path, variable in two.carried_variables.items()}
-    for path, variable in one.carried_variables.items():
-        other = path.replace("replica_0", "replica_1")
-        np.testing.assert_allclose(np.concatenate([halves[path], halves[other]]), variable, atol=1e-6)
+    before = two.carried_state.gather()
+    for name, value in one.carried_state.gather().items():
+        np.testing.assert_allclose(before[name], value, atol=1e-6)
     checkpoints = Checkpoints(sys.argv[1])
     checkpoints.save(RunState(step=3), two, two.optimizer)
-    again = make(mirrored, False)
-    checkpoints.restore(3, again, again.optimizer)
-    for path, variable in again.carried_variables.items():
-        np.testing.assert_array_equal(variable, halves[path])
+    for strategy in (mirrored, tf.distribute.get_strategy()):  # the number of replicas may change
+        again = make(strategy, False)
+        checkpoints.restore(3, again, again.optimizer)
+        for name, value in again.carried_state.gather().items():
+            np.testing.assert_array_equal(value, before[name])
     try:
         make(mirrored, False, rows=3)
     except UserError as error:

@@ -23,6 +23,7 @@ from tf_textgen.training.run_folder import RunFolder
 from tf_textgen.training.run_state import RunState
 from tf_textgen.training.stopping import plan_steps
 from tf_textgen.training.validation import SaveCheckpoints
+from tf_textgen.training.workers import Workers
 
 VALIDATION = 3
 
@@ -54,16 +55,17 @@ def train(path, config, model=None, sampler=None, validation=True, batches_from=
     checkpoints = Checkpoints(path / "checkpoints", config.keep_checkpoints)
     with RunFolder(path) as folder:
         folder.write_recipe([])
-        state = restore_newest(checkpoints, model)
+        state = restore_newest(checkpoints, model, Workers())
         data = TrainingData(
             batches_from(state.step),
             5,
             2.0,
             batches(100, VALIDATION) if validation else None,
+            VALIDATION if validation else 0,
             2.0 if validation else None,
         )
         output = io.StringIO()
-        result = fit(model, data, config, folder, checkpoints, state, sampler=sampler, output=output)
+        result = fit(model, data, config, folder, checkpoints, state, Workers(), sampler=sampler, output=output)
     return model, state, result, output.getvalue()
 
 

@@ -79,6 +79,11 @@ def steps_per_epoch(split: TokenizedSplit, config: DataConfig, *, model_kind: st
     return _plan(split, config, model_kind).steps_per_epoch
 
 
+def evaluation_steps(split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL) -> int:
+    """Batches of one pass of `evaluation_batches`."""
+    return _plan(split, config, model_kind).evaluation_steps
+
+
 def evaluation_batches(
     split: TokenizedSplit,
     config: DataConfig,

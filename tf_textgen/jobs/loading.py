@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -13,11 +12,12 @@ from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.config import override
 from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_source, check_against_vocabulary
 from tf_textgen.errors import UserError
+from tf_textgen.training.generators import make_generator, prompt_format
 
 if TYPE_CHECKING:
     from tf_textgen.data.data_config import DataConfig
     from tf_textgen.data.split import TokenizedSplit
-    from tf_textgen.generator import PromptFormat, TextGenerator, TruncationSide
+    from tf_textgen.generator import TextGenerator
     from tf_textgen.training.run_folder import LoadedRun
 
 
@@ -91,31 +91,6 @@ def within_bounds(decoding: DecodingConfig, generator: TextGenerator, flag_value
 
 
 def generator_of(run: LoadedRun, *, max_new_tokens: int = 256, max_prompt_tokens: int = 1024) -> TextGenerator:
-    """The run's model and tokenizer, prompted as its training rows began."""
-    from tf_textgen.generator import TextGenerator
-
-    return TextGenerator(
-        run.model,
-        run.tokenizer,
-        prompt_format=prompt_format(run.config),
-        max_new_tokens=max_new_tokens,
-        max_prompt_tokens=max_prompt_tokens,
-        truncation_side=truncation_side(run.config),
-        source_tokenizer=run.source_tokenizer,
-    )
-
-
-def prompt_format(config: Mapping[str, Any]) -> PromptFormat:
-    """How the rows of the data of `config` (a run's config.json) begin; see `TextGenerator`."""
-    from tf_textgen.models import model_kind
-
-    if model_kind(config["model"]) == "encoder_decoder":
-        return "source"
-    if config["data"]["format"] != "text":
-        return "pair"
-    return "document" if config["data"]["batching"] == "packed" else "continuation"
-
-
-def truncation_side(config: Mapping[str, Any]) -> TruncationSide:
-    """What an over-long prompt of a run with `config` loses: what `--data.over_long=cut` took from its training."""
-    return "beginning" if config["data"]["format"] in ("text", "dialogue") else "end"
+    """The run's model and tokenizers, prompted as its training rows began."""
+    bounds = {"max_new_tokens": max_new_tokens, "max_prompt_tokens": max_prompt_tokens}
+    return make_generator(run.config, run.model, run.tokenizer, run.source_tokenizer, **bounds)

@@ -347,9 +347,11 @@ class TextModel(keras.Model):
         self._carried_rows, self._carried, self._carried_in_validation = rows, None, None
         if rows is None:
             return
-        if rows % replicas:
+        if rows % (replicas * self.micro_batches):
+            parts = f" with {self.micro_batches} micro-batches each" if self.micro_batches > 1 else ""
             raise UserError(
-                f"{rows} rows of carried state on {replicas} replicas: expected as many rows on each; choose a multiple"
+                f"{rows} rows of carried state on {replicas} replicas{parts}: expected as many rows on each; choose a "
+                "multiple"
             )
         with self.distribute_strategy.scope():
             self._carried, self._carried_in_validation = (
@@ -357,9 +359,9 @@ class TextModel(keras.Model):
             )
 
     @property
-    def carried_variables(self) -> dict[str, tf.Variable]:
-        """What training hands from batch to batch, by the names that a checkpoint gives it; nothing by default."""
-        return {} if self._carried is None else self._carried.by_path()
+    def carried_state(self) -> CarriedState | None:
+        """What training hands from batch to batch; None where each begins anew."""
+        return self._carried
 
     def _update_token_metrics(self, sums: TokenSums) -> dict[str, tf.Tensor]:
         """Adds global sums. Every replica adds its share, since Keras sums metric variables over the replicas."""

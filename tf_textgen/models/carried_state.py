@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -45,10 +46,38 @@ class CarriedState:
         for variable, value in zip(self._variables, tf.nest.flatten(state), strict=True):
             variable.assign(value)
 
-    def by_path(self) -> dict[str, tf.Variable]:
-        """The variables of the replicas of this process, as a checkpoint names them."""
+    @property
+    def specs(self) -> dict[str, tf.TensorSpec]:
+        """Shape and type of what `gather` returns, by the names that a checkpoint gives it."""
+        replicas = self._strategy.num_replicas_in_sync
         return {
-            f"replica_{replica}/state_{i}": local
+            f"state_{i}": tf.TensorSpec([variable.shape[0] * replicas, *variable.shape[1:]], variable.dtype)
             for i, variable in enumerate(self._variables)
-            for replica, local in enumerate(self._strategy.experimental_local_results(variable))
         }
+
+    def gather(self) -> dict[str, tf.Tensor]:
+        """The states of all replicas side by side, `[B, ...]`, B the rows of a whole batch.
+
+        So they do not depend on the number of replicas. Every worker has to call this.
+        """
+        strategy = self._strategy
+
+        def local() -> list[tf.Tensor]:
+            return [tf.convert_to_tensor(variable) for variable in self._variables]
+
+        if strategy.num_replicas_in_sync == 1:
+            return dict(zip(self.specs, local(), strict=True))
+        together = tf.function(lambda: [strategy.gather(value, axis=0) for value in strategy.run(local)])
+        return dict(zip(self.specs, together(), strict=True))
+
+    def scatter(self, values: Mapping[str, tf.Tensor]) -> None:
+        """Gives every replica the rows of `values`, as `gather` returns them, that are its own."""
+        ordered = [tf.convert_to_tensor(values[name]) for name in self.specs]
+
+        def local() -> None:
+            context = tf.distribute.get_replica_context()
+            for variable, value in zip(self._variables, ordered, strict=True):
+                first = context.replica_id_in_sync_group * variable.shape[0]
+                variable.assign(value[first : first + variable.shape[0]])
+
+        self._strategy.run(tf.function(local))

@@ -1,7 +1,7 @@
 """Checkpoints: every variable by its path, in a folder that is whole or absent.
 
     checkpoints/step-00001000/  model.* optimizer.*  (tf.train.Checkpoint format, apart: inference needs the first)
-                                carried.*            recurrent states, where batches hand them on
+                                carried.*            recurrent states of all rows, where batches hand them on
                                 state.json           RunState
                                 manifest.json        sizes and SHA-256 of the files; paths, shapes, dtypes of variables
     checkpoints/best.json       step and loss of the best validation
@@ -16,7 +16,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +63,14 @@ class Checkpoints:
     Args:
       directory: the folder `checkpoints/`; made at the first save.
       keep: newest checkpoints to keep, beside the best.
+      writes: whether this process is the one that writes; the other workers of a training only read, but have to call
+        `save` as well, where the states of their rows are gathered.
     """
 
-    def __init__(self, directory: str | Path, keep: int = 2) -> None:
+    def __init__(self, directory: str | Path, keep: int = 2, *, writes: bool = True) -> None:
         self.directory = Path(directory)
         self.keep = keep
+        self.writes = writes
 
     # Finding.
 
@@ -134,6 +137,8 @@ class Checkpoints:
         Raises:
           UserError: where all checkpoints are damaged; beginning anew would replace them.
         """
+        if not self.writes:
+            raise UserError(f"{self.directory}: only the first worker decides where a training goes on")
         for path in self.directory.glob(".step-*"):
             shutil.rmtree(path, ignore_errors=True)
         newest = self.newest_whole()
@@ -168,6 +173,8 @@ class Checkpoints:
         """
         path = self.folder(state.step)
         parts = _parts(model, optimizer)
+        if not self.writes:
+            return path
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with durable.new_folder(path) as folder:
@@ -182,6 +189,8 @@ class Checkpoints:
 
     def mark_best(self, step: int, loss: float) -> None:
         """Makes the checkpoint of `step` the best one."""
+        if not self.writes:
+            return
         try:
             durable.write_json(self.directory / "best.json", {"step": step, "loss": loss})
         except OSError as error:
@@ -211,10 +220,14 @@ class Checkpoints:
           UserError: where variables of the checkpoint and the model differ, naming the first.
         """
         folder = self.folder(step)
-        manifest = json.loads((folder / "manifest.json").read_text())
-        for part, variables in _parts(model, optimizer).items():
-            _check_same(folder, manifest["variables"].get(part, {}), _shapes(variables))
+        saved = json.loads((folder / "manifest.json").read_text())["variables"]
+        for part, variables in _weights(model, optimizer).items():
+            _check_same(folder, saved.get(part, {}), _shapes(variables))
             tf.train.Checkpoint(**variables).read(str(folder / part)).assert_consumed()
+        if optimizer is not None and (carried := getattr(model, "carried_state", None)) is not None:
+            values = _read_carried(folder, saved.get("carried", {}))
+            _check_same(folder, _shapes(values), _shapes(carried.specs))
+            carried.scatter(values)
         return RunState.from_json(json.loads((folder / "state.json").read_text()))
 
     def _verify(self, step: int) -> None:
@@ -240,12 +253,32 @@ def _parts(
     model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
 ) -> dict[str, dict[str, tf.Variable]]:
     """The variables by part and path: of the model alone, or all that a training needs to go on."""
+    parts = _weights(model, optimizer)
+    if optimizer is not None and (carried := getattr(model, "carried_state", None)) is not None:
+        parts["carried"] = {name: tf.Variable(value) for name, value in carried.gather().items()}
+    return parts
+
+
+def _weights(model: keras.Model, optimizer: keras.optimizers.Optimizer | None) -> dict[str, dict[str, tf.Variable]]:
+    """The variables that stay where they are, by part and path."""
     parts = {"model": by_path(model.variables)}
     if optimizer is not None:
         parts["optimizer"] = by_path(optimizer.variables)
-        if carried := getattr(model, "carried_variables", {}):
-            parts["carried"] = carried
     return parts
+
+
+def _read_carried(folder: Path, saved: dict[str, list[Any]]) -> dict[str, tf.Tensor]:
+    """The carried states of all rows, by name.
+
+    Older checkpoints hold those of each replica apart, as `replica_0/state_0`: they are put side by side.
+    """
+    variables = {path: tf.Variable(tf.zeros(shape, dtype)) for path, (shape, dtype) in sorted(saved.items())}
+    if variables:
+        tf.train.Checkpoint(**variables).read(str(folder / "carried")).assert_consumed()
+    parts: dict[str, list[tf.Tensor]] = {}
+    for path, variable in variables.items():
+        parts.setdefault(path.rpartition("/")[2], []).append(variable.value())
+    return {name: tf.concat(values, axis=0) for name, values in parts.items()}
 
 
 def _files(folder: Path) -> dict[str, Any]:
@@ -257,7 +290,7 @@ def _describe(parts: dict[str, dict[str, tf.Variable]]) -> dict[str, Any]:
     return {"variables": {part: _shapes(variables) for part, variables in parts.items()}}
 
 
-def _shapes(variables: dict[str, tf.Variable]) -> dict[str, list[Any]]:
+def _shapes(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
     return {path: [list(variable.shape), variable.dtype.name] for path, variable in variables.items()}
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import tensorflow as tf
 
+from tf_textgen.data.batches import Share
 from tf_textgen.data.data_config import DataConfig
-from tf_textgen.data.dataset import evaluation_batches, steps_per_epoch, training_batches
+from tf_textgen.data.dataset import evaluation_batches, evaluation_steps, steps_per_epoch, training_batches
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.models.base import TextModel
 from tf_textgen.training.callbacks import Measurement, RunCallback, RunCallbacks
@@ -19,8 +20,10 @@ from tf_textgen.training.run_config import RunConfig
 from tf_textgen.training.run_folder import RunFolder
 from tf_textgen.training.run_state import RunState
 from tf_textgen.training.stopping import MinutesBudget, StopOnSignal, plan_steps
+from tf_textgen.training.strategies import distribute
 from tf_textgen.training.tensorboard import TensorBoard
 from tf_textgen.training.validation import SampleFile, Sampler, SaveCheckpoints, Validate
+from tf_textgen.training.workers import Workers
 
 
 class TrainingData(NamedTuple):
@@ -31,39 +34,53 @@ class TrainingData(NamedTuple):
       steps_per_epoch: of `batches`.
       bytes_per_token: of the training text, if known.
       validation: batches of one pass; None validates never.
+      validation_steps: number of these.
       validation_bytes_per_token: of that text, if known.
     """
 
-    batches: tf.data.Dataset
+    batches: Any
     steps_per_epoch: int
     bytes_per_token: float | None = None
-    validation: tf.data.Dataset | None = None
+    validation: Any = None
+    validation_steps: int = 0
     validation_bytes_per_token: float | None = None
 
 
 def open_data(
-    splits: Mapping[str, TokenizedSplit], config: DataConfig, *, model_kind: str, seed: int, start_step: int
+    splits: Mapping[str, TokenizedSplit],
+    config: DataConfig,
+    *,
+    model_kind: str,
+    seed: int,
+    start_step: int,
+    strategy: tf.distribute.Strategy,
+    micro_batches: int,
 ) -> TrainingData:
     """The batches of a run from global step `start_step` on; without the split `valid` there is no validation."""
-    train = splits["train"]
-    validation, validation_bytes_per_token = open_validation(splits, config, model_kind=model_kind)
+    train, valid = splits["train"], splits.get("valid")
+
+    def training(share: Share) -> tf.data.Dataset:
+        return training_batches(train, config, seed=seed, start_step=start_step, model_kind=model_kind, share=share)
+
     return TrainingData(
-        batches=training_batches(train, config, seed=seed, start_step=start_step, model_kind=model_kind),
+        batches=distribute(strategy, training, micro_batches),
         steps_per_epoch=steps_per_epoch(train, config, model_kind=model_kind),
         bytes_per_token=train.num_bytes / train.num_tokens,
-        validation=validation,
-        validation_bytes_per_token=validation_bytes_per_token,
+        validation=None if valid is None else open_validation(valid, config, model_kind=model_kind, strategy=strategy),
+        validation_steps=0 if valid is None else evaluation_steps(valid, config, model_kind=model_kind),
+        validation_bytes_per_token=None if valid is None else valid.num_bytes / valid.num_tokens,
     )
 
 
 def open_validation(
-    splits: Mapping[str, TokenizedSplit], config: DataConfig, *, model_kind: str
-) -> tuple[tf.data.Dataset | None, float | None]:
-    """The batches of one pass over the split `valid`, and its bytes per token; None where there is none."""
-    valid = splits.get("valid")
-    if valid is None:
-        return None, None
-    return evaluation_batches(valid, config, model_kind=model_kind), valid.num_bytes / valid.num_tokens
+    valid: TokenizedSplit, config: DataConfig, *, model_kind: str, strategy: tf.distribute.Strategy
+) -> Any:
+    """The batches of one pass over the split, for the replicas of `strategy`."""
+
+    def once(share: Share) -> tf.data.Dataset:
+        return evaluation_batches(valid, config, model_kind=model_kind, share=share)
+
+    return distribute(strategy, once, 1)
 
 
 def use_xla(config: RunConfig, model: TextModel, *, is_pairs: bool) -> bool:
@@ -92,13 +109,14 @@ class FitResult(NamedTuple):
     signal: int | None
 
 
-def restore_newest(checkpoints: Checkpoints, model: TextModel) -> RunState:
-    """Sets model and optimizer to the newest whole checkpoint; a new state where there is none.
+def restore_newest(checkpoints: Checkpoints, model: TextModel, workers: Workers) -> RunState:
+    """Sets model and optimizer of all workers to the newest whole checkpoint; a new state where there is none.
 
     To be called with the run folder locked; see `Checkpoints.newest_to_go_on`.
     """
-    step = checkpoints.newest_to_go_on()
-    return RunState() if step is None else checkpoints.restore(step, model, model.optimizer)
+    newest = checkpoints.newest_to_go_on() if workers.is_chief else None
+    step = int(workers.from_chief(-1 if newest is None else newest))
+    return RunState() if step < 0 else checkpoints.restore(step, model, model.optimizer)
 
 
 def fit(
@@ -108,6 +126,7 @@ def fit(
     folder: RunFolder,
     checkpoints: Checkpoints,
     state: RunState,
+    workers: Workers,
     *,
     sampler: Sampler | None = None,
     output: TextIO | None = None,
@@ -121,6 +140,7 @@ def fit(
       folder: receives logs and samples.
       checkpoints: of that folder.
       state: where the run stands; moved on.
+      workers: of the training; the chief alone speaks, logs and writes.
       sampler: step -> texts for people.
       output: for progress; standard output if None.
 
@@ -134,22 +154,21 @@ def fit(
     if state.finished:
         return FitResult(None, 0.0, None)
     progress = Progress(state, output)
-    listeners: list[RunCallback] = [
-        progress,
-        TensorBoard(folder.logs, data.bytes_per_token),
-        SampleFile(folder.samples),
-    ]
+    listeners: list[RunCallback] = []
+    if workers.is_chief:
+        listeners = [progress, TensorBoard(folder.logs, data.bytes_per_token), SampleFile(folder.samples)]
     meter = Meter(state, listeners, config.log_every, checkpoints)
     saver = SaveCheckpoints(state, checkpoints, meter, config.checkpoint_every)
-    validate = _validate(data, config, state, checkpoints, saver, listeners, sampler)
+    validate = _validate(data, config, state, checkpoints, saver, listeners, sampler if workers.is_chief else None)
     callbacks: list[RunCallback] = [meter]
     if state.total_steps is None:
-        budget = MinutesBudget(state, config, schedule, listeners, saver, validate, data.steps_per_epoch)
+        sizes = (data.steps_per_epoch, data.validation_steps)
+        budget = MinutesBudget(state, config, schedule, listeners, saver, validate, *sizes, workers)
         callbacks.append(budget)
     if validate is not None:
         callbacks.append(validate)
     steps = state.total_steps - state.step if state.total_steps else None
-    with StopOnSignal(saver, listeners) as stop:
+    with StopOnSignal(saver, listeners, workers) as stop:
         callbacks += [saver, stop, *listeners]
         try:
             together = RunCallbacks(callbacks, add_history=True, model=model, epochs=1, steps=steps)

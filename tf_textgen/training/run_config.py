@@ -50,12 +50,39 @@ class RunConfig(Config):
         "Precision of the arithmetic; weights and losses stay float32.",
         choices=("float32", "mixed_bfloat16"),
     )
+    strategy: str = field(
+        "auto",
+        "Where the replicas are that share each batch. auto: on all workers that TF_CONFIG names, else on all GPUs (or "
+        "logical CPUs) of this machine, else one device. The result does not depend on it.",
+        choices=("auto", "one_device", "mirrored", "multi_worker"),
+    )
+    logical_cpus: int = field(
+        1, "CPU replicas in this process, to try several replicas where there are no GPUs.", at_least=1, at_most=64
+    )
+    micro_batches: int = field(
+        1,
+        "Parts of a replica's batch that are worked on one after the other: as much less memory, the same update.",
+        at_least=1,
+    )
     xla: str = field(
         "auto",
-        "Compile the step with XLA; auto does so on one device with static shapes, except bfloat16 on a CPU, "
+        "Compile the step with XLA; auto does so with static shapes, except bfloat16 on a CPU, "
         "for which XLA has no matrix product.",
         choices=("auto", "on", "off"),
     )
+
+    def __post_init__(self) -> None:
+        if self.strategy in ("parameter_server", "ps"):
+            raise UserError(
+                f"--run.strategy={self.strategy}: Keras 3 has no ParameterServerStrategy; expected multi_worker, whose "
+                "workers sum their gradients in each step"
+            )
+        super().__post_init__()
+        if self.logical_cpus > 1 and self.strategy == "one_device":
+            raise UserError(
+                f"--run.logical_cpus={self.logical_cpus} with --run.strategy=one_device: expected mirrored or "
+                "multi_worker; leave one of them out"
+            )
 
     def check_complete(self, *, needs_budget: bool = True) -> None:
         """Raises `UserError` where a folder or a budget is missing."""

@@ -35,6 +35,7 @@ _FREE = {
     "run": {
         *("dir", "steps", "epochs", "minutes", "validate_every", "checkpoint_every", "keep_checkpoints"),
         *("early_stopping_validations", "log_every", "samples", "sample_prompt", "sample_tokens", "baseline", "xla"),
+        *("strategy", "logical_cpus", "micro_batches"),
     },
     "data": {
         *("corpus", "train", "valid", "test", "train_target", "valid_target", "test_target"),
@@ -51,13 +52,15 @@ class RunFolder:
 
     Args:
       directory: made if missing.
+      writes: whether this process is the one that writes; the other workers of a training lock and write nothing.
 
     Raises (on entering):
       UserError: where another process writes it, or it is another program's folder.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, *, writes: bool = True) -> None:
         self.path = Path(directory)
+        self.writes = writes
         self._lock: IO[str] | None = None
 
     tokenizer = property(lambda self: self.path / "tokenizer")
@@ -66,6 +69,8 @@ class RunFolder:
     samples = property(lambda self: self.path / "samples.txt")
 
     def __enter__(self) -> RunFolder:
+        if not self.writes:
+            return self
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / "lock", "a+", encoding="utf-8")
@@ -107,6 +112,8 @@ class RunFolder:
 
     def write_recipe(self, lines: Sequence[str]) -> None:
         """Writes the flags, one a line, under a comment that says how to use them."""
+        if not self.writes:
+            return
         heading = f"# python -m tf_textgen train --flagfile={self.path / 'recipe.flags'}"
         durable.write_text(self.path / "recipe.flags", "\n".join([heading, *lines]) + "\n")
 
@@ -128,14 +135,16 @@ class RunFolder:
             )
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        durable.write_json(self.path / "config.json", config)
+        if self.writes:
+            durable.write_json(self.path / "config.json", config)
 
     def record(self) -> dict[str, Any] | None:
         """`run.json`, or None before a run has ended or where it is damaged: the next record takes its place."""
         return read_record(self.path)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        durable.write_json(self.path / "run.json", record)
+        if self.writes:
+            durable.write_json(self.path / "run.json", record)
 
 
 def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from tf_textgen.training.run_config import RunConfig
 from tf_textgen.training.run_state import RunState
 from tf_textgen.training.schedules import WarmUpThenDecay
 from tf_textgen.training.validation import SaveCheckpoints, Validate
+from tf_textgen.training.workers import Workers
 
 _WARM_UP_STEPS, _TIMED_STEPS = 3, 20
 
@@ -57,6 +58,8 @@ class MinutesBudget(RunCallback):
       listeners: told of the decision.
       saver, validate: the run's; None if it validates never.
       steps_per_epoch: of the training data, for a budget in epochs that may end first.
+      validation_steps: of one validation.
+      workers: of the training; the chief's clock decides for all.
     """
 
     def __init__(
@@ -68,10 +71,13 @@ class MinutesBudget(RunCallback):
         saver: SaveCheckpoints,
         validate: Validate | None,
         steps_per_epoch: int,
+        validation_steps: int,
+        workers: Workers,
     ) -> None:
         super().__init__()
         self.state, self.config, self.schedule, self.listeners = state, config, schedule, listeners
         self.saver, self.validate, self.steps_per_epoch = saver, validate, steps_per_epoch
+        self.validation_steps, self.workers = validation_steps, workers
         self.budget_s = 60.0 * (config.minutes or 0.0)
         self._steps, self._timed_from = 0, 0.0
         self._started_at = time.perf_counter()
@@ -91,9 +97,12 @@ class MinutesBudget(RunCallback):
         elif timed == 0:
             float(logs["loss"])  # waits for the device
             self._timed_from = time.perf_counter()
-        elif timed > 0 and (timed >= _TIMED_STEPS or time.perf_counter() - self._started_at > self.budget_s / 10):
+        elif timed > 0 and (timed >= _TIMED_STEPS or self.workers.any(self._is_late())):
             float(logs["loss"])
-            self._decide((time.perf_counter() - self._timed_from) / timed)
+            self._decide(self.workers.from_chief((time.perf_counter() - self._timed_from) / timed))
+
+    def _is_late(self) -> bool:
+        return time.perf_counter() - self._started_at > self.budget_s / 10
 
     def _decide(self, step_s: float) -> None:
         start = time.perf_counter()
@@ -102,7 +111,8 @@ class MinutesBudget(RunCallback):
         save_s, validation_s = time.perf_counter() - start, self._validation_seconds(step_s)
         every = self.config.validate_every
         self.state.seconds += time.perf_counter() - start
-        self.state.seconds_per_step = step_s + validation_s / every + save_s / min(every, self.config.checkpoint_every)
+        seconds = step_s + validation_s / every + save_s / min(every, self.config.checkpoint_every)
+        self.state.seconds_per_step = self.workers.from_chief(seconds)
         self.state.total_steps = plan_steps(self.config, self.steps_per_epoch, self.state)
         self.schedule.total_steps = self.state.total_steps or 0
         message = (
@@ -115,7 +125,7 @@ class MinutesBudget(RunCallback):
         """Timed the second time, without tracing; a long one is estimated: no gradients, a third of the work."""
         if self.validate is None:
             return 0.0
-        estimate = max(int(self.validate.batches.cardinality()), 0) * step_s / 3
+        estimate = self.validation_steps * step_s / 3
         if estimate > self.budget_s / 50:
             return estimate
         self.validate.rehearse()
@@ -127,13 +137,15 @@ class MinutesBudget(RunCallback):
 class StopOnSignal(RunCallback):
     """Finishes the step, saves and stops on SIGINT or SIGTERM; a second signal ends the process at once.
 
+    A signal to one of several workers stops them all, at the same step.
+
     A context manager: the signals are the process's own again after it. `number` is the signal that came, or None; a
     shell's exit code for it is 128 + `number`: 130 for SIGINT, 143 for SIGTERM.
     """
 
-    def __init__(self, saver: SaveCheckpoints, listeners: Sequence[RunCallback]) -> None:
+    def __init__(self, saver: SaveCheckpoints, listeners: Sequence[RunCallback], workers: Workers) -> None:
         super().__init__()
-        self.saver, self.listeners = saver, listeners
+        self.saver, self.listeners, self.workers = saver, listeners, workers
         self.number: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -149,8 +161,9 @@ class StopOnSignal(RunCallback):
         self._before = {}
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.number is None:
+        if not self.workers.any(self.number is not None):
             return
+        self.number = self.number or signal.SIGTERM  # that of another worker
         self.saver.save()
         self.model.stop_training = True
         name = signal.Signals(self.number).name

@@ -41,7 +41,8 @@ def make_tokenizer(config: TokenizerConfig, data: DataConfig, side: Side | None)
 def run_tokenizers(recipe: Recipe, folder: RunFolder) -> tuple[Tokenizer, Tokenizer | None]:
     """That of the run, and that of its sources if it is another one; both saved in the run folder.
 
-    Each is the one of its `dir` flag, else the run's own, else made from the training files.
+    Each is the one of its `dir` flag, else the run's own, else made from the training files. A worker that does not
+    write takes those that the first one has put into the folder.
 
     Raises:
       UserError: where a run that is taken up again has another one, or it cannot tell the speakers of dialogues apart.
@@ -55,6 +56,8 @@ def _run_tokenizer(recipe: Recipe, folder: RunFolder, side: Side | None) -> Toke
     name = "source_tokenizer" if side == "source" else "tokenizer"
     given = recipe.source_tokenizer_dir if side == "source" else recipe.tokenizer_dir
     own = folder.path / name
+    if not folder.writes:
+        return load_tokenizer(own)
     if given:
         tokenizer = load_tokenizer(given)
     elif folder.recorded() is not None:

@@ -1,0 +1,137 @@
+"""What every way of training begins with: tokenizers, data and the run folder, compared with what it has recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from tf_textgen.data.dataset import open_corpus
+from tf_textgen.data.split import TokenizedSplit
+from tf_textgen.decoding.decoding_config import check_against_source, check_against_vocabulary
+from tf_textgen.models import family
+from tf_textgen.models.base import TextModel
+from tf_textgen.text.tokenizer import Tokenizer
+from tf_textgen.training.baseline import read_baseline
+from tf_textgen.training.checkpoints import Checkpoints
+from tf_textgen.training.fitting import use_xla
+from tf_textgen.training.generators import make_generator, prompt_format
+from tf_textgen.training.optimizers import make_optimizer
+from tf_textgen.training.recipe import Recipe
+from tf_textgen.training.run_folder import RunFolder, make_model
+from tf_textgen.training.samples import make_sampler
+from tf_textgen.training.tokenizers import run_tokenizers
+from tf_textgen.training.validation import Sampler
+from tf_textgen.training.word_vectors import load_word_vectors, vectors_digest
+from tf_textgen.training.workers import Workers
+
+
+class OpenedRun(NamedTuple):
+    """A run about to be trained.
+
+    Attributes:
+      given: the recipe as the flags say it.
+      recipe: the same with the files of its corpus.
+      config: what config.json will hold, as far as it is known before training.
+      source_tokenizer: that of the sources, if it is not the one of all texts.
+      baseline: what `--run.baseline` reached.
+      workers: that train together.
+    """
+
+    given: Recipe
+    recipe: Recipe
+    folder: RunFolder
+    config: dict[str, Any]
+    tokenizer: Tokenizer
+    source_tokenizer: Tokenizer | None
+    splits: dict[str, TokenizedSplit]
+    checkpoints: Checkpoints
+    baseline: dict[str, Any] | None
+    workers: Workers
+
+    @property
+    def kind(self) -> str:
+        """Of the model: `language_model` or `encoder_decoder`."""
+        return family(self.recipe.model).kind
+
+    def say(self, *lines: str) -> None:
+        """For people; of several workers the first one speaks."""
+        if self.workers.is_chief:
+            print(*lines, sep="\n", flush=True)
+
+    def describe(self, model: TextModel) -> str:
+        of_sources = f", {self.source_tokenizer.vocabulary_size:,} of sources" if self.source_tokenizer else ""
+        ids = f"{self.tokenizer.vocabulary_size:,} token ids{of_sources}"
+        return f"{self.recipe.model}: {model.count_params():,} parameters, {ids}"
+
+    def summaries(self) -> list[str]:
+        """A line on each split."""
+        return [split.summary() for split in self.splits.values()]
+
+    def compiled_model(self) -> TextModel:
+        """The model with its optimizer; made in the scope of the strategy."""
+        model, optimizer, run = make_model(self.config), self.recipe.optimizer, self.recipe.run
+        model.compile(
+            make_optimizer(optimizer, model.trainable_variables),
+            label_smoothing=optimizer.label_smoothing,
+            clip_norm=optimizer.clip_norm or None,
+            carried_rows=self.recipe.data.carried_rows,
+            micro_batches=run.micro_batches,
+            jit_compile=use_xla(run, model, is_pairs=self.recipe.data.is_pairs),
+        )
+        return model
+
+    def load_word_vectors(self, model: TextModel) -> Iterator[str]:
+        """Sets embeddings of a model that begins; a line on each, none where no vectors were asked for."""
+        embedding = self.recipe.embedding
+        if embedding.file:
+            sides = {"source": self.source_tokenizer or self.tokenizer, "target": self.tokenizer}
+            found = load_word_vectors(model, embedding.file, embedding.side, sides, self.splits["train"])
+            yield from map(str, found)
+
+    def sampler(self, model: TextModel) -> Sampler | None:
+        """Writes sample texts; None for workers that would not show them."""
+        if not self.workers.is_chief:
+            return None
+        run, most = self.recipe.run, max(256, self.recipe.run.sample_tokens)
+        generator = make_generator(self.config, model, self.tokenizer, self.source_tokenizer, max_new_tokens=most)
+        return make_sampler(generator, run, self.recipe.decoding, self.splits.get("valid", self.splits["train"]))
+
+
+def open_in_turn(recipe: Recipe, folder: RunFolder, workers: Workers) -> OpenedRun:
+    """`open_run`, by the first worker first: what it makes (tokenizers, tokenised files) the others find and read."""
+    if not workers.is_chief:
+        workers.wait()
+    opened = open_run(recipe, folder, workers)
+    if workers.is_chief:
+        workers.wait()
+    return opened
+
+
+def open_run(given: Recipe, folder: RunFolder, workers: Workers) -> OpenedRun:
+    """Tokenizers and data of a recipe, compared with what the folder has recorded.
+
+    Raises:
+      UserError: where data are missing or damaged, or the folder holds another run.
+    """
+    recipe = given.with_files()
+    vectors = vectors_digest(recipe.embedding)
+    folder.check_same_run(recipe.to_json())
+    tokenizer, source_tokenizer = run_tokenizers(recipe, folder)
+    check_against_vocabulary(recipe.decoding, tokenizer.vocabulary_size)
+    check_against_source(recipe.decoding, prompt_format(recipe.to_json()) in ("pair", "source"))
+    splits = open_corpus(recipe.data, tokenizer, source_tokenizer=source_tokenizer)
+    source_size = source_tokenizer.vocabulary_size if source_tokenizer else None
+    config = {
+        **recipe.to_json(),
+        "model_config": recipe.model_for(tokenizer.vocabulary_size, tokenizer.pad_id, source_size).to_json(),
+        "tokenizer_fingerprint": tokenizer.fingerprint,
+        **({"source_tokenizer_fingerprint": source_tokenizer.fingerprint} if source_tokenizer else {}),
+        "files": {name: split.shards.manifest["files"] for name, split in splits.items()},
+        "vectors": vectors,
+    }
+    folder.check_same_run(config)
+    baseline = read_baseline(recipe.run.baseline, config) if recipe.run.baseline else None
+    folder.write_recipe(given.flag_lines())
+    checkpoints = Checkpoints(folder.checkpoints, recipe.run.keep_checkpoints, writes=folder.writes)
+    parts = (tokenizer, source_tokenizer, splits, checkpoints, baseline, workers)
+    return OpenedRun(given, recipe, folder, config, *parts)
