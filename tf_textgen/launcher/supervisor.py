@@ -5,13 +5,13 @@ One thread does it all. It looks ten times a second, which needs neither a handl
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
 import time
-from collections.abc import Mapping, Sequence
-from types import FrameType
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO, NamedTuple
 
 from tf_textgen.launcher.lines import PrefixedLines
 from tf_textgen.launcher.worker import Worker
@@ -69,9 +69,10 @@ class Supervisor:
         self._failed_at = 0.0
         self._first: int | None = None
         self._kill_at = float("inf")
+        self._heeded = 0
 
     def run(self) -> Outcome:
-        with _Signals() as signals, selectors.DefaultSelector() as pipes:
+        with _noted_signals() as signals, selectors.DefaultSelector() as pipes:
             try:
                 for index, task in enumerate(self._tasks):
                     self._start(index, task, pipes)
@@ -87,7 +88,7 @@ class Supervisor:
         if self._first is not None:
             return Outcome(self._workers[self._first].exit_code, self._describe(self._first))
         unfinished = any(worker.exit_code for worker in self._workers)
-        return Outcome(128 + signals.came[0] if signals.came and unfinished else 0)
+        return Outcome(128 + signals[0] if signals and unfinished else 0)
 
     def _start(self, index: int, task: Task, pipes: selectors.BaseSelector) -> None:
         worker = Worker(*task)
@@ -117,15 +118,16 @@ class Supervisor:
         for key in pipes.get_map().values():
             key.data.finish()
 
-    def _heed(self, signals: _Signals) -> None:
-        for number in signals.fresh():
+    def _heed(self, signals: Sequence[int]) -> None:
+        for count, number in enumerate(signals[self._heeded :], self._heeded):
             name = signal.Signals(number).name
-            if len(signals.came) > 1:
-                self._note(f"{name}: the workers are killed")
-                self._kill()
-            else:
+            if count == 0:
                 self._note(f"{name}: the workers save and stop; a second signal kills them")
                 self._terminate()
+            else:
+                self._note(f"{name}: the workers are killed")
+                self._kill()
+            self._heeded += 1
 
     def _watch(self) -> None:
         """Notes who has failed, and ends the others."""
@@ -173,28 +175,14 @@ class Supervisor:
         stderr.flush()
 
 
-class _Signals:
-    """SIGINT and SIGTERM, kept until they are asked for. A context manager: the handlers before it come back."""
-
-    def __init__(self) -> None:
-        self.came: list[int] = []
-        self._seen = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        for number, handler in self._before.items():
+@contextlib.contextmanager
+def _noted_signals() -> Iterator[list[int]]:
+    """The numbers of all SIGINT and SIGTERM so far; nothing else happens at them within the block."""
+    came: list[int] = []
+    noted = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: came.append(number)) for number in noted]
+    try:
+        yield came
+    finally:
+        for number, handler in zip(noted, before, strict=True):
             signal.signal(number, handler)
-
-    def fresh(self) -> list[int]:
-        """Those since the last call."""
-        fresh = self.came[self._seen :]
-        self._seen += len(fresh)
-        return fresh
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.came.append(number)
