@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "tf_textgen"
 FLOORS = (
     ("errors", ""),
     ("config", "compat"),
-    ("text", "layers", "decoding", "objectives", "evaluation", "serving"),
+    ("text", "layers", "decoding", "objectives", "evaluation", "serving", "launcher"),
     ("data", "models"),
     ("generator",),
     ("training",),

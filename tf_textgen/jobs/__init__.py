@@ -24,6 +24,7 @@ from tf_textgen.errors import UserError
 JOBS = {
     "build_vocab": "tf_textgen.jobs.build_vocab",
     "train": "tf_textgen.jobs.train",
+    "launch": "tf_textgen.jobs.launch",
     "evaluate": "tf_textgen.jobs.evaluate",
     "score": "tf_textgen.jobs.score",
     "generate": "tf_textgen.jobs.generate",
@@ -99,11 +100,31 @@ def _run_job(arguments: list[str]) -> int | None:
     if not arguments or arguments[0] in ("--help", "-h", "--helpshort", "help"):
         print(_overview())
         return 0
+    job, flag_values, command = parse(arguments)
+    if flag_values["help"].value or flag_values["helpshort"].value:
+        print(_job_help(arguments[0], job, flag_values))
+        return 0
+    return job.run(flag_values) if command is None else job.run(flag_values, command)
+
+
+def parse(arguments: Sequence[str]) -> tuple[ModuleType, flags.FlagValues, list[str] | None]:
+    """The job that the first argument names, its flags, and what stands behind `--`.
+
+    The last is None unless the job says `TAKES_COMMAND`.
+
+    Raises:
+      UserError, flags.Error: where the job or a flag is unknown, or a value is of the wrong type.
+    """
     name, *rest = arguments
     if name not in JOBS:
         raise UserError(f"unknown job {name!r}: expected one of {', '.join(JOBS)}{did_you_mean(name, JOBS)}")
     job = importlib.import_module(JOBS[name])
     flag_values = flags.FlagValues()
+    command = None
+    if getattr(job, "TAKES_COMMAND", False):
+        end = rest.index("--") if "--" in rest else len(rest)
+        rest, command = rest[:end], rest[end + 1 :]
+        flag_values.set_gnu_getopt(False)  # behind an argument stand flags of the command, whose -- was forgotten
     flags.DEFINE_boolean("debug", False, "Show the stack trace of an error.", flag_values=flag_values)
     for help_flag in ("help", "helpshort"):
         flags.DEFINE_boolean(help_flag, False, "Show the flags of this job.", flag_values=flag_values)
@@ -115,12 +136,10 @@ def _run_job(arguments: list[str]) -> int | None:
         raise UserError(
             f"{rest[0]} is not UTF-8 ({error.reason}): expected a text file with one flag a line"
         ) from error
-    if flag_values["help"].value or flag_values["helpshort"].value:
-        print(_job_help(name, job, flag_values))
-        return 0
     if positional:
-        raise UserError(f"unexpected argument {positional[0]!r}: {name} takes flags only, as --name=value")
-    return job.run(flag_values)
+        takes = "flags only, as --name=value" if command is None else "flags, then --, then another job and its flags"
+        raise UserError(f"unexpected argument {positional[0]!r}: {name} takes {takes}")
+    return job, flag_values, command
 
 
 def _check_flagfile_comes_first(arguments: Sequence[str]) -> None:

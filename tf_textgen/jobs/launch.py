@@ -1,0 +1,68 @@
+"""Starts the workers of one training on this machine, and ends them together.
+
+    python -m tf_textgen launch --num_workers=2 -- train --flagfile=RECIPE --run.dir=RUN
+
+Exit codes: 0 all workers are done; 2 bad input; 130 (SIGINT) or 143 (SIGTERM) all saved and stopped; else that of the
+worker which failed first, or 128 + the number of the signal that ended it. 3, a worker was lost, only where no worker
+failed otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from tf_textgen import config
+from tf_textgen.config import did_you_mean
+from tf_textgen.errors import UserError
+from tf_textgen.jobs import parse
+from tf_textgen.launcher.cluster import cores_of_workers, tf_configs
+from tf_textgen.launcher.launcher_config import LauncherConfig
+from tf_textgen.launcher.supervisor import Supervisor, Task
+
+HELP = "Start the workers of one training on this machine: launch --num_workers=2 -- train --flags."
+TAKES_COMMAND = True
+_LAUNCHED = ("train", "evaluate")
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    config.define_flags(LauncherConfig, flag_values)
+
+
+def run(flag_values: flags.FlagValues, command: Sequence[str]) -> int:
+    """Returns the exit code."""
+    wanted = config.from_flags(LauncherConfig, flag_values)
+    _check_command(command)
+    if os.environ.get("TF_CONFIG"):
+        raise UserError(
+            "TF_CONFIG is set: launch makes it for the workers of one machine; unset it, or start the worker of each "
+            f"machine without launch: python -m tf_textgen {command[0]}"
+        )
+    cores = cores_of_workers(wanted.num_workers, wanted.cores_per_worker)
+    program = [sys.executable, "-m", "tf_textgen", *command]
+    tasks = [
+        Task(program, {"TF_CONFIG": tf_config, "PYTHONUNBUFFERED": "1"}, own)
+        for tf_config, own in zip(tf_configs(wanted.num_workers), cores, strict=True)
+    ]
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    supervisor = Supervisor(tasks, grace_s=wanted.grace_s, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer)
+    exit_code, failure = supervisor.run()
+    if failure:
+        print(f"error: {failure}", file=sys.stderr)
+    return exit_code
+
+
+def _check_command(command: Sequence[str]) -> None:
+    """What every worker would find wrong is told once, before any starts."""
+    expected = f"expected one of {', '.join(_LAUNCHED)}"
+    if not command:
+        raise UserError(f"no job to launch came: {expected} with its flags, after --")
+    if command[0] not in _LAUNCHED:
+        raise UserError(f"cannot launch {command[0]!r}: {expected}{did_you_mean(command[0], _LAUNCHED)}")
+    _, launched, _ = parse(command)
+    if launched["help"].value or launched["helpshort"].value:
+        raise UserError(f"cannot launch a help text: python -m tf_textgen {command[0]} --helpshort shows it")

@@ -1,0 +1,1 @@
+"""Processes that train together on this machine: the standard library alone, any command as a worker."""
