@@ -16,7 +16,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +87,19 @@ class Checkpoints:
             return None
         return step if isinstance(step, int) and self.folder(step).is_dir() else None
 
-    def newest_whole(self) -> int | None:
-        """The newest step whose files are undamaged; each damaged newer one is named in a warning."""
+    def whole(self) -> Iterator[int]:
+        """The steps whose files are undamaged, newest first; each damaged one on the way is named in a warning."""
         for step in reversed(self.steps()):
             try:
                 self._verify(step)
-                return step
             except DamagedCheckpoint as error:
                 _logger.warning("checkpoint of step %d is damaged (%s); going back to the one before", step, error)
-        return None
+            else:
+                yield step
+
+    def newest_whole(self) -> int | None:
+        """The newest step whose files are undamaged, or None."""
+        return next(self.whole(), None)
 
     def find(self, which: str | int) -> int:
         """The step that "best" (the newest if there is none yet), "last" or a number means.

@@ -54,15 +54,7 @@ def make_record(
         }
     speed = result.tokens_per_second or (before or {}).get("tokens_per_second", 0.0)
     return {
-        "command": shlex.join(["python", "-m", "tf_textgen", "train", *command]),
-        **source_version(),
-        **{f"versions.{name}": importlib.metadata.version(name) for name in _PACKAGES},
-        "versions.python": platform.python_version(),
-        "device": describe_device(),
-        "model": config["model"],
-        "parameters": model.count_params(),
-        "seed": config["run"]["seed"],
-        "precision": config["run"]["precision"],
+        **describe_origin("train", command, config, model),
         "steps": state.step,
         "steps_for_minutes": state.steps_for_minutes,
         "best_step": best_step,
@@ -73,6 +65,21 @@ def make_record(
         **train,
         **{f"validation.{name}": value for name, value in validation.items()},
         **{f"baseline.{name}": value for name, value in (baseline or {}).items()},
+    }
+
+
+def describe_origin(job: str, flags: Sequence[str], config: Mapping[str, Any], model: keras.Model) -> dict[str, Any]:
+    """What the record of a run begins with: the command that made it, the versions, the device and the model."""
+    return {
+        "command": shlex.join(["python", "-m", "tf_textgen", job, *flags]),
+        **source_version(),
+        **{f"versions.{name}": importlib.metadata.version(name) for name in _PACKAGES},
+        "versions.python": platform.python_version(),
+        "device": describe_device(),
+        "model": config["model"],
+        "parameters": model.count_params(),
+        "seed": config["run"]["seed"],
+        "precision": config["run"]["precision"],
     }
 
 

@@ -114,9 +114,14 @@ class RunFolder:
         """Compares `config` (all or some of its parts) with `config.json`, if there is one.
 
         Raises:
-          UserError: one line that names what differs, where it may not.
+          UserError: one line that names what differs, where it may not; or where `average` made the folder.
         """
         recorded = self.recorded()
+        if recorded is not None and "averaged_run" in recorded:
+            raise UserError(
+                f"--run.dir={self.path} holds the mean of checkpoints of {recorded['averaged_run']}, without the state "
+                "of an optimizer: expected a run that train made; go on with that one or choose another --run.dir"
+            )
         found = [] if recorded is None else list(differences(recorded, config))
         if found:
             named = "; ".join(found[:_NAMED_DIFFERENCES])
