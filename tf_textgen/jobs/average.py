@@ -41,6 +41,8 @@ def run(flag_values: flags.FlagValues) -> None:
     given = [f"--run.dir={source}", f"--last={last}", f"--output={output}"]
     steps = write_average(source, config, last, output, given)
     print(f"{output}: the mean of the weights of {source} at the steps {', '.join(map(str, steps))}")
+    if config.get("optimizer", {}).get("ema_decay"):
+        print("  of the trained weights, not of their moving averages")
     print("next:")
     for job in ("evaluate", "generate", "export"):
         print(f"  python -m tf_textgen {job} --run.dir={shlex.quote(str(output))}")

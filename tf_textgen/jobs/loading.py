@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 
 def define_run_flags(flag_values: flags.FlagValues) -> None:
-    """`--run.dir` and `--run.checkpoint`."""
+    """`--run.dir`, `--run.checkpoint` and `--run.weights`."""
     define_run_dir_flag(flag_values)
     text = "Which checkpoint: best (lowest validation loss), last, or a step."
     flags.DEFINE_string("run.checkpoint", "best", text, flag_values=flag_values)
+    text = "Which weights: trained, or their moving average, taken by default where the checkpoint has it."
+    flags.DEFINE_enum("run.weights", None, ["average", "trained"], text, flag_values=flag_values)
 
 
 def define_run_dir_flag(flag_values: flags.FlagValues) -> None:
@@ -42,7 +44,8 @@ def load(flag_values: flags.FlagValues) -> LoadedRun:
 
     directory = run_dir(flag_values)
     import_tensorflow_quietly()
-    return load_run(directory, checkpoint=str(flag_values["run.checkpoint"].value))
+    checkpoint, weights = str(flag_values["run.checkpoint"].value), flag_values["run.weights"].value
+    return load_run(directory, checkpoint=checkpoint, weights=weights)
 
 
 def run_dir(flag_values: flags.FlagValues) -> str:

@@ -139,6 +139,8 @@ def _fit(job: _Job) -> int:
     model = _compiled_model(recipe, job.config)
     state = restore_newest(job.checkpoints, model)
     print(job.describe(model), *(split.summary() for split in job.splits.values()), sep="\n")
+    if decay := recipe.optimizer.ema_decay:
+        print(f"moving average of the weights, decay {decay:g}: validated, sampled and exported in their place")
     if state.step:
         print(f"going on from step {state.step}")
     elif recipe.embedding.file:
@@ -186,6 +188,7 @@ def _compiled_model(recipe: Recipe, config: dict[str, Any]) -> TextModel:
         label_smoothing=optimizer.label_smoothing,
         clip_norm=optimizer.clip_norm or None,
         carried_rows=recipe.data.carried_rows,
+        ema_decay=optimizer.ema_decay,
         jit_compile=use_xla(recipe.run, model, is_pairs=recipe.data.is_pairs),
     )
     return model
@@ -199,7 +202,7 @@ def _finish(job: _Job, model: TextModel, state: RunState, result: FitResult) -> 
     from tf_textgen.training.validation import evaluate
 
     best, folder = job.checkpoints.find("best"), job.folder
-    job.checkpoints.restore(best, model)
+    job.checkpoints.restore_weights(best, model)
     batches, bytes_per_token = open_validation(job.splits, job.recipe.data, model_kind=family(job.recipe.model).kind)
     validation = evaluate(model, batches, bytes_per_token) if batches else {}
     lines = job.given.flag_lines()

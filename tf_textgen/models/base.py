@@ -6,6 +6,7 @@ and `example_features`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,6 +17,7 @@ from tf_textgen import objectives
 from tf_textgen.config import Config
 from tf_textgen.errors import UserError
 from tf_textgen.models.carried_state import CarriedState
+from tf_textgen.models.moving_average import MovingAverage
 
 Features = Mapping[str, tf.Tensor]
 
@@ -50,6 +52,7 @@ class TextModel(keras.Model):
 
     Attributes:
       config_class: the class of `config`, set by each family.
+      moving_average: of the trainable weights, where `compile` was asked for one.
     """
 
     config_class: ClassVar[type[Config]]
@@ -66,6 +69,7 @@ class TextModel(keras.Model):
         self.label_smoothing = 0.0
         self.clip_norm: float | None = None
         self._compiled_forward_backward: Any = None
+        self.moving_average: MovingAverage | None = None
         self._carried_rows: int | None = None
         self._carried: CarriedState | None = None
         self._carried_in_validation: CarriedState | None = None
@@ -164,6 +168,7 @@ class TextModel(keras.Model):
         label_smoothing: float = 0.0,
         clip_norm: float | None = None,
         carried_rows: int | None = None,
+        ema_decay: float = 0.0,
         jit_compile: bool | str = "auto",
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
@@ -176,6 +181,7 @@ class TextModel(keras.Model):
           clip_norm: largest global norm of the gradient of the mean loss of a token, or None.
           carried_rows: rows of a batch over all replicas whose states go on in the same rows of the next batch, those
             of training and those of evaluation apart; None begins each batch anew.
+          ema_decay: of a moving average of the trainable weights, which `averaged` puts in their place; 0 keeps none.
           jit_compile: compile with XLA. With several replicas only the forward and backward pass is compiled.
           run_eagerly, steps_per_execution: as in `keras.Model.compile`.
         """
@@ -183,10 +189,13 @@ class TextModel(keras.Model):
             raise UserError(f"label_smoothing={label_smoothing:g}: expected a value in [0, 1)")
         if clip_norm is not None and not clip_norm > 0.0:
             raise UserError(f"clip_norm={clip_norm:g}: expected a value above 0, or None for no clipping")
+        if not 0.0 <= ema_decay < 1.0:
+            raise UserError(f"ema_decay={ema_decay:g}: expected a value in [0, 1), 0 for no moving average")
         self.label_smoothing, self.clip_norm = label_smoothing, clip_norm
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._compiled_forward_backward = None
         self._make_carried(carried_rows, replicas)
+        self._make_moving_average(ema_decay)
         if replicas > 1:
             if jit_compile is True:
                 self._compiled_forward_backward = tf.function(self._forward_backward, jit_compile=True)
@@ -205,6 +214,7 @@ class TextModel(keras.Model):
             "label_smoothing": self.label_smoothing,
             "clip_norm": self.clip_norm,
             "carried_rows": self._carried_rows,
+            "ema_decay": 0.0 if self.moving_average is None else self.moving_average.decay,
             "jit_compile": self.jit_compile,
             "run_eagerly": self.run_eagerly,
             "steps_per_execution": self.steps_per_execution,
@@ -238,6 +248,8 @@ class TextModel(keras.Model):
         if self.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
         self._apply(gradients)
+        if self.moving_average is not None:
+            self.moving_average.update()
         self._gradient_norm.update_state(norm, 1.0)
         return {**self._update_token_metrics(sums), "gradient_norm": self._gradient_norm.result()}
 
@@ -294,6 +306,16 @@ class TextModel(keras.Model):
     def carried_variables(self) -> dict[str, tf.Variable]:
         """What training hands from batch to batch, by the names that a checkpoint gives it; nothing by default."""
         return {} if self._carried is None else self._carried.by_path()
+
+    def _make_moving_average(self, decay: float) -> None:
+        self.moving_average = None
+        if decay:
+            with self.distribute_strategy.scope():
+                self.moving_average = MovingAverage(self.initialize().trainable_variables, decay)
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which the weights are their moving averages, where there are any."""
+        return contextlib.nullcontext() if self.moving_average is None else self.moving_average.in_place()
 
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         """Updates the weights; Keras sums what it is given over the replicas once more, hence the division."""

@@ -62,6 +62,7 @@ def make_record(
         "tokens": state.tokens,
         "wall_time_s": round(state.seconds, 1),
         "tokens_per_second": round(speed, 1),
+        **({"ema_decay": decay} if (decay := config["optimizer"]["ema_decay"]) else {}),
         **train,
         **{f"validation.{name}": value for name, value in validation.items()},
         **{f"baseline.{name}": value for name, value in (baseline or {}).items()},
