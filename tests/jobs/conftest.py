@@ -50,7 +50,7 @@ def job(monkeypatch, capsys):
     real_load, real_generator_of = loading.load, loading.generator_of
 
     def load(flag_values):
-        key = tuple(flag_values[name].value for name in ("run.dir", "run.checkpoint"))
+        key = tuple(flag_values[name].value for name in ("run.dir", "run.checkpoint", "run.weights"))
         if key not in _LOADED:
             _LOADED[key] = real_load(flag_values)
         return _LOADED[key]

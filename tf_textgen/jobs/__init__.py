@@ -28,6 +28,7 @@ JOBS = {
     "evaluate": "tf_textgen.jobs.evaluate",
     "score": "tf_textgen.jobs.score",
     "generate": "tf_textgen.jobs.generate",
+    "average": "tf_textgen.jobs.average",
     "export": "tf_textgen.jobs.export",
     "describe": "tf_textgen.jobs.describe",
 }

@@ -191,6 +191,7 @@ def _training_memory(
         "weights": found.weight_bytes,
         "gradients": FLOAT32_BYTES * sum(weight.size for weight in trained),
         f"optimizer ({optimizer.name})": FLOAT32_BYTES * optimizer_numbers(optimizer.name, optimizer.momentum, trained),
+        **({"moving average": FLOAT32_BYTES * sum(w.size for w in trained)} if optimizer.ema_decay else {}),
         "activations, about": activation_bytes * tokens * sum(found.activations(side) for side in sides),
     }
     return {**memory, "total, about": sum(memory.values())}

@@ -144,6 +144,7 @@ def _write_record(
         "device": record.describe_device(),
         "model": loaded.config["model"],
         "step": loaded.step,
+        "weights": loaded.weights,
         "split": split,
     }
     durable.write_json(path, {**about, **results})

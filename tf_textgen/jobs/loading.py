@@ -22,10 +22,16 @@ if TYPE_CHECKING:
 
 
 def define_run_flags(flag_values: flags.FlagValues) -> None:
-    """`--run.dir` and `--run.checkpoint`."""
-    flags.DEFINE_string("run.dir", None, "Run folder that `train` wrote.", flag_values=flag_values)
+    """`--run.dir`, `--run.checkpoint` and `--run.weights`."""
+    define_run_dir_flag(flag_values)
     text = "Which checkpoint: best (lowest validation loss), last, or a step."
     flags.DEFINE_string("run.checkpoint", "best", text, flag_values=flag_values)
+    text = "Which weights: trained, or their moving average, taken by default where the checkpoint has it."
+    flags.DEFINE_enum("run.weights", None, ["average", "trained"], text, flag_values=flag_values)
+
+
+def define_run_dir_flag(flag_values: flags.FlagValues) -> None:
+    flags.DEFINE_string("run.dir", None, "Run folder that `train` wrote.", flag_values=flag_values)
 
 
 def load(flag_values: flags.FlagValues) -> LoadedRun:
@@ -36,10 +42,17 @@ def load(flag_values: flags.FlagValues) -> LoadedRun:
     """
     from tf_textgen.training.run_folder import load_run
 
+    directory = run_dir(flag_values)
+    import_tensorflow_quietly()
+    checkpoint, weights = str(flag_values["run.checkpoint"].value), flag_values["run.weights"].value
+    return load_run(directory, checkpoint=checkpoint, weights=weights)
+
+
+def run_dir(flag_values: flags.FlagValues) -> str:
+    """The value of `--run.dir`; raises `UserError` where it is missing."""
     if not flag_values["run.dir"].value:
         raise UserError("--run.dir is missing: expected the folder of a run, as `train --run.dir=...` wrote it")
-    import_tensorflow_quietly()
-    return load_run(flag_values["run.dir"].value, checkpoint=str(flag_values["run.checkpoint"].value))
+    return str(flag_values["run.dir"].value)
 
 
 def open_split(run: LoadedRun, data: DataConfig, split: str) -> TokenizedSplit:

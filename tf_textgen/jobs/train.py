@@ -90,6 +90,8 @@ def _fit(opened: OpenedRun) -> int:
     replicas = workers.strategy.num_replicas_in_sync
     on = f", on {replicas} replicas" if replicas > 1 else ""
     opened.say(opened.describe(model) + on, *opened.summaries())
+    if decay := recipe.optimizer.ema_decay:
+        opened.say(f"moving average of the weights, decay {decay:g}: validated, sampled and exported in their place")
     if state.step:
         opened.say(f"going on from step {state.step}")
     else:
@@ -151,7 +153,7 @@ def _finish(opened: OpenedRun, model: TextModel, state: RunState, result: FitRes
 
     folder, workers, valid = opened.folder, opened.workers, opened.splits.get("valid")
     best = int(workers.from_chief(opened.checkpoints.find("best") if workers.is_chief else 0))
-    opened.checkpoints.restore(best, model)
+    opened.checkpoints.restore_weights(best, model)
     validation = {}
     if valid is not None:
         batches = open_validation(valid, opened.recipe.data, model_kind=opened.kind, strategy=workers.strategy)

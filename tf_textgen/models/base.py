@@ -6,6 +6,7 @@ and `example_features`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,6 +18,7 @@ from tf_textgen.config import Config
 from tf_textgen.errors import UserError
 from tf_textgen.models.carried_state import CarriedState
 from tf_textgen.models.micro_batches import sum_over_micro_batches
+from tf_textgen.models.moving_average import MovingAverage
 
 Features = Mapping[str, tf.Tensor]
 
@@ -59,6 +61,7 @@ class TextModel(keras.Model):
 
     Attributes:
       config_class: the class of `config`, set by each family.
+      moving_average: of the trainable weights, where `compile` was asked for one.
     """
 
     config_class: ClassVar[type[Config]]
@@ -78,6 +81,7 @@ class TextModel(keras.Model):
         self._gradients: Any = self._gradients_of
         self.train_function: Any = None
         self.test_function: Any = None
+        self.moving_average: MovingAverage | None = None
         self._carried_rows: int | None = None
         self._carried: CarriedState | None = None
         self._carried_in_validation: CarriedState | None = None
@@ -177,6 +181,7 @@ class TextModel(keras.Model):
         clip_norm: float | None = None,
         carried_rows: int | None = None,
         micro_batches: int = 1,
+        ema_decay: float = 0.0,
         jit_compile: bool | str = "auto",
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
@@ -191,6 +196,7 @@ class TextModel(keras.Model):
             of training and those of evaluation apart; None begins each batch anew.
           micro_batches: parts of a replica's batch that are worked on one after the other before the update, which
             stays that of the whole batch but for dropout: a batch that memory has no room for.
+          ema_decay: of a moving average of the trainable weights, which `averaged` puts in their place; 0 keeps none.
           jit_compile: compile with XLA. With several replicas only the forward and backward pass is compiled.
           run_eagerly, steps_per_execution: as in `keras.Model.compile`.
         """
@@ -200,11 +206,14 @@ class TextModel(keras.Model):
             raise UserError(f"clip_norm={clip_norm:g}: expected a value above 0, or None for no clipping")
         if micro_batches < 1:
             raise UserError(f"micro_batches={micro_batches}: expected 1 (the whole batch at once) or more")
+        if not 0.0 <= ema_decay < 1.0:
+            raise UserError(f"ema_decay={ema_decay:g}: expected a value in [0, 1), 0 for no moving average")
         replicas = self.distribute_strategy.num_replicas_in_sync
         if replicas > 1 and steps_per_execution != 1:
             raise UserError(f"steps_per_execution={steps_per_execution} with {replicas} replicas: expected 1")
         self.label_smoothing, self.clip_norm, self.micro_batches = label_smoothing, clip_norm, micro_batches
         self._make_carried(carried_rows, replicas)
+        self._make_moving_average(ema_decay)
         self._gradients = self._gradients_of
         if replicas > 1 and jit_compile is True:
             self._gradients = tf.function(self._gradients_of, jit_compile=True)
@@ -228,6 +237,7 @@ class TextModel(keras.Model):
             "clip_norm": self.clip_norm,
             "carried_rows": self._carried_rows,
             "micro_batches": self.micro_batches,
+            "ema_decay": 0.0 if self.moving_average is None else self.moving_average.decay,
             "jit_compile": self.jit_compile,
             "run_eagerly": self.run_eagerly,
             "steps_per_execution": self.steps_per_execution,
@@ -263,6 +273,8 @@ class TextModel(keras.Model):
         if self.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
         self.optimizer.apply(gradients, self.trainable_variables)
+        if self.moving_average is not None:
+            self.moving_average.update()
         self._gradient_norm.update_state(norm, 1.0)
         return {**self._update_token_metrics(sums), "gradient_norm": self._gradient_norm.result()}
 
@@ -362,6 +374,16 @@ class TextModel(keras.Model):
     def carried_state(self) -> CarriedState | None:
         """What training hands from batch to batch; None where each begins anew."""
         return self._carried
+
+    def _make_moving_average(self, decay: float) -> None:
+        self.moving_average = None
+        if decay:
+            with self.distribute_strategy.scope():
+                self.moving_average = MovingAverage(self.initialize().trainable_variables, decay)
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which the weights are their moving averages, where there are any."""
+        return contextlib.nullcontext() if self.moving_average is None else self.moving_average.in_place()
 
     def _update_token_metrics(self, sums: TokenSums) -> dict[str, tf.Tensor]:
         """Adds global sums. Every replica adds its share, since Keras sums metric variables over the replicas."""

@@ -2,6 +2,7 @@
 
     checkpoints/step-00001000/  model.* optimizer.*  (tf.train.Checkpoint format, apart: inference needs the first)
                                 carried.*            recurrent states of all rows, where batches hand them on
+                                average.*            moving averages of the weights, where they are kept
                                 state.json           RunState
                                 manifest.json        sizes and SHA-256 of the files; paths, shapes, dtypes of variables
     checkpoints/best.json       step and loss of the best validation
@@ -16,7 +17,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import keras
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
+from tf_textgen.models.moving_average import UPDATES
 from tf_textgen.training import durable
 from tf_textgen.training.run_state import RunState
 
@@ -90,15 +92,19 @@ class Checkpoints:
             return None
         return step if isinstance(step, int) and self.folder(step).is_dir() else None
 
-    def newest_whole(self) -> int | None:
-        """The newest step whose files are undamaged; each damaged newer one is named in a warning."""
+    def whole(self) -> Iterator[int]:
+        """The steps whose files are undamaged, newest first; each damaged one on the way is named in a warning."""
         for step in reversed(self.steps()):
             try:
                 self._verify(step)
-                return step
             except DamagedCheckpoint as error:
                 _logger.warning("checkpoint of step %d is damaged (%s); going back to the one before", step, error)
-        return None
+            else:
+                yield step
+
+    def newest_whole(self) -> int | None:
+        """The newest step whose files are undamaged, or None."""
+        return next(self.whole(), None)
 
     def find(self, which: str | int) -> int:
         """The step that "best" (the newest if there is none yet), "last" or a number means.
@@ -230,6 +236,37 @@ class Checkpoints:
             carried.scatter(values)
         return RunState.from_json(json.loads((folder / "state.json").read_text()))
 
+    def restore_weights(self, step: int, model: keras.Model, which: str | None = None) -> str:
+        """Sets a built model to its weights at `step`, as they are used after the training.
+
+        Args:
+          step: of a whole checkpoint.
+          model: built.
+          which: "average" for the moving averages of the weights, which validations judged, "trained" for the weights
+            themselves, None for averages where there are any.
+
+        Returns:
+          Which of the two they are.
+
+        Raises:
+          UserError: where there are no averages, or what was saved does not fit the model.
+        """
+        self.restore(step, model)
+        folder = self.folder(step)
+        saved = json.loads((folder / "manifest.json").read_text())["variables"].get("average")
+        if which == "average" and saved is None:
+            raise UserError(
+                f"--run.weights=average: {folder} has no moving averages, expected a run trained with "
+                "--optimizer.ema_decay; choose trained"
+            )
+        if which == "trained" or saved is None:
+            return "trained"
+        weights = by_path(model.trainable_variables)
+        _check_same(folder, {path: shape for path, shape in saved.items() if path != UPDATES}, _shapes(weights))
+        status = tf.train.Checkpoint(**weights).read(str(folder / "average"))
+        status.assert_existing_objects_matched().expect_partial()  # all but the number of updates
+        return "average"
+
     def _verify(self, step: int) -> None:
         folder = self.folder(step)
         try:
@@ -264,6 +301,8 @@ def _weights(model: keras.Model, optimizer: keras.optimizers.Optimizer | None) -
     parts = {"model": by_path(model.variables)}
     if optimizer is not None:
         parts["optimizer"] = by_path(optimizer.variables)
+        if (average := getattr(model, "moving_average", None)) is not None:
+            parts["average"] = average.by_path()
     return parts
 
 

@@ -48,8 +48,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield beside
         os.chmod(beside, 0o755)
-        for file in beside.iterdir():
-            _sync_file(file)
+        for path_inside in beside.rglob("*"):
+            (sync_directory if path_inside.is_dir() else _sync_file)(path_inside)
         sync_directory(beside)
         if path.exists():
             os.rename(path, old)

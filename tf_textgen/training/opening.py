@@ -76,6 +76,7 @@ class OpenedRun(NamedTuple):
             clip_norm=optimizer.clip_norm or None,
             carried_rows=self.recipe.data.carried_rows,
             micro_batches=run.micro_batches,
+            ema_decay=optimizer.ema_decay,
             jit_compile=use_xla(run, model, is_pairs=self.recipe.data.is_pairs),
         )
         return model

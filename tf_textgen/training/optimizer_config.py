@@ -46,6 +46,13 @@ class OptimizerConfig(Config):
     clip_norm: float = field(
         1.0, "Largest global norm of the gradient of one token's mean loss; 0 does not clip.", at_least=0.0
     )
+    ema_decay: float = field(
+        0.0,
+        "Decay of a moving average of the weights, which is validated and exported in their place; 0.999 is common, 0 "
+        "keeps none.",
+        at_least=0.0,
+        below=1.0,
+    )
     label_smoothing: float = field(
         0.0, "Share of the target probability spread over the vocabulary, in training only.", at_least=0.0, below=1.0
     )

@@ -54,7 +54,25 @@ def make_record(
         }
     speed = result.tokens_per_second or (before or {}).get("tokens_per_second", 0.0)
     return {
-        "command": shlex.join(["python", "-m", "tf_textgen", "train", *command]),
+        **describe_origin("train", command, config, model),
+        "steps": state.step,
+        "steps_for_minutes": state.steps_for_minutes,
+        "best_step": best_step,
+        "early_stopped": state.early_stopped,
+        "tokens": state.tokens,
+        "wall_time_s": round(state.seconds, 1),
+        "tokens_per_second": round(speed, 1),
+        **({"ema_decay": decay} if (decay := config["optimizer"]["ema_decay"]) else {}),
+        **train,
+        **{f"validation.{name}": value for name, value in validation.items()},
+        **{f"baseline.{name}": value for name, value in (baseline or {}).items()},
+    }
+
+
+def describe_origin(job: str, flags: Sequence[str], config: Mapping[str, Any], model: keras.Model) -> dict[str, Any]:
+    """What the record of a run begins with: the command that made it, the versions, the device and the model."""
+    return {
+        "command": shlex.join(["python", "-m", "tf_textgen", job, *flags]),
         **source_version(),
         **{f"versions.{name}": importlib.metadata.version(name) for name in _PACKAGES},
         "versions.python": platform.python_version(),
@@ -63,16 +81,6 @@ def make_record(
         "parameters": model.count_params(),
         "seed": config["run"]["seed"],
         "precision": config["run"]["precision"],
-        "steps": state.step,
-        "steps_for_minutes": state.steps_for_minutes,
-        "best_step": best_step,
-        "early_stopped": state.early_stopped,
-        "tokens": state.tokens,
-        "wall_time_s": round(state.seconds, 1),
-        "tokens_per_second": round(speed, 1),
-        **train,
-        **{f"validation.{name}": value for name, value in validation.items()},
-        **{f"baseline.{name}": value for name, value in (baseline or {}).items()},
     }
 
 

@@ -121,9 +121,14 @@ class RunFolder:
         """Compares `config` (all or some of its parts) with `config.json`, if there is one.
 
         Raises:
-          UserError: one line that names what differs, where it may not.
+          UserError: one line that names what differs, where it may not; or where `average` made the folder.
         """
         recorded = self.recorded()
+        if recorded is not None and "averaged_run" in recorded:
+            raise UserError(
+                f"--run.dir={self.path} holds the mean of checkpoints of {recorded['averaged_run']}, without the state "
+                "of an optimizer: expected a run that train made; go on with that one or choose another --run.dir"
+            )
         found = [] if recorded is None else list(differences(recorded, config))
         if found:
             named = "; ".join(found[:_NAMED_DIFFERENCES])
@@ -223,6 +228,7 @@ class LoadedRun(NamedTuple):
       config: `config.json`.
       step: of the checkpoint.
       source_tokenizer: that of the sources; None where it is `tokenizer`.
+      weights: "trained", or "average" where they are moving averages.
     """
 
     model: TextModel
@@ -230,17 +236,19 @@ class LoadedRun(NamedTuple):
     config: dict[str, Any]
     step: int
     source_tokenizer: Tokenizer | None = None
+    weights: str = "trained"
 
 
-def load_run(directory: str | Path, checkpoint: str | int = "best") -> LoadedRun:
+def load_run(directory: str | Path, checkpoint: str | int = "best", weights: str | None = None) -> LoadedRun:
     """Reads a run for evaluation, generation or export.
 
     Args:
       directory: the run folder.
       checkpoint: "best" (lowest validation loss; the newest if there was no validation), "last", or a step.
+      weights: "average" (moving averages, which validations judged), "trained", or None: averages where there are any.
 
     Raises:
-      UserError: where the folder or the checkpoint is missing or damaged.
+      UserError: where the folder or the checkpoint is missing or damaged, or has no averages.
     """
     from tf_textgen.text import load_tokenizer
     from tf_textgen.training.checkpoints import Checkpoints
@@ -249,10 +257,10 @@ def load_run(directory: str | Path, checkpoint: str | int = "best") -> LoadedRun
     checkpoints = Checkpoints(Path(directory) / "checkpoints")
     step = checkpoints.find(checkpoint)
     model = make_model(config)
-    checkpoints.restore(step, model)
+    found = checkpoints.restore_weights(step, model, weights)
     shared = config.get("tokenizer", {}).get("shared", True)
     source_tokenizer = None if shared else load_tokenizer(Path(directory) / "source_tokenizer")
-    return LoadedRun(model, load_tokenizer(Path(directory) / "tokenizer"), config, step, source_tokenizer)
+    return LoadedRun(model, load_tokenizer(Path(directory) / "tokenizer"), config, step, source_tokenizer, found)
 
 
 def make_model(config: Mapping[str, Any]) -> TextModel:

@@ -71,6 +71,8 @@ class SaveCheckpoints(RunCallback):
 class Validate(RunCallback):
     """Validates every `every` steps and after the last, keeps the best checkpoint, stops early, samples texts.
 
+    Judged are the moving averages of the weights, where the model keeps them; a checkpoint has both.
+
     Must stand before `SaveCheckpoints`, so that a checkpoint knows of its step's validation.
 
     Args:
@@ -108,7 +110,8 @@ class Validate(RunCallback):
 
     def validate(self) -> None:
         self.saver.meter.measure()
-        metrics = evaluate(self.model, self.batches, self.bytes_per_token)
+        with self.model.averaged():
+            metrics = evaluate(self.model, self.batches, self.bytes_per_token)
         loss, state = metrics["nats_per_token"], self.state
         if not math.isfinite(loss):
             raise diverged(f"the validation loss is {loss} at step {state.step}", self.checkpoints)
@@ -119,16 +122,24 @@ class Validate(RunCallback):
         else:
             state.validations_since_best += 1
         announce(self.listeners, "on_validation", state.step, metrics)
-        if self.sampler is not None and (text := self.sampler(state.step)):
-            announce(self.listeners, "on_sample", state.step, text)
+        self._sample()
         self._stop_early()
 
     def rehearse(self) -> None:
         """Does the work of a validation without consequences: it can be timed."""
         self.saver.meter.measure()
-        evaluate(self.model, self.batches)
-        if self.sampler is not None:
-            self.sampler(self.state.step)
+        with self.model.averaged():
+            evaluate(self.model, self.batches)
+            if self.sampler is not None:
+                self.sampler(self.state.step)
+
+    def _sample(self) -> None:
+        if self.sampler is None:
+            return
+        with self.model.averaged():
+            text = self.sampler(self.state.step)
+        if text:
+            announce(self.listeners, "on_sample", self.state.step, text)
 
     def _stop_early(self) -> None:
         state = self.state

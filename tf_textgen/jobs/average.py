@@ -1,0 +1,74 @@
+"""Writes the mean of the last checkpoints of a run as a run folder that every job but `train` takes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from tf_textgen.compat import import_tensorflow_quietly
+from tf_textgen.errors import UserError
+from tf_textgen.jobs import loading
+from tf_textgen.models import family
+from tf_textgen.training.run_folder import read_config
+
+HELP = "Write the mean of the last checkpoints of a run as a run of its own."
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    loading.define_run_dir_flag(flag_values)
+    text = (
+        "Checkpoints to average: the newest whole ones (--run.keep_checkpoints of train says how many there are); 5 as "
+        "in Vaswani et al. 2017, section 6.1."
+    )
+    flags.DEFINE_integer("last", 5, text, lower_bound=2, flag_values=flag_values)
+    flags.DEFINE_string("output", None, "Run folder to make.", flag_values=flag_values)
+
+
+def run(flag_values: flags.FlagValues) -> None:
+    source = Path(loading.run_dir(flag_values))
+    last: Any = flag_values["last"].value
+    config = read_config(source)
+    _check_averages(source, config)
+    output = _output(source, flag_values["output"].value)
+    import_tensorflow_quietly()
+    from tf_textgen.training.averaging import write_average
+
+    given = [f"--run.dir={source}", f"--last={last}", f"--output={output}"]
+    steps = write_average(source, config, last, output, given)
+    print(f"{output}: the mean of the weights of {source} at the steps {', '.join(map(str, steps))}")
+    if config.get("optimizer", {}).get("ema_decay"):
+        print("  of the trained weights, not of their moving averages")
+    print("next:")
+    for job in ("evaluate", "generate", "export"):
+        print(f"  python -m tf_textgen {job} --run.dir={shlex.quote(str(output))}")
+
+
+def _check_averages(source: Path, config: Mapping[str, Any]) -> None:
+    """Raises `UserError` where a run has no checkpoints that a mean could be of."""
+    if family(config["model"]).trained_by == "counting":
+        raise UserError(
+            f"--run.dir={source} holds counts (--model={config['model']}), one checkpoint of them: expected a model "
+            "trained by steps, whose weights have a mean; name another run"
+        )
+    if "averaged_run" in config:
+        raise UserError(
+            f"--run.dir={source} is a mean of checkpoints already: expected a run that train made; name "
+            f"{config['averaged_run']}"
+        )
+
+
+def _output(source: Path, name: str | None) -> Path:
+    """The folder to make; raises `UserError` where it may not be made."""
+    if not name:
+        raise UserError("--output is missing: expected the run folder to make")
+    output = Path(name)
+    if os.path.lexists(output):
+        raise UserError(f"--output={output} exists: expected a new folder; name another or remove it")
+    if output.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"--output={output} lies in the run that is averaged: expected a folder outside; name another")
+    return output
