@@ -12,6 +12,7 @@ from tests.training.tiny import make_tiny, token_loss
 from tf_textgen.errors import UserError
 from tf_textgen.training.checkpoints import Checkpoints
 from tf_textgen.training.fitting import restore_newest
+from tf_textgen.training.workers import Workers
 
 VALIDATION = range(100, 103)  # the batches that `train` validates on
 DECAY = 0.9
@@ -96,4 +97,4 @@ def test_a_checkpoint_without_averages(tmp_path):
     with pytest.raises(UserError, match=said):
         checkpoints.restore_weights(2, model, "average")
     with pytest.raises(UserError, match="does not fit this model: tiny/embedding/embeddings is absent in the checkp"):
-        restore_newest(checkpoints, model)
+        restore_newest(checkpoints, model, Workers())
