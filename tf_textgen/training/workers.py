@@ -20,8 +20,6 @@ _SIGNS_OF_LOSS = (
     tf.errors.DeadlineExceededError,
     tf.errors.AbortedError,
     tf.errors.CancelledError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.InternalError,
 )
 
 
