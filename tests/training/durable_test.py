@@ -39,6 +39,14 @@ def test_an_error_while_filling_leaves_the_old_folder(tmp_path):
     assert listing(tmp_path) == {"folder/old": "old"} and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_folder_may_hold_others(tmp_path):
+    with durable.new_folder(tmp_path / "folder") as folder:
+        with durable.new_folder(folder / "inner") as inner:
+            (inner / "file").write_text("text")
+        (folder / "file").write_text("outer")
+    assert listing(tmp_path) == {"folder/file": "outer", "folder/inner/file": "text"}
+
+
 def test_sha256_is_that_of_the_standard(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert durable.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

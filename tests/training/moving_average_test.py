@@ -1,5 +1,6 @@
 """Runs that keep a moving average of their weights: judged by it, trained as without it, resumed exactly."""
 
+import functools
 import os
 import signal
 
@@ -7,25 +8,41 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.training import fitting_test
 from tests.training.fitting_test import assert_bitwise_equal, options, scalars, train, weights
 from tests.training.tiny import make_tiny, token_loss
 from tf_textgen.errors import UserError
-from tf_textgen.training.checkpoints import Checkpoints
+from tf_textgen.training.checkpoints import Checkpoints, by_path
 from tf_textgen.training.fitting import restore_newest
+from tf_textgen.training.run_state import RunState
 from tf_textgen.training.workers import Workers
 
 VALIDATION = range(100, 103)  # the batches that `train` validates on
 DECAY = 0.9
 
 
-def make_model(decay=DECAY):
+@functools.cache
+def traced_model():
+    """One model for all runs, since tracing takes a second; and its initial variables."""
     model = make_tiny()
-    model.compile(model.optimizer, clip_norm=1.0, ema_decay=decay, jit_compile=False)
+    model.compile(model.optimizer, clip_norm=1.0, ema_decay=DECAY, jit_compile=False)
+    return model, everything(model)
+
+
+def new_model():
+    model, initial = traced_model()
+    for path, variable in variables(model).items():
+        variable.assign(initial[path])
     return model
 
 
+def variables(model):
+    averages = {f"average/{path}": average for path, average in model.moving_average.by_path().items()}
+    return by_path(model.variables) | by_path(model.optimizer.variables) | averages
+
+
 def everything(model):
-    return weights(model) | {f"average/{path}": v.numpy() for path, v in model.moving_average.by_path().items()}
+    return {path: variable.numpy() for path, variable in variables(model).items()}
 
 
 def saved_averages(path, step):
@@ -39,7 +56,7 @@ def saved_averages(path, step):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of a run without interruption, its last variables, and what its samples saw of the weights."""
-    path, model, seen = tmp_path_factory.mktemp("whole"), make_model(), {}
+    path, model, seen = tmp_path_factory.mktemp("whole"), new_model(), {}
 
     def sampler(step):
         seen[step] = weights(model)
@@ -62,7 +79,7 @@ def test_validations_and_samples_are_of_the_averages(whole):
 
 
 def test_averages_change_nothing_of_the_training(whole, tmp_path):
-    plain, _, _, _ = train(tmp_path, options(steps=8), model=make_model(0.0))
+    plain, _, _, _ = train(tmp_path, options(steps=8))
     assert_bitwise_equal(weights(plain), {p: v for p, v in whole[1].items() if not p.startswith("average/")})
     folder = Checkpoints(tmp_path / "checkpoints").folder(8)
     assert {path.name.split(".")[0] for path in folder.iterdir()} == {"model", "optimizer", "state", "manifest"}
@@ -70,15 +87,15 @@ def test_averages_change_nothing_of_the_training(whole, tmp_path):
 
 def test_interrupted_and_resumed_equals_uninterrupted_bitwise(whole, tmp_path):
     sampler = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 3 else None  # noqa: E731
-    _, state, result, _ = train(tmp_path, options(steps=8), model=make_model(), sampler=sampler)
+    _, state, result, _ = train(tmp_path, options(steps=8), model=new_model(), sampler=sampler)
     assert (state.step, result.signal) == (3, signal.SIGTERM)
-    resumed, _, _, _ = train(tmp_path, options(steps=8), model=make_model())
+    resumed, _, _, _ = train(tmp_path, options(steps=8), model=new_model())
     assert_bitwise_equal(everything(resumed), whole[1])
 
 
 def test_a_checkpoint_gives_either(whole):
     path, last, _ = whole
-    checkpoints, model = Checkpoints(path / "checkpoints"), make_model(0.0)
+    checkpoints, model = Checkpoints(path / "checkpoints"), new_model()
     assert checkpoints.restore_weights(8, model, "trained") == "trained"
     for name, value in saved_averages(path, 8).items():
         np.testing.assert_array_equal(weights(model)[name], last[name])
@@ -90,8 +107,8 @@ def test_a_checkpoint_gives_either(whole):
 
 
 def test_a_checkpoint_without_averages(tmp_path):
-    train(tmp_path, options(steps=2, validate_every=100), model=make_model(0.0))
-    checkpoints, model = Checkpoints(tmp_path / "checkpoints"), make_model()
+    checkpoints, model, without = Checkpoints(tmp_path / "checkpoints"), new_model(), fitting_test.new_model()
+    checkpoints.save(RunState(step=2), without, without.optimizer)
     assert checkpoints.restore_weights(2, model) == "trained"
     said = "--run.weights=average: .*step-00000002 has no moving averages, expected a run trained with --optimizer.ema"
     with pytest.raises(UserError, match=said):

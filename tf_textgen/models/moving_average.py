@@ -15,11 +15,13 @@ class MovingAverage:
     """Averages of weights over the last `1 / (1 - decay)` updates or so, which commonly judge better than the last.
 
     After update n: `average += (1 - d) * (weight - average)` with `d = min(decay, (1 + n) / (10 + n))`. A constant d
-    would keep the random initial weights in the average for thousands of updates; this one forgets them in ten.
+    would keep the random initial weights in the average for thousands of updates; this one forgets them in ten. Keras'
+    own `use_ema` of an optimizer has no such warm-up, and overwrites the weights for good, while a training goes on
+    with them after each validation.
 
-    Keras' `use_ema` of the optimizer assigns within its update, across replicas. Here every replica moves an average of
-    its own, from weights that are the same on all: an update needs no communication, and XLA compiles it. They are no
-    weights: a checkpoint keeps them beside the model; a `.keras` file does not, and averaging begins anew there.
+    Every replica moves averages of its own, from weights that are the same on all: an update needs no communication,
+    and XLA compiles it. They are no weights: a checkpoint keeps them beside the model; a `.keras` file does not, and
+    averaging begins anew there.
 
     Args:
       weights: built variables of a model.
