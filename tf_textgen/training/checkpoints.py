@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
@@ -128,14 +129,14 @@ class Checkpoints:
     def newest_to_go_on(self) -> int | None:
         """The newest whole step, for whoever holds the run's lock and writes on; None where there is no checkpoint.
 
-        What an earlier process left of an unfinished checkpoint is removed. Damaged newer checkpoints are kept under
-        another name: under their own they would count as the newest, and those to come would be pruned before them.
+        What an earlier process left unfinished is removed, undone (a checkpoint set aside for another of its step) or
+        finished (a best checkpoint that was yet to be marked). Damaged newer checkpoints are kept under another
+        name: under their own they would count as the newest, and those to come would be pruned before them.
 
         Raises:
           UserError: where all checkpoints are damaged; beginning anew would replace them.
         """
-        for path in self.directory.glob(".step-*"):
-            shutil.rmtree(path, ignore_errors=True)
+        self._tidy()
         newest = self.newest_whole()
         if newest is None and self.steps():
             raise UserError(self._all_damaged())
@@ -144,7 +145,22 @@ class Checkpoints:
                 aside = self.directory / f"damaged-{self.folder(step).name}"
                 shutil.rmtree(aside, ignore_errors=True)
                 self.folder(step).rename(aside)
+        if newest is not None:
+            state = self._state(newest)
+            if state.best_step == newest != self.best_step() and state.best_loss is not None:
+                self.mark_best(newest, state.best_loss)
         return newest
+
+    def _tidy(self) -> None:
+        """Takes back or removes what a killed process had written beside, or was removing."""
+        for path in self.directory.glob(".step-*.old"):
+            if not (before := self.directory / path.name.split(".")[1]).exists():
+                path.rename(before)
+        for path in self.directory.glob(".*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
     def _all_damaged(self) -> str:
         listed = ", ".join(map(str, self.steps()))
@@ -200,7 +216,10 @@ class Checkpoints:
         keep = {*self.steps()[-self.keep :], self.best_step()}
         for step in self.steps():
             if step not in keep:
-                shutil.rmtree(self.folder(step), ignore_errors=True)
+                removed = self.directory / f".step-{step:08d}.removed"  # half a checkpoint must not be seen
+                with contextlib.suppress(OSError):
+                    self.folder(step).rename(removed)
+                    shutil.rmtree(removed, ignore_errors=True)
 
     # Reading.
 
@@ -215,7 +234,10 @@ class Checkpoints:
         for part, variables in _parts(model, optimizer).items():
             _check_same(folder, manifest["variables"].get(part, {}), _shapes(variables))
             tf.train.Checkpoint(**variables).read(str(folder / part)).assert_consumed()
-        return RunState.from_json(json.loads((folder / "state.json").read_text()))
+        return self._state(step)
+
+    def _state(self, step: int) -> RunState:
+        return RunState.from_json(json.loads((self.folder(step) / "state.json").read_text()))
 
     def _verify(self, step: int) -> None:
         folder = self.folder(step)
