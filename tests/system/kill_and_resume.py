@@ -107,16 +107,17 @@ def run_to_the_end(line: Sequence[str], output: pathlib.Path) -> None:
     assert code == 0, f"exit code {code}: {output.read_text()[-2000:]}"
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen) -> None:
-    """Polls; a process that ends first, or takes too long, fails the test."""
-    deadline = time.monotonic() + DEADLINE_S
+def wait_until(condition: Callable[[], object], process: subprocess.Popen, seconds: float = DEADLINE_S) -> None:
+    """Polls; a process that ends first fails the test, one that takes longer raises `TimeoutError`."""
+    deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, f"the run ended with {process.returncode} before it could be killed"
-        assert time.monotonic() < deadline, f"waited {DEADLINE_S:.0f} s in vain"
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s in vain")
         time.sleep(_POLL_S)
 
 
-def wait_for_steps(run: pathlib.Path, count: int, process: subprocess.Popen) -> None:
+def wait_for_steps(run: pathlib.Path, count: int, process: subprocess.Popen, seconds: float = DEADLINE_S) -> None:
     """Until `count` more steps were measured (or a few more): each lengthens a file of `logs/train`."""
 
     def size() -> int:
@@ -124,7 +125,7 @@ def wait_for_steps(run: pathlib.Path, count: int, process: subprocess.Popen) -> 
 
     for _ in range(count):
         before = size()
-        wait_until(lambda before=before: size() > before, process)
+        wait_until(lambda before=before: size() > before, process, seconds)
 
 
 def kill_at_start(run: pathlib.Path, process: subprocess.Popen, victim: int, rng: random.Random) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from tf_textgen.training.schedules import WarmUpThenDecay
 from tf_textgen.training.validation import SaveCheckpoints, Validate
 
 _WARM_UP_STEPS, _TIMED_STEPS = 3, 20
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def step_limit(config: RunConfig, steps_per_epoch: int) -> int | None:
@@ -127,6 +129,10 @@ class MinutesBudget(RunCallback):
 class StopOnSignal(RunCallback):
     """Finishes the step, saves and stops on SIGINT or SIGTERM; a second signal ends the process at once.
 
+    Python's own handlers are called between two operations of TensorFlow, of which compiling or sampling may take
+    minutes. So a thread counts the signals as they come, and ends the process with what it is doing; a checkpoint is
+    whole or absent all the same.
+
     A context manager: the signals are the process's own again after it. `number` is the signal that came, or None; a
     shell's exit code for it is 128 + `number`: 130 for SIGINT, 143 for SIGTERM.
     """
@@ -139,11 +145,18 @@ class StopOnSignal(RunCallback):
 
     def __enter__(self) -> StopOnSignal:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._note)
+            reader, self._writer = os.pipe()
+            os.set_blocking(self._writer, False)
+            self._woken_before = signal.set_wakeup_fd(self._writer)
+            threading.Thread(target=_end_at_second, args=(reader,), daemon=True).start()
         return self
 
     def __exit__(self, *unused: object) -> None:
+        if self._before:
+            signal.set_wakeup_fd(self._woken_before)
+            os.close(self._writer)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
@@ -159,5 +172,14 @@ class StopOnSignal(RunCallback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
-        for known in self._before:
-            signal.signal(known, signal.SIG_DFL if known == signal.SIGTERM else signal.default_int_handler)
+
+
+def _end_at_second(reader: int) -> None:
+    """Ends the process at the second signal that is written to the pipe; returns when it is closed."""
+    came = 0
+    with open(reader, "rb", buffering=0) as numbers:
+        while number := numbers.read(1):
+            came += number[0] in _SIGNALS
+            if came == 2:
+                os.write(2, b"interrupted\n")
+                os._exit(128 + number[0])
