@@ -101,6 +101,17 @@ def test_keeps_the_newest_and_the_best(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.json", "step-00000004", "step-00000005"]
 
 
+def test_half_removed_checkpoints_are_not_seen(tmp_path, monkeypatch):
+    model, optimizer = make()
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda folder, ignore_errors: (folder / "state.json").unlink(missing_ok=True))
+        for step in (1, 2):
+            checkpoints.save(RunState(step=step), model, optimizer)
+    assert checkpoints.steps() == [2] and len([*tmp_path.iterdir()]) == 2
+    assert checkpoints.newest_to_go_on() == 2 and len([*tmp_path.iterdir()]) == 1
+
+
 def test_best_is_the_newest_before_the_first_validation(tmp_path):
     model, optimizer = make()
     Checkpoints(tmp_path).save(RunState(step=3), model, optimizer)
@@ -237,8 +248,18 @@ def test_what_a_killed_save_left_is_removed_when_the_run_goes_on(tmp_path):
     for name in (".step-00000005.x1y2", ".step-00000003.x1y2.old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.index").write_text("half")
+    (tmp_path / ".best.json.x1y2").write_text("{")
     assert checkpoints.newest_to_go_on() == 3
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
+
+
+def test_a_checkpoint_that_a_killed_save_was_about_to_replace_comes_back(tmp_path):
+    model, optimizer = make()
+    checkpoints = Checkpoints(tmp_path)
+    for step in (2, 3):
+        checkpoints.save(RunState(step=step), model, optimizer)
+    checkpoints.folder(3).rename(tmp_path / ".step-00000003.x1y2.old")
+    assert checkpoints.newest_to_go_on() == 3
 
 
 def truncate(folder):

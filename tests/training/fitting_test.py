@@ -181,6 +181,25 @@ def test_crash_between_checkpoints_and_damage_cost_steps_only(tmp_path, whole):
     assert_bitwise_equal(weights(resumed), whole[1])
 
 
+def test_killed_before_the_best_is_marked_a_run_has_it_and_its_validation(tmp_path, whole, monkeypatch):
+    original = Checkpoints.mark_best
+
+    def killed(self, step, loss):
+        if step == 8:
+            raise RuntimeError("killed")
+        original(self, step, loss)
+
+    assert whole[2].best_step == 8  # nothing is saved or validated after it
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(Checkpoints, "mark_best", killed)
+        train(tmp_path, options(steps=8))
+    train(tmp_path, options(steps=8))
+    best = [json.loads((path / "checkpoints" / "best.json").read_text()) for path in (tmp_path, whole[0])]
+    assert best[0] == best[1] == {"step": 8, "loss": whole[2].best_loss}
+    shown = [scalars(path / "logs" / "validation")["metrics/loss"] for path in (tmp_path, whole[0])]
+    assert shown[0] == shown[1]
+
+
 def test_a_finished_run_has_nothing_to_do_unless_its_budget_grows(tmp_path, whole):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     model, state, result, _ = train(tmp_path, options(steps=8))

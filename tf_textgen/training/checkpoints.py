@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
@@ -137,16 +138,16 @@ class Checkpoints:
     def newest_to_go_on(self) -> int | None:
         """The newest whole step, for whoever holds the run's lock and writes on; None where there is no checkpoint.
 
-        What an earlier process left of an unfinished checkpoint is removed. Damaged newer checkpoints are kept under
-        another name: under their own they would count as the newest, and those to come would be pruned before them.
+        What an earlier process left unfinished is removed, undone (a checkpoint set aside for another of its step) or
+        finished (a best checkpoint that was yet to be marked). Damaged newer checkpoints are kept under another
+        name: under their own they would count as the newest, and those to come would be pruned before them.
 
         Raises:
           UserError: where all checkpoints are damaged; beginning anew would replace them.
         """
         if not self.writes:
             raise UserError(f"{self.directory}: only the first worker decides where a training goes on")
-        for path in self.directory.glob(".step-*"):
-            shutil.rmtree(path, ignore_errors=True)
+        self._tidy()
         newest = self.newest_whole()
         if newest is None and self.steps():
             raise UserError(self._all_damaged())
@@ -155,7 +156,22 @@ class Checkpoints:
                 aside = self.directory / f"damaged-{self.folder(step).name}"
                 shutil.rmtree(aside, ignore_errors=True)
                 self.folder(step).rename(aside)
+        if newest is not None:
+            state = self._state(newest)
+            if state.best_step == newest != self.best_step() and state.best_loss is not None:
+                self.mark_best(newest, state.best_loss)
         return newest
+
+    def _tidy(self) -> None:
+        """Takes back or removes what a killed process had written beside, or was removing."""
+        for path in self.directory.glob(".step-*.old"):
+            if not (before := self.directory / path.name.split(".")[1]).exists():
+                path.rename(before)
+        for path in self.directory.glob(".*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
     def _all_damaged(self) -> str:
         listed = ", ".join(map(str, self.steps()))
@@ -215,7 +231,10 @@ class Checkpoints:
         keep = {*self.steps()[-self.keep :], self.best_step()}
         for step in self.steps():
             if step not in keep:
-                shutil.rmtree(self.folder(step), ignore_errors=True)
+                removed = self.directory / f".step-{step:08d}.removed"  # half a checkpoint must not be seen
+                with contextlib.suppress(OSError):
+                    self.folder(step).rename(removed)
+                    shutil.rmtree(removed, ignore_errors=True)
 
     # Reading.
 
@@ -234,7 +253,10 @@ class Checkpoints:
             values = _read_carried(folder, saved.get("carried", {}))
             _check_same(folder, _shapes(values), _shapes(carried.specs))
             carried.scatter(values)
-        return RunState.from_json(json.loads((folder / "state.json").read_text()))
+        return self._state(step)
+
+    def _state(self, step: int) -> RunState:
+        return RunState.from_json(json.loads((self.folder(step) / "state.json").read_text()))
 
     def restore_weights(self, step: int, model: keras.Model, which: str | None = None) -> str:
         """Sets a built model to its weights at `step`, as they are used after the training.

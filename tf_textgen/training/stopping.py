@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -17,6 +18,9 @@ from tf_textgen.training.validation import SaveCheckpoints, Validate
 from tf_textgen.training.workers import Workers
 
 _WARM_UP_STEPS, _TIMED_STEPS = 3, 20
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Job managers signal a launcher and, at the same time, the workers that it hands the signal on to.
+_SAME_SIGTERM_S = 2.0
 
 
 def step_limit(config: RunConfig, steps_per_epoch: int) -> int | None:
@@ -137,6 +141,10 @@ class MinutesBudget(RunCallback):
 class StopOnSignal(RunCallback):
     """Finishes the step, saves and stops on SIGINT or SIGTERM; a second signal ends the process at once.
 
+    Python's own handlers are called between two operations of TensorFlow, of which compiling or sampling may take
+    minutes. So a thread counts the signals as they come, and ends the process with what it is doing; a checkpoint is
+    whole or absent all the same.
+
     A signal to one of several workers stops them all, at the same step.
 
     A context manager: the signals are the process's own again after it. `number` is the signal that came, or None; a
@@ -151,11 +159,18 @@ class StopOnSignal(RunCallback):
 
     def __enter__(self) -> StopOnSignal:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._note)
+            reader, self._writer = os.pipe()
+            os.set_blocking(self._writer, False)
+            self._woken_before = signal.set_wakeup_fd(self._writer)
+            threading.Thread(target=_end_at_second, args=(reader,), daemon=True).start()
         return self
 
     def __exit__(self, *unused: object) -> None:
+        if self._before:
+            signal.set_wakeup_fd(self._woken_before)
+            os.close(self._writer)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
@@ -172,5 +187,17 @@ class StopOnSignal(RunCallback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
-        for known in self._before:
-            signal.signal(known, signal.SIG_DFL if known == signal.SIGTERM else signal.default_int_handler)
+
+
+def _end_at_second(reader: int) -> None:
+    """Ends the process at the second signal that is written to the pipe; returns when it is closed."""
+    first = None
+    with open(reader, "rb", buffering=0) as numbers:
+        while number := numbers.read(1):
+            now = time.monotonic()
+            if number[0] not in _SIGNALS or (number[0] == signal.SIGTERM and first and now - first < _SAME_SIGTERM_S):
+                continue
+            if first:
+                os.write(2, b"interrupted\n")
+                os._exit(128 + number[0])
+            first = now

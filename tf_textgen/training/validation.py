@@ -115,13 +115,16 @@ class Validate(RunCallback):
         loss, state = metrics["nats_per_token"], self.state
         if not math.isfinite(loss):
             raise diverged(f"the validation loss is {loss} at step {state.step}", self.checkpoints)
-        if state.best_loss is None or loss < state.best_loss:
+        is_best = state.best_loss is None or loss < state.best_loss
+        if is_best:
             state.best_step, state.best_loss, state.validations_since_best = state.step, loss, 0
-            self.saver.save()
-            self.checkpoints.mark_best(state.step, loss)
         else:
             state.validations_since_best += 1
+        # First of all: what is killed after the save goes on behind it, and would never show this validation.
         announce(self.listeners, "on_validation", state.step, metrics)
+        if is_best:
+            self.saver.save()
+            self.checkpoints.mark_best(state.step, loss)
         self._sample()
         self._stop_early()
 
