@@ -1,11 +1,14 @@
 """Each workaround works, and is still needed."""
 
+import inspect
 import os
 import subprocess
 import sys
 
+import keras
 import pytest
 
+from tf_textgen.launcher.cluster import tf_configs
 from tf_textgen.text import TokenizerConfig, build_tokenizer
 
 
@@ -62,3 +65,36 @@ def test_sentencepiece_itself_does_not_outlive_its_kernel_yet(load_model):
         "try: op.tokenize(['a'])\nexcept tf.errors.NotFoundError: sys.stderr.write('lost')"
     )
     assert _stderr(code).endswith("lost")
+
+
+_PLAIN_FIT = """
+import os, keras, tensorflow as tf
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+with strategy.scope():
+    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+try:
+    model.fit(tf.data.Dataset.from_tensors((tf.ones([2, 2]), tf.ones([2, 1]))).repeat(2), verbose=0)
+except Exception as error:
+    print("fit failed", type(error).__name__, flush=True)
+    os._exit(0)
+print("fit works", flush=True)
+"""
+
+
+def test_keras_itself_does_not_fit_over_two_workers_yet():
+    environments = [{**os.environ, "TF_CONFIG": config} for config in tf_configs(2)]
+    command = [sys.executable, "-c", _PLAIN_FIT]
+    processes = [subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True) for own in environments]
+    try:
+        said = [process.communicate(timeout=90)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert any("fit failed" in text for text in said), said
+    assert not any("fit works" in text for text in said), said
+
+
+def test_an_optimizer_of_keras_cannot_be_told_yet_that_gradients_are_summed():
+    parameters = inspect.signature(keras.optimizers.Optimizer.apply).parameters
+    assert list(parameters) == ["self", "grads", "trainable_variables"]

@@ -64,6 +64,7 @@ def train(folder: pathlib.Path, flags: list[str], workers: int = 1) -> None:
         [*command, "train", f"--run.dir={folder}", *flags], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert "Warning" not in done.stderr, done.stderr
 
 
 def weights(folder: pathlib.Path) -> np.ndarray:

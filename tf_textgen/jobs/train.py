@@ -146,6 +146,7 @@ def _count(recipe: Recipe, folder: RunFolder, cluster: Cluster) -> int:
 
 def _finish(opened: OpenedRun, model: TextModel, state: RunState, result: FitResult) -> None:
     """Validates the best checkpoint, writes `run.json`, says what to do next."""
+    from tf_textgen.data.dataset import evaluation_steps
     from tf_textgen.training.fitting import open_validation
     from tf_textgen.training.progress import describe_metrics
     from tf_textgen.training.record import make_record
@@ -157,13 +158,13 @@ def _finish(opened: OpenedRun, model: TextModel, state: RunState, result: FitRes
     validation = {}
     if valid is not None:
         batches = open_validation(valid, opened.recipe.data, model_kind=opened.kind, strategy=workers.strategy)
-        validation = evaluate(model, batches, valid.num_bytes / valid.num_tokens)
-    lines = opened.given.flag_lines()
-    before, baseline = folder.record(), opened.baseline
-    folder.write_record(make_record(lines, opened.config, state, model, result, best, validation, before, baseline))
+        steps = evaluation_steps(valid, opened.recipe.data, model_kind=opened.kind)
+        validation = evaluate(model, batches, valid.num_bytes / valid.num_tokens, steps)
+    given, before, baseline = opened.given.flag_lines(), folder.record(), opened.baseline
+    folder.write_record(make_record(given, opened.config, state, model, result, best, validation, before, baseline))
     if validation:
         opened.say(f"best checkpoint, of step {best}: {describe_metrics(validation)}")
     if baseline:
         opened.say(describe_baseline(baseline))
-    steps = _NEXT_STEPS if folder.logs.exists() else [line for line in _NEXT_STEPS if "tensorboard" not in line]
-    opened.say("next:", *(f"  {line.format(run=shlex.quote(str(folder.path)))}" for line in steps))
+    lines = [line for line in _NEXT_STEPS if folder.logs.exists() or "tensorboard" not in line]
+    opened.say("next:", *(f"  {line.format(run=shlex.quote(str(folder.path)))}" for line in lines))

@@ -199,5 +199,6 @@ def _validate(
         every=config.validate_every,
         patience=config.early_stopping_validations,
         bytes_per_token=data.validation_bytes_per_token,
+        steps=data.validation_steps or None,
         sampler=sampler,
     )

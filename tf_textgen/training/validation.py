@@ -18,13 +18,21 @@ from tf_textgen.training.run_state import RunState
 Sampler = Callable[[int], str]
 
 
-def evaluate(model: keras.Model, batches: tf.data.Dataset, bytes_per_token: float | None = None) -> dict[str, Any]:
+def evaluate(
+    model: keras.Model, batches: Any, bytes_per_token: float | None = None, steps: int | None = None
+) -> dict[str, Any]:
     """Token-level metrics of `model` over all of `batches`; its running metrics are reset.
+
+    Args:
+      model: compiled.
+      batches: of one pass.
+      bytes_per_token: of their text, if known.
+      steps: their number where they are distributed: Keras would take the parts of the replicas for steps.
 
     Returns:
       `nats_per_token`, `perplexity`, `accuracy`, `tokens`, and `bits_per_byte` if `bytes_per_token` is known.
     """
-    values = model.evaluate(batches, verbose=0, return_dict=True)
+    values = model.evaluate(batches, verbose=0, steps=steps, return_dict=True)
     model.reset_metrics()
     loss = float(values["loss"])
     metrics: dict[str, Any] = {"nats_per_token": loss, "perplexity": perplexity(loss)}
@@ -83,6 +91,7 @@ class Validate(RunCallback):
       every: steps.
       patience: stop after so many validations without improvement; 0 never does.
       bytes_per_token: of the validation text, if known.
+      steps: number of the batches where they are distributed.
       sampler: step -> texts for people, called after each validation.
     """
 
@@ -97,12 +106,13 @@ class Validate(RunCallback):
         every: int,
         patience: int = 0,
         bytes_per_token: float | None = None,
+        steps: int | None = None,
         sampler: Sampler | None = None,
     ) -> None:
         super().__init__()
         self.state, self.checkpoints, self.saver = state, checkpoints, saver
         self.batches, self.listeners, self.every, self.patience = batches, listeners, every, patience
-        self.bytes_per_token, self.sampler = bytes_per_token, sampler
+        self.bytes_per_token, self.steps, self.sampler = bytes_per_token, steps, sampler
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.state.step % self.every == 0 or self.state.finished:
@@ -111,7 +121,7 @@ class Validate(RunCallback):
     def validate(self) -> None:
         self.saver.meter.measure()
         with self.model.averaged():
-            metrics = evaluate(self.model, self.batches, self.bytes_per_token)
+            metrics = evaluate(self.model, self.batches, self.bytes_per_token, self.steps)
         loss, state = metrics["nats_per_token"], self.state
         if not math.isfinite(loss):
             raise diverged(f"the validation loss is {loss} at step {state.step}", self.checkpoints)
@@ -132,7 +142,7 @@ class Validate(RunCallback):
         """Does the work of a validation without consequences: it can be timed."""
         self.saver.meter.measure()
         with self.model.averaged():
-            evaluate(self.model, self.batches)
+            evaluate(self.model, self.batches, steps=self.steps)
             if self.sampler is not None:
                 self.sampler(self.state.step)
 
