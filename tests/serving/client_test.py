@@ -16,7 +16,7 @@ from tests.support.fake_serving import FakeServing
 from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
 from tf_textgen.decoding.length_penalty import LengthPenalty
 from tf_textgen.decoding.parameters import Parameters
-from tf_textgen.serving import client_errors, client_inputs, text_client
+from tf_textgen.serving import client_errors, client_inputs
 from tf_textgen.serving.client import (
     Client,
     DeadlineExceeded,
@@ -26,6 +26,8 @@ from tf_textgen.serving.client import (
     ServerError,
     ServerUnavailable,
 )
+
+GENERATED = fake_texts.answer("generate", {"prompt": ["a"], "max_new_tokens": [1], "stop": [""]})
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +52,6 @@ def serving(running):
 @pytest.fixture
 def connect(serving, running):
     return lambda model="model", **options: Client(running[1], model, **options)
-
-
-@pytest.fixture
-def pauses(monkeypatch):
-    """The pauses between attempts, which take no time."""
-    taken = []
-    monkeypatch.setattr(text_client, "sleep", taken.append)
-    return taken
 
 
 @pytest.fixture
@@ -96,6 +90,10 @@ def test_what_is_generated(client):
     assert client.generate("x" * 41, max_new_tokens=1)[0].prompt_truncated
     assert [[one.text for one in best] for best in client.beam_search(["ab", "a"])] == [["ba", "BA"], ["a"]]
     assert list(client.stream("abcde", chunk_tokens=2)) == ["ed", "cb", "a"]
+
+
+def test_none_is_no_wish(client):
+    assert client.generate("a" * 50, max_new_tokens=None, seed=None, num_samples=2)[0].token_count == fake_texts.MOST
 
 
 def test_scores_may_be_no_numbers(client, serving):
@@ -148,6 +146,15 @@ def test_a_stream_stays_with_the_version_that_began_it(connect, serving):
         assert list(stream) == ["ba"] and set(predicts(serving)) == {"/v1/models/model/versions/1:predict"}
         assert next(client.stream("abcd", chunk_tokens=2)) == "dc"
     assert predicts(serving)[-1] == "/v1/models/model/versions/2:predict"
+
+
+@pytest.mark.parametrize("turn", [{"text": ["?"]}, {"state": ["2"]}])
+def test_a_stream_that_turns_or_stands_is_an_error(client, serving, turn):
+    stream = client.stream("abcd", chunk_tokens=2)
+    assert next(stream) == "dc"
+    serving.answer = lambda name, inputs: {**fake_texts.answer(name, inputs), "finished": [False], **turn}
+    with pytest.raises(ServerError, match="the stream does not go on where it was"):
+        list(stream)
 
 
 def test_a_version_may_be_chosen(connect, serving):
@@ -237,6 +244,12 @@ def test_an_input_that_the_client_does_not_know_is_told_or_given(client, serving
         (200, {"predictions": []}, ServerError, "the answer cannot be read ('outputs' in b'"),
         (200, {"outputs": [1]}, ServerError, "the answer cannot be read (the outputs have no names); expected the JS"),
         (200, {"outputs": {"text": ["a"]}}, ServerError, "the answer has no output 'score', but text; expected those"),
+        (
+            200,
+            {"outputs": {**GENERATED, "token_count": ["1"]}},
+            ServerError,
+            "the answer cannot be read (slice indices",
+        ),
         (200, {"outputs": {"text": "a"}}, ServerError, "the answer's 'text' is not a list of 1; expected a value for"),
     ],
 )
@@ -395,9 +408,11 @@ def test_waiting_ends_when_a_version_is_available(connect, serving, clock):
         client.wait_until_ready()
         assert len(serving.requests) == 5
         serving.states = {4: "LOADING", 3: "END"}
-        with pytest.raises(DeadlineExceeded, match=r"not ready within 20 s \(version 4 is LOADING, version 3 is END\)"):
-            client.wait_until_ready(timeout_s=20)
-        assert sum(clock) == pytest.approx(20.4, abs=0.2)
+        with pytest.raises(
+            DeadlineExceeded, match=r"not ready within 5.05 s \(version 4 is LOADING, version 3 is END\)"
+        ):
+            client.wait_until_ready(timeout_s=5.05)
+        assert sum(clock) == pytest.approx(5.4, abs=0.2)
 
 
 def test_headers_go_with_each_request(connect, serving):

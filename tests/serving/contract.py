@@ -10,6 +10,7 @@ import math
 
 import pytest
 
+from tf_textgen.serving import text_client
 from tf_textgen.serving.client import InvalidRequest, ModelNotFound
 
 PROMPTS = ["a cat", "从前有一个🙂", "", 'naïve "quoted" \\ and\ttab\nline']
@@ -23,12 +24,16 @@ def client(connect):
         yield made
 
 
-def has(client, name):
-    return name in client.metadata().signatures
+@pytest.fixture
+def pauses(monkeypatch):
+    """The pauses between attempts, which take no time."""
+    taken = []
+    monkeypatch.setattr(text_client, "sleep", taken.append)
+    return taken
 
 
 def skip_without(client, name):
-    if not has(client, name):
+    if name not in client.metadata().signatures:
         pytest.skip(f"the served model has no signature {name!r}")
 
 
@@ -119,6 +124,27 @@ def test_scores_are_sums_over_tokens(client):
         assert math.isclose(score.log_probability, sum(score.token_log_probabilities), rel_tol=1e-3)
         assert math.isclose(score.perplexity, math.exp(-score.log_probability / score.token_count), rel_tol=1e-3)
     assert client.score([]) == []
+
+
+def test_texts_survive_their_tokens(client):
+    skip_without(client, "tokenize")
+    texts = ["the cat", "", "从前🙂 naïve"]
+    tokens = client.tokenize(texts)
+    assert [len(one.ids) for one in tokens] == [len(one.texts) for one in tokens] and tokens[1].ids == ()
+    assert client.detokenize([one.ids for one in tokens]) == texts
+    assert client.tokenize([]) == client.detokenize([]) == []
+    with pytest.raises(InvalidRequest, match=r"^tokens='5 2000000000': expected ids from 0 to \d+$"):
+        client.detokenize([[5], [5, 2_000_000_000]])
+    with pytest.raises(InvalidRequest, match=r"^tokens='a': expected an integer from -2147483648 to 2147483647$"):
+        client.detokenize(["a"])
+
+
+def test_a_text_has_one_vector(client):
+    skip_without(client, "embed")
+    alone, (first, second) = client.embed("the cat")[0], client.embed(["the cat", "从前 naïve"])
+    assert len(first.vector) == len(second.vector) and first.vector != second.vector and first.token_count > 0
+    assert (alone.token_count, alone.truncated) == (first.token_count, first.truncated)
+    assert first.vector == pytest.approx(alone.vector, abs=1e-4)
 
 
 def test_a_model_that_is_not_served_is_told(connect):

@@ -92,23 +92,25 @@ class FakeServing:
     def reply(self, method: str, path: str, body: bytes) -> Any:
         """The JSON of the answer; raises `Refused`."""
         if method == "POST" and (found := _PREDICT.fullmatch(path)):
-            self._check_model(*found.groups(), _NOT_LOADED)
+            self.check_model(*found.groups())
             return self._predict(json.loads(body))
         if method == "GET" and (found := _READ.fullmatch(path)):
             *which, metadata = found.groups()
             missing = (
                 "Servable not found for request: Latest({})" if metadata else "Could not find any versions of model {}"
             )
-            self._check_model(*which, missing)
-            return self._metadata(which[1]) if metadata else self._status(which[1])
+            self.check_model(*which, missing)
+            return self._metadata(which[1]) if metadata else self.status(which[1])
         raise Refused(400, f"Malformed request: {method} {path}")
 
-    def _check_model(self, name: str, version: str | None, missing: str) -> None:
+    def check_model(self, name: str, version: str | int | None, missing: str = _NOT_LOADED) -> None:
+        """Raises `Refused` with the words `missing` where there is no such model or version."""
         name = urllib.parse.unquote(name)
         if name != self.name or (version and int(version) not in self.states):
             raise Refused(404, missing.format(name))
 
-    def _status(self, version: str | None) -> Any:
+    def status(self, version: str | int | None) -> Any:
+        """The JSON of `GetModelStatusResponse`."""
         shown = [int(version)] if version else sorted(self.states, reverse=True)
         ok = {"error_code": "OK", "error_message": ""}
         states = [{"version": str(one), "state": self.states[one], "status": ok} for one in shown]

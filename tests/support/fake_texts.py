@@ -16,6 +16,7 @@ from tf_textgen.decoding.parameters import DTYPES, SEARCH_FIELDS
 MOST = 30
 LOG_PROBABILITY = -0.25
 _NAMES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "int64": "DT_INT64", "string": "DT_STRING"}
+_TOO_LARGE = 0x110000
 _PARAMETERS = {name: tensor(_NAMES[dtype.name], -1) for name, dtype in DTYPES._asdict().items()}
 _PENALTY = {name: tensor(_NAMES[dtype.name], -1) for name, dtype in LENGTH_PENALTY_DTYPES._asdict().items()}
 _COUNT = {"token_count": tensor("DT_INT32", -1)}
@@ -32,6 +33,8 @@ def signatures(text_name: str = "prompt") -> dict[str, Any]:
     searching = {name: _PARAMETERS[name] for name in SEARCH_FIELDS} | _PENALTY
     chunk = {"state": tensor("DT_STRING", -1), "chunk_tokens": tensor("DT_INT32", -1)}
     going = {"state": tensor("DT_STRING", -1), "finished": tensor("DT_BOOL", -1)}
+    ids, error = {"tokens": tensor("DT_STRING", -1)}, {"error": tensor("DT_STRING", -1)}
+    cut = {"truncated": tensor("DT_BOOL", -1)}
     scored = {"log_probability": tensor("DT_FLOAT", -1), "perplexity": tensor("DT_FLOAT", -1)}
     made = _TEXT | _SCORE | _COUNT | _ENDS
     best = {**made, "normalized_score": tensor("DT_FLOAT", -1, 2), **_TOKENS}
@@ -40,7 +43,10 @@ def signatures(text_name: str = "prompt") -> dict[str, Any]:
         "generate": (text | _PARAMETERS, made | _TOKENS),
         "generate_chunk": (text | chunk | _PARAMETERS, made | going),
         "beam_search": (text | searching, best),
-        "score": (_TEXT | source, scored | _COUNT | _TOKENS | {"truncated": tensor("DT_BOOL", -1)}),
+        "score": (_TEXT | source, scored | _COUNT | _TOKENS | cut),
+        "tokenize": (_TEXT, ids | _COUNT | {"token_texts": _TOKENS["token_texts"]}),
+        "detokenize": (ids, _TEXT | error),
+        "embed": (_TEXT, {"embedding": tensor("DT_FLOAT", -1, 2)} | _COUNT | cut),
     }
     method = "tensorflow/serving/predict"
     return {name: {"inputs": i, "outputs": o, "method_name": method} for name, (i, o) in found.items()}
@@ -52,6 +58,12 @@ def answer(name: str, inputs: dict[str, list]) -> dict[str, Any]:
         return {"text": [text[::-1] for text in inputs["text"]]}
     if name == "score":
         return _columns([_scored(text, source) for text, source in _pairs(inputs)])
+    if name == "tokenize":
+        return _columns([_tokenized(text) for text in inputs["text"]])
+    if name == "detokenize":
+        return _columns([_detokenized(tokens) for tokens in inputs["tokens"]])
+    if name == "embed":
+        return _columns([_embedded(text) for text in inputs["text"]])
     texts = inputs["source"] if "source" in inputs else inputs["prompt"]
     rows = [{key: values[i] for key, values in inputs.items()} for i in range(len(texts))]
     make = {"generate": _generated, "generate_chunk": _chunk, "beam_search": _best}[name]
@@ -60,6 +72,21 @@ def answer(name: str, inputs: dict[str, list]) -> dict[str, Any]:
 
 def _pairs(inputs: dict[str, list]) -> list[tuple[str, str]]:
     return list(zip(inputs["text"], inputs.get("source", inputs["text"]), strict=True))
+
+
+def _tokenized(text: str) -> dict[str, Any]:
+    return {"tokens": " ".join(str(ord(one)) for one in text), "token_count": len(text), "token_texts": list(text)}
+
+
+def _detokenized(tokens: str) -> dict[str, Any]:
+    ids = [int(one) for one in tokens.split()]
+    if any(not 0 <= one < _TOO_LARGE for one in ids):
+        return {"text": "", "error": f"invalid tokens: expected ids from 0 to {_TOO_LARGE - 1}"}
+    return {"text": "".join(map(chr, ids)), "error": ""}
+
+
+def _embedded(text: str) -> dict[str, Any]:
+    return {"embedding": [len(text) + 0.5, 1.0], "token_count": len(text), "truncated": False}
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -128,4 +155,5 @@ def _best(prompt: str, row: dict[str, Any]) -> dict[str, Any]:
 def _scored(text: str, source: str) -> dict[str, Any]:
     found = _tokens(text)
     perplexity = math.exp(-LOG_PROBABILITY) if text else math.nan
-    return {**found, "log_probability": found.pop("score"), "perplexity": perplexity, "truncated": source != text}
+    found["log_probability"] = found.pop("score")
+    return {**found, "perplexity": perplexity, "truncated": source != text}

@@ -37,12 +37,14 @@ from tf_textgen.serving.client_results import (
     ModelMetadata,
     Signature,
     TensorInfo,
+    TextEmbedding,
     TextScore,
+    Tokens,
     VersionStatus,
     metadata_of,
     statuses_of,
 )
-from tf_textgen.serving.http_pool import HttpAnswer, HttpPool, parse_address
+from tf_textgen.serving.http_pool import MAX_RESPONSE_BYTES, HttpAnswer, HttpPool, parse_address
 from tf_textgen.serving.text_client import TextClient, TextStream
 
 __all__ = [
@@ -58,11 +60,12 @@ __all__ = [
     "ServingError",
     "Signature",
     "TensorInfo",
+    "TextEmbedding",
     "TextScore",
     "TextStream",
+    "Tokens",
     "VersionStatus",
 ]
-MAX_RESPONSE_BYTES = 64 * 2**20  # a thousand texts of a thousand tokens with their log-probabilities
 # The reverse of how TensorFlow Serving turns its kinds of errors into HTTP's.
 _CODES = {
     401: "UNAUTHENTICATED",

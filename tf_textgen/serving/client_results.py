@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from tf_textgen.serving.client_errors import InvalidRequest, ServerError
+
+AskedT = TypeVar("AskedT")
+ResultT = TypeVar("ResultT")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,23 @@ class TextScore:
     perplexity: float
     token_log_probabilities: tuple[float, ...]
     token_texts: tuple[str, ...]
+    truncated: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """The tokens of a text."""
+
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextEmbedding:
+    """The vector of a text, the mean over `token_count` tokens; `truncated` where the text was cut."""
+
+    vector: tuple[float, ...]
+    token_count: int
     truncated: bool
 
 
@@ -99,7 +119,8 @@ def metadata_of(spec: Mapping[str, Any], signatures: Mapping[str, Any]) -> Model
 
 def _tensors(infos: Mapping[str, Any] | None) -> dict[str, TensorInfo]:
     return {
-        name: TensorInfo(dtype=one["dtype"], shape=_shape(one["tensor_shape"])) for name, one in (infos or {}).items()
+        name: TensorInfo(dtype=one["dtype"], shape=_shape(one.get("tensor_shape", {})))
+        for name, one in (infos or {}).items()
     }
 
 
@@ -136,25 +157,27 @@ def check_answer(answer: Mapping[str, Any], names: Sequence[str], rows: int, whe
             raise ServerError(f"{where}: the answer's {name!r} is not a list of {rows}; expected a value for each text")
 
 
-def check_refusals(answer: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Raises `InvalidRequest` where a row's finish reason is `invalid NAME: expected ...`.
+def check_refusals(answer: Mapping[str, Any], inputs: Mapping[str, Sequence[Any]]) -> None:
+    """Raises `InvalidRequest` where a row was refused: its finish reason, or error, is `invalid NAME: expected ...`.
 
     Args:
       answer: of a signature.
-      asked: the values that the rows had, by name.
+      inputs: that it had.
     """
-    for reason in _flat(answer.get("finish_reason", ())):
-        if isinstance(reason, str) and reason.startswith("invalid "):
-            name, _, expected = reason.removeprefix("invalid ").partition(": ")
-            raise InvalidRequest(f"{name}={asked.get(name)!r:.80}: {expected}", parameter=name)
-
-
-def _flat(values: Any) -> list[Any]:
-    return [one for value in values for one in _flat(value)] if isinstance(values, (list, tuple)) else [values]
+    for name in ("finish_reason", "error"):
+        for i, reasons in enumerate(answer.get(name, ())):
+            for reason in reasons if isinstance(reasons, list) else [reasons]:
+                if isinstance(reason, str) and reason.startswith("invalid "):
+                    wrong, _, expected = reason.removeprefix("invalid ").partition(": ")
+                    came = inputs[wrong][i] if wrong in inputs else None
+                    raise InvalidRequest(f"{wrong}={came!r:.80}: {expected}", parameter=wrong)
 
 
 GENERATED = ("text", "score", "token_count", "finish_reason", "prompt_truncated")
+CHUNK = (*GENERATED, "state", "finished")
 BEST = ("text", "score", "normalized_score", "token_count", "finish_reason")
+TOKENIZED = ("tokens", "token_count", "token_texts")
+EMBEDDED = ("embedding", "token_count", "truncated")
 SCORED = ("log_probability", "token_count", "perplexity", "token_log_probabilities", "token_texts", "truncated")
 _TOKENS = ("token_log_probabilities", "token_texts")
 
@@ -164,21 +187,42 @@ def completion(row: Mapping[str, Any], **place: Any) -> Completion:
     return Completion(**{name: row[name] for name in GENERATED}, **tokens_of(row), **place)
 
 
+def chunk(row: Mapping[str, Any], prompt: str) -> tuple[Completion, str, bool]:
+    """A row of `generate_chunk`: the text so far, what the next chunk needs, and whether there is none."""
+    return completion(row, prompt=prompt), row["state"], row["finished"]
+
+
 def tokens_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """The lists of a row's tokens, without what pads them."""
     return {name: tuple(row[name][: row["token_count"]]) for name in _TOKENS if name in row}
 
 
-def rows_of(answer: Mapping[str, Sequence[Any]], rows: int) -> list[dict[str, Any]]:
-    """A dict a row, from a list a name."""
-    return [{name: values[i] for name, values in answer.items()} for i in range(rows)]
+def shaped(
+    answer: Mapping[str, Sequence[Any]],
+    asked: Sequence[AskedT],
+    shape: Callable[[Mapping[str, Any], AskedT], ResultT],
+    where: str,
+) -> list[ResultT]:
+    """The results of `shape`, given a row of the answer and what was asked there.
+
+    Raises:
+      ServerError: where a value of the answer is of another type than the signature gives.
+    """
+    try:
+        rows = [{name: values[i] for name, values in answer.items()} for i in range(len(asked))]
+        return [shape(row, one) for row, one in zip(rows, asked, strict=True)]
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise ServerError(
+            f"{where}: the answer cannot be read ({error}); expected the outputs of an export by tf_textgen: check "
+            "which model is served"
+        ) from error
 
 
-def best_completions(row: Mapping[str, Any], prompt: str, number: int) -> list[Completion]:
-    """The first `number` texts of a row of `beam_search`, or as many as it has."""
+def best_completions(row: Mapping[str, Any], prompt: str) -> list[Completion]:
+    """The texts of a row of `beam_search`, which may be fewer than others have."""
     names = [name for name in (*BEST, *_TOKENS) if name in row]
     best = []
-    for rank in range(number):
+    for rank in range(len(row["text"])):
         one = {name: row[name][rank] for name in names} | {"prompt_truncated": row["prompt_truncated"]}
         if one["finish_reason"]:
             best.append(completion(one, prompt=prompt, rank=rank, normalized_score=one["normalized_score"]))
@@ -188,3 +232,14 @@ def best_completions(row: Mapping[str, Any], prompt: str, number: int) -> list[C
 def text_score(row: Mapping[str, Any], text: str) -> TextScore:
     """A row of `score`."""
     return TextScore(text=text, **{name: row[name] for name in SCORED if name not in _TOKENS}, **tokens_of(row))
+
+
+def tokens(row: Mapping[str, Any], text: str) -> Tokens:
+    """A row of `tokenize`, which writes ids in decimal."""
+    texts = tuple(row["token_texts"][: row["token_count"]])
+    return Tokens(ids=tuple(int(one) for one in row["tokens"].split()), texts=texts)
+
+
+def embedding(row: Mapping[str, Any], text: str) -> TextEmbedding:
+    """A row of `embed`."""
+    return TextEmbedding(vector=tuple(row["embedding"]), token_count=row["token_count"], truncated=row["truncated"])

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from tf_textgen.serving.client_errors import Deadline, InvalidRequest, ServerError, ServerUnavailable, ServingError
 
+MAX_RESPONSE_BYTES = 64 * 2**20  # a thousand texts of a thousand tokens with their log-probabilities
 _PORTS = {"http": 80, "https": 443}
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):\d+")
 

@@ -19,8 +19,17 @@ from tf_textgen.serving.client_errors import (
     ServerUnavailable,
 )
 from tf_textgen.serving.client_inputs import DEFAULTS, as_input, check_texts, inputs_of, sample_seed
-from tf_textgen.serving.client_results import Completion, ModelMetadata, Signature, TextScore, VersionStatus
+from tf_textgen.serving.client_results import (
+    Completion,
+    ModelMetadata,
+    Signature,
+    TextEmbedding,
+    TextScore,
+    Tokens,
+    VersionStatus,
+)
 
+AskedT = TypeVar("AskedT")
 ResultT = TypeVar("ResultT")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 _POLL_S = 0.1
@@ -126,16 +135,14 @@ class TextClient:
         rows = [(prompt, sample) for prompt in prompts for sample in range(num_samples)]
         columns: dict[str, list[Any]] = {}
         if num_samples > 1:
-            seed = as_input("seed", parameters.pop("seed", 0), "DT_INT64")
+            seed = as_input("seed", parameters.pop("seed", None) or 0, "DT_INT64")
             columns["seed"] = [sample_seed(seed, sample) for _, sample in rows]
         deadline = self._deadline(timeout_s)
         asked = [prompt for prompt, _ in rows]
         answer = self._decode("generate", asked, columns, parameters, deadline, client_results.GENERATED)
-        answered = client_results.rows_of(answer, len(rows))
-        return [
-            client_results.completion(row, prompt=prompt, sample=sample)
-            for row, (prompt, sample) in zip(answered, rows, strict=True)
-        ]
+        return self._shaped(
+            answer, rows, lambda row, place: client_results.completion(row, prompt=place[0], sample=place[1])
+        )
 
     def beam_search(
         self,
@@ -158,17 +165,14 @@ class TextClient:
             return []
         names = (*client_results.BEST, "prompt_truncated")
         answer = self._decode("beam_search", prompts, {}, parameters, self._deadline(timeout_s), names)
+        found = self._shaped(answer, prompts, client_results.best_completions)
         most = len(answer["text"][0])
-        number = most if num_best is None else num_best
-        if not (isinstance(number, int) and 1 <= number <= most):
+        if num_best is not None and not (isinstance(num_best, int) and 1 <= num_best <= most):
             raise InvalidRequest(
                 f"num_best={num_best!r}: expected an integer from 1 to {most}, which the export fixes",
                 parameter="num_best",
             )
-        return [
-            client_results.best_completions(row, prompt, number)
-            for row, prompt in zip(client_results.rows_of(answer, len(prompts)), prompts, strict=True)
-        ]
+        return [best[:num_best] for best in found]
 
     def score(
         self,
@@ -188,10 +192,22 @@ class TextClient:
         if not scored:
             return []
         answer = self._ask("score", columns, {}, self._deadline(timeout_s), client_results.SCORED)
-        return [
-            client_results.text_score(row, text)
-            for row, text in zip(client_results.rows_of(answer, len(scored)), scored, strict=True)
-        ]
+        return self._shaped(answer, scored, client_results.text_score)
+
+    def tokenize(self, texts: str | Sequence[str], *, timeout_s: float | None = None) -> list[Tokens]:
+        """The tokens of texts, as the model writes them."""
+        names = client_results.TOKENIZED
+        return self._mapped("tokenize", check_texts("text", texts), timeout_s, names, client_results.tokens)
+
+    def detokenize(self, ids: Sequence[Sequence[int]], *, timeout_s: float | None = None) -> list[str]:
+        """The texts of lists of token ids; raises `InvalidRequest` where there is no such token."""
+        written = [" ".join(str(as_input("tokens", one, "DT_INT32")) for one in row) for row in ids]
+        return self._mapped("detokenize", written, timeout_s, ("text", "error"), lambda row, _: row["text"])
+
+    def embed(self, texts: str | Sequence[str], *, timeout_s: float | None = None) -> list[TextEmbedding]:
+        """A vector for each text, of a model that has such: the mean of its last hidden states."""
+        names = client_results.EMBEDDED
+        return self._mapped("embed", check_texts("text", texts), timeout_s, names, client_results.embedding)
 
     def stream(
         self, text: str, *, chunk_tokens: int = 8, timeout_s: float | None = None, **parameters: Any
@@ -227,6 +243,7 @@ class TextClient:
           DeadlineExceeded: where that takes longer, with what the server said last.
         """
         deadline = self._deadline(timeout_s)
+        last = "nothing answered"
         while True:
             try:
                 statuses = self._transport.status(deadline)
@@ -234,8 +251,8 @@ class TextClient:
                     return
                 states = (f"version {one.version} is {one.state} {one.error_message}".strip() for one in statuses)
                 last = ", ".join(states) or "no version"
-            except (ServerUnavailable, ModelNotFound, Overloaded) as error:
-                last = str(error)
+            except (ServerUnavailable, ModelNotFound, Overloaded, DeadlineExceeded) as error:
+                last = str(error) if deadline.left() else last
             if deadline.left() <= _POLL_S:
                 raise DeadlineExceeded(
                     f"{self._transport.where}: not ready within {timeout_s:g} s ({last}); expected an AVAILABLE "
@@ -248,21 +265,46 @@ class TextClient:
     ) -> Generator[str, None, Completion]:
         version = self.metadata(timeout_s=timeout_s).version  # another version's ids would be other tokens
         seen, state = "", ""
-        names = (*client_results.GENERATED, "state", "finished")
+        names = client_results.CHUNK
         while True:
             columns = {"state": [state], "chunk_tokens": [as_input("chunk_tokens", chunk_tokens, "DT_INT32")]}
             deadline = self._deadline(timeout_s)
             answer = self._decode("generate_chunk", [prompt], columns, parameters, deadline, names, version)
-            (row,) = client_results.rows_of(answer, 1)
-            text, before = row["text"], state
-            state = row["state"]
-            if not text.startswith(seen) or (state == before and not row["finished"]):
-                raise ServerError(f"{self._transport.where}: the stream does not go on where it was; ask again")
-            if piece := text[len(seen) :]:
+            ((chunk, after, finished),) = self._shaped(answer, [prompt], client_results.chunk)
+            if not chunk.text.startswith(seen) or (after == state and not finished):
+                raise ServerError(
+                    f"{self._transport.where}: the stream does not go on where it was (after {seen[-40:]!r} came "
+                    f"{chunk.text[-40:]!r}); expected more of the same text: ask again"
+                )
+            if piece := chunk.text[len(seen) :]:
                 yield piece
-            seen = text
-            if row["finished"]:
-                return client_results.completion(row, prompt=prompt)
+            seen, state = chunk.text, after
+            if finished:
+                return chunk
+
+    def _shaped(
+        self,
+        answer: Mapping[str, Any],
+        asked: Sequence[AskedT],
+        shape: Callable[[Mapping[str, Any], AskedT], ResultT],
+    ) -> list[ResultT]:
+        return client_results.shaped(answer, asked, shape, self._transport.where)
+
+    def _mapped(
+        self,
+        name: str,
+        texts: list[str],
+        timeout_s: float | None,
+        outputs: Sequence[str],
+        shape: Callable[[Mapping[str, Any], str], ResultT],
+    ) -> list[ResultT]:
+        """What a signature that takes texts alone says of each."""
+        if not texts:
+            return []
+        deadline = self._deadline(timeout_s)
+        (text_input,) = self._signature(name, deadline).inputs
+        answer = self._ask(name, {text_input: texts}, {}, deadline, outputs)
+        return self._shaped(answer, texts, shape)
 
     def _decode(
         self,
@@ -276,13 +318,14 @@ class TextClient:
     ) -> Mapping[str, Any]:
         """Asks a signature that generates; where nobody chose `max_new_tokens`, within what the export allows."""
         text_input = self._signature(name, deadline).text_input
-        given = {"max_new_tokens": self._max_new_tokens, **parameters}
         asked = {text_input: texts, **columns}
+        given = {"max_new_tokens": self._max_new_tokens}
+        given |= {key: value for key, value in parameters.items() if value is not None}
         try:
             return self._ask(name, asked, given, deadline, outputs, version)
         except InvalidRequest as error:
             bound = _BOUND.search(str(error))
-            if "max_new_tokens" in parameters or error.parameter != "max_new_tokens" or not bound:
+            if parameters.get("max_new_tokens") is not None or error.parameter != "max_new_tokens" or not bound:
                 raise
             self._max_new_tokens = int(bound[1])
         return self._ask(name, asked, {**given, "max_new_tokens": self._max_new_tokens}, deadline, outputs, version)
@@ -311,7 +354,7 @@ class TextClient:
             answer = self._predict(renewed, inputs, version, deadline)
         rows = len(next(iter(columns.values())))
         client_results.check_answer(answer, outputs, rows, self._transport.where)
-        client_results.check_refusals(answer, {key: values[0] for key, values in inputs.items()})
+        client_results.check_refusals(answer, inputs)
         return answer
 
     def _predict(
