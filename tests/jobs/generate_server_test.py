@@ -7,22 +7,7 @@ import sys
 import pytest
 
 from tests.support import fake_texts
-from tests.support.fake_serving import FakeServing
-
-
-@pytest.fixture(scope="module")
-def running():
-    serving = FakeServing(fake_texts.answer, fake_texts.signatures())
-    with serving.running() as address:
-        yield serving, address
-
-
-@pytest.fixture
-def serving(running):
-    """The server as new."""
-    running[0].signatures = fake_texts.signatures()
-    running[0].requests.clear()
-    return running[0]
+from tests.support.fake_served import *  # noqa: F403
 
 
 @pytest.fixture

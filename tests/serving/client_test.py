@@ -12,6 +12,7 @@ import pytest
 
 from tests.serving.contract import *  # noqa: F403
 from tests.support import fake_texts
+from tests.support.fake_served import *  # noqa: F403
 from tests.support.fake_serving import FakeServing
 from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
 from tf_textgen.decoding.length_penalty import LengthPenalty
@@ -28,25 +29,6 @@ from tf_textgen.serving.client import (
 )
 
 GENERATED = fake_texts.answer("generate", {"prompt": ["a"], "max_new_tokens": [1], "stop": [""]})
-
-
-@pytest.fixture(scope="module")
-def running():
-    """A server and its address."""
-    serving = FakeServing(fake_texts.answer, fake_texts.signatures())
-    with serving.running() as address:
-        yield serving, address
-
-
-@pytest.fixture
-def serving(running):
-    """The server as new."""
-    serving, _ = running
-    serving.answer, serving.signatures = fake_texts.answer, fake_texts.signatures()
-    serving.states = {1: "AVAILABLE"}
-    serving.faults.clear()
-    serving.requests.clear()
-    return serving
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from time import sleep
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tf_textgen.serving import client_results
 from tf_textgen.serving.client_errors import (
@@ -54,6 +54,17 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Ends all connections."""
+
+
+class _Question(NamedTuple):
+    """One request: a value for each row by the input's name, what all rows share, and the outputs that must come."""
+
+    name: str  # of the signature
+    columns: Mapping[str, list[Any]]
+    parameters: Mapping[str, Any]
+    outputs: Sequence[str]
+    deadline: Deadline
+    version: int | None = None
 
 
 class TextStream(Iterator[str]):
@@ -137,9 +148,9 @@ class TextClient:
         if num_samples > 1:
             seed = as_input("seed", parameters.pop("seed", None) or 0, "DT_INT64")
             columns["seed"] = [sample_seed(seed, sample) for _, sample in rows]
-        deadline = self._deadline(timeout_s)
-        asked = [prompt for prompt, _ in rows]
-        answer = self._decode("generate", asked, columns, parameters, deadline, client_results.GENERATED)
+        outputs = client_results.GENERATED
+        question = _Question("generate", columns, parameters, outputs, self._deadline(timeout_s))
+        answer = self._decode([prompt for prompt, _ in rows], question)
         return self._shaped(
             answer, rows, lambda row, place: client_results.completion(row, prompt=place[0], sample=place[1])
         )
@@ -163,8 +174,8 @@ class TextClient:
         prompts = check_texts("text", texts)
         if not prompts:
             return []
-        names = (*client_results.BEST, "prompt_truncated")
-        answer = self._decode("beam_search", prompts, {}, parameters, self._deadline(timeout_s), names)
+        outputs = (*client_results.BEST, "prompt_truncated")
+        answer = self._decode(prompts, _Question("beam_search", {}, parameters, outputs, self._deadline(timeout_s)))
         found = self._shaped(answer, prompts, client_results.best_completions)
         most = len(answer["text"][0])
         if num_best is not None and not (isinstance(num_best, int) and 1 <= num_best <= most):
@@ -191,7 +202,7 @@ class TextClient:
         scored = columns["text"]
         if not scored:
             return []
-        answer = self._ask("score", columns, {}, self._deadline(timeout_s), client_results.SCORED)
+        answer = self._ask(_Question("score", columns, {}, client_results.SCORED, self._deadline(timeout_s)))
         return self._shaped(answer, scored, client_results.text_score)
 
     def tokenize(self, texts: str | Sequence[str], *, timeout_s: float | None = None) -> list[Tokens]:
@@ -265,11 +276,11 @@ class TextClient:
     ) -> Generator[str, None, Completion]:
         version = self.metadata(timeout_s=timeout_s).version  # another version's ids would be other tokens
         seen, state = "", ""
-        names = client_results.CHUNK
+        columns = {"chunk_tokens": [as_input("chunk_tokens", chunk_tokens, "DT_INT32")]}
+        question = _Question("generate_chunk", columns, parameters, client_results.CHUNK, self._deadline(None), version)
         while True:
-            columns = {"state": [state], "chunk_tokens": [as_input("chunk_tokens", chunk_tokens, "DT_INT32")]}
             deadline = self._deadline(timeout_s)
-            answer = self._decode("generate_chunk", [prompt], columns, parameters, deadline, names, version)
+            answer = self._decode([prompt], question._replace(columns={**columns, "state": [state]}, deadline=deadline))
             ((chunk, after, finished),) = self._shaped(answer, [prompt], client_results.chunk)
             if not chunk.text.startswith(seen) or (after == state and not finished):
                 raise ServerError(
@@ -303,43 +314,26 @@ class TextClient:
             return []
         deadline = self._deadline(timeout_s)
         (text_input,) = self._signature(name, deadline).inputs
-        answer = self._ask(name, {text_input: texts}, {}, deadline, outputs)
+        answer = self._ask(_Question(name, {text_input: texts}, {}, outputs, deadline))
         return self._shaped(answer, texts, shape)
 
-    def _decode(
-        self,
-        name: str,
-        texts: list[str],
-        columns: Mapping[str, list[Any]],
-        parameters: Mapping[str, Any],
-        deadline: Deadline,
-        outputs: Sequence[str],
-        version: int | None = None,
-    ) -> Mapping[str, Any]:
+    def _decode(self, texts: list[str], question: _Question) -> Mapping[str, Any]:
         """Asks a signature that generates; where nobody chose `max_new_tokens`, within what the export allows."""
-        text_input = self._signature(name, deadline).text_input
-        asked = {text_input: texts, **columns}
-        given = {"max_new_tokens": self._max_new_tokens}
-        given |= {key: value for key, value in parameters.items() if value is not None}
+        text_input = self._signature(question.name, question.deadline).text_input
+        chosen = {name: value for name, value in question.parameters.items() if value is not None}
+        asked = question._replace(columns={text_input: texts, **question.columns})
         try:
-            return self._ask(name, asked, given, deadline, outputs, version)
+            return self._ask(asked._replace(parameters={"max_new_tokens": self._max_new_tokens, **chosen}))
         except InvalidRequest as error:
             bound = _BOUND.search(str(error))
-            if parameters.get("max_new_tokens") is not None or error.parameter != "max_new_tokens" or not bound:
+            if "max_new_tokens" in chosen or error.parameter != "max_new_tokens" or not bound:
                 raise
             self._max_new_tokens = int(bound[1])
-        return self._ask(name, asked, {**given, "max_new_tokens": self._max_new_tokens}, deadline, outputs, version)
+        return self._ask(asked._replace(parameters={"max_new_tokens": self._max_new_tokens, **chosen}))
 
-    def _ask(
-        self,
-        name: str,
-        columns: Mapping[str, list[Any]],
-        parameters: Mapping[str, Any],
-        deadline: Deadline,
-        outputs: Sequence[str],
-        version: int | None = None,
-    ) -> Mapping[str, Any]:
-        """The answer of a signature, checked to have `outputs` with a value a row."""
+    def _ask(self, question: _Question) -> Mapping[str, Any]:
+        """The answer of a signature, checked to have the outputs with a value a row."""
+        name, columns, parameters, outputs, deadline, version = question
         signature = self._signature(name, deadline)
         inputs = inputs_of(signature, columns, parameters)
         try:
