@@ -13,6 +13,8 @@ from typing import Any
 # Where each public name lives. They are imported on first use: `import tf_textgen` alone does not take the seconds
 # that importing TensorFlow does.
 _HOMES = {
+    "Client": "tf_textgen.serving.client",
+    "Completion": "tf_textgen.serving.client",
     "Config": "tf_textgen.config",
     "Continuation": "tf_textgen.generator",
     "DataConfig": "tf_textgen.data.data_config",

@@ -12,11 +12,13 @@ import pytest
 import tensorflow as tf
 
 from tests.support import tiny_models
+from tests.support.served_export import serving_of
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
 from tf_textgen.export.exported import Exported, beam_inputs
 from tf_textgen.export.saved_model import export_saved_model
+from tf_textgen.serving.client import Client, InvalidRequest
 
 BEAM = DecodingConfig(beam_width=3, num_best=2, max_new_tokens=6)
 TEXTS = ["", "a", "从前有一个", "the cat sat on the mat " * 50, "naïve 🙂"]
@@ -68,6 +70,24 @@ def test_score_signature_equals_generator(exported, beam_export):
         expected = generator.score(inputs["text"], sources)
         np.testing.assert_allclose(answer["log_probability"], expected.log_probability, rtol=1e-5)
         assert answer["token_count"] == expected.token_count.numpy().tolist()
+
+
+def test_a_client_over_http_gets_what_the_export_says(exported, beam_export):
+    sampled = {"top_k": 20, "max_new_tokens": 12, "seed": 5}
+    with serving_of(exported[1]._loaded).running() as address, Client(address, "model", timeout_s=300) as client:
+        wish = dataclasses.replace(SAMPLED, num_samples=2, stop=("e", "字"))
+        found = client.generate(TEXTS[1:3], num_samples=2, stop=["e", "字"], **sampled)
+        assert [vars(one) for one in found] == [vars(one) for one in exported[1].generate(TEXTS[1:3], wish)]
+        assert client.generate("a", temperature=0)[0].token_count == 24  # the most that this export allows
+        with pytest.raises(InvalidRequest, match=r"^max_new_tokens=25: expected an integer from 1 to 24$"):
+            client.generate("a", max_new_tokens=25)
+        (score,) = client.score("the cat")
+        assert score.log_probability == exported[0].score(["the cat"]).log_probability.numpy()[0]
+    with serving_of(beam_export[1]._loaded).running() as address, Client(address, "model", timeout_s=300) as client:
+        found = [one for best in client.beam_search(TEXTS[1:3], max_new_tokens=6) for one in best]
+        assert [vars(one) for one in found] == [vars(one) for one in beam_export[1].generate(TEXTS[1:3])]
+        assert client.score("the cat", "a")[0].token_count == 8
+        assert client.metadata().signatures["generate"].text_input == "source"
 
 
 def test_versions_are_numbered_and_never_overwritten(exported):

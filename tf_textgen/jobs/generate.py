@@ -1,9 +1,8 @@
-"""Continues prompts, or maps sources to targets, with a trained run."""
+"""Continues prompts, or maps sources to targets, with a trained run, an export, or what a server has."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -18,23 +17,27 @@ from tf_textgen.errors import UserError
 from tf_textgen.jobs import loading
 from tf_textgen.jobs.conversation import Conversation, conversation_of
 from tf_textgen.jobs.prompts import DIALOGUE_HINT, LINES_HINT, lines_of
+from tf_textgen.jobs.served import define_server_flags, served_model
+from tf_textgen.jobs.writers import JsonWriter, TextWriter
 
 if TYPE_CHECKING:
-    from tf_textgen.generator import Continuation
+    from tf_textgen.jobs.writers import Written
+    from tf_textgen.serving.client import TextStream
 
-HELP = "Continue prompts, or translate sources, with a trained run."
-RULE = "---"
+HELP = "Continue prompts, or translate sources, with a trained run, an export or a server."
+_PLACES = ("run.dir", "saved_model", "server")
 
 
 class _Model(NamedTuple):
     """Who is asked: `generate` continues texts, which are sources where `is_pair`, and cuts over-long ones at
-    `truncation_side`; `config` is the run's.
+    `truncation_side`; `config` is the run's. `stream` says one text piece by piece, where it can.
     """
 
-    generate: Callable[[Sequence[str]], list[Continuation]]
+    generate: Callable[[Sequence[str]], Sequence[Written]]
     is_pair: bool
     truncation_side: str
     config: Mapping[str, Any]
+    stream: Callable[[str], TextStream] | None = None
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -42,6 +45,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     config.define_flags(DecodingConfig, flag_values)
     saved_help = "Ask this export (NAME or NAME/VERSION) in place of a run."
     flags.DEFINE_string("saved_model", None, saved_help, flag_values=flag_values)
+    define_server_flags(flag_values)
     prompt_help = (
         "A text to continue, or a source to map. Without it: standard input, a line a prompt; typed lines are the "
         "turns of a dialogue where the run learnt dialogues."
@@ -61,18 +65,47 @@ def run(flag_values: flags.FlagValues) -> None:
         raise UserError("--prompt and --prompt_file are both given: expected one of them")
     given = flag_values["prompt"].value or flag_values["prompt_file"].value
     interactive = not given and sys.stdin is not None and sys.stdin.isatty()
-    saved_model = flag_values["saved_model"].value
-    model = _export(saved_model, flag_values) if saved_model else _run_folder(flag_values)
+    with _model(flag_values) as model:
+        _answer(model, flag_values, interactive)
+
+
+def _answer(model: _Model, flag_values: flags.FlagValues, interactive: bool) -> None:
     conversation = conversation_of(model.config) if interactive else None
-    write = _JsonWriter(model) if flag_values["json"].value else _TextWriter(model, ruled=not interactive)
+    is_json, side = bool(flag_values["json"].value), model.truncation_side
+    write = JsonWriter(model.is_pair, side) if is_json else TextWriter(model.is_pair, side, ruled=not interactive)
     prompts = _prompts(flag_values, DIALOGUE_HINT if conversation else LINES_HINT)
     if conversation:
         _converse(model, conversation, prompts, write)
         return
+    if interactive and model.stream and isinstance(write, TextWriter):
+        for prompt in prompts:
+            write.stream(prompt, model.stream(prompt))
+        return
     while some := list(islice(prompts, 1 if interactive else flag_values["batch_size"].value)):
         for continuation in model.generate(some):
-            _note_truncated(continuation, model.truncation_side)
             write(continuation)
+
+
+@contextlib.contextmanager
+def _model(flag_values: flags.FlagValues) -> Iterator[_Model]:
+    """Of the one place that the flags name."""
+    given = [name for name in _PLACES if flag_values[name].value]
+    if len(given) > 1:
+        raise UserError(f"--{given[0]} and --{given[1]} are both given: expected one of them")
+    if given and given[0] != "run.dir" and flag_values["run.checkpoint"].present:
+        raise UserError(
+            f"--run.checkpoint and --{given[0]} are both given: an export has no checkpoints; leave one out"
+        )
+    if flag_values["server_model"].value and not flag_values["server"].value:
+        raise UserError("--server_model is given without --server: expected --server=HOST:PORT with it, or neither")
+    if flag_values["server"].value:
+        with served_model(flag_values) as served:
+            stream = served.stream if served.streams else None
+            yield _Model(served.generate, served.is_pair, "beginning or end", {}, stream)
+    elif saved_model := flag_values["saved_model"].value:
+        yield _export(saved_model, flag_values)
+    else:
+        yield _run_folder(flag_values)
 
 
 def _prompts(flag_values: flags.FlagValues, hint: str) -> Iterator[str]:
@@ -84,7 +117,7 @@ def _prompts(flag_values: flags.FlagValues, hint: str) -> Iterator[str]:
 
 
 def _converse(
-    model: _Model, conversation: Conversation, lines: Iterator[str], write: Callable[[Continuation], None]
+    model: _Model, conversation: Conversation, lines: Iterator[str], write: Callable[[Written], None]
 ) -> None:
     """Replies to one typed turn after the other; of several samples the first is what was said."""
     for line in lines:
@@ -93,7 +126,6 @@ def _converse(
             continue
         replies = model.generate([conversation.prompt(line)])
         for reply in replies:
-            _note_truncated(reply, model.truncation_side)
             write(reply)
         conversation.replied(replies[0].text)
 
@@ -117,12 +149,6 @@ def _run_folder(flag_values: flags.FlagValues) -> _Model:
 
 def _export(path: str, flag_values: flags.FlagValues) -> _Model:
     """A SavedModel, in which the run's code takes no part."""
-    if flag_values["run.dir"].value:
-        raise UserError("--run.dir and --saved_model are both given: expected one of them")
-    if flag_values["run.checkpoint"].present:
-        raise UserError(
-            "--run.checkpoint and --saved_model are both given: an export has no checkpoints; leave one out"
-        )
     import_tensorflow_quietly()
     from tf_textgen.export.exported import Exported, decoding_of
 
@@ -133,40 +159,3 @@ def _export(path: str, flag_values: flags.FlagValues) -> _Model:
     check_against_source(decoding, exported.is_pair)
     side = exported.config.get("truncation_side", "beginning")  # an export of an earlier version knows no other
     return _Model(lambda texts: exported.generate(texts, decoding), exported.is_pair, side, exported.config)
-
-
-def _note_truncated(continuation: Continuation, truncation_side: str) -> None:
-    if continuation.prompt_truncated:
-        print(
-            f"note: the prompt {continuation.prompt[:40]!r}... is longer than the room of the context; "
-            f"its {truncation_side} was cut",
-            file=sys.stderr,
-        )
-
-
-class _JsonWriter:
-    """One JSON object a line."""
-
-    def __init__(self, model: _Model) -> None:
-        self._is_pair = model.is_pair
-
-    def __call__(self, continuation: Continuation) -> None:
-        values = {name: value for name, value in dataclasses.asdict(continuation).items() if value is not None}
-        if self._is_pair:
-            values = {"source": values.pop("prompt"), **values}
-        print(json.dumps(values, ensure_ascii=False), flush=True)
-
-
-class _TextWriter:
-    """The bare texts: a line each, or where one of two neighbours has several lines, a rule between them."""
-
-    def __init__(self, model: _Model, *, ruled: bool) -> None:
-        self._is_pair, self._ruled = model.is_pair, ruled
-        self._previous: str | None = None
-
-    def __call__(self, continuation: Continuation) -> None:
-        text = continuation.text if self._is_pair else continuation.prompt + continuation.text
-        if self._ruled and self._previous is not None and "\n" in self._previous + text:
-            print(RULE)
-        print(text, flush=True)
-        self._previous = text
