@@ -30,6 +30,7 @@ def test_flags_and_json_round_trip():
     [
         ({"format": "csv"}, r"--data.format=csv: expected one of text, tsv, parallel"),
         ({"reply_of": "third"}, r"--data.reply_of=third: expected one of both, first, second"),
+        ({"tokenizing_processes": -1}, r"--data.tokenizing_processes=-1: expected a value at least 0"),
         ({"context_turns": 0}, r"--data.context_turns=0: expected a value at least 1"),
         ({"first_turn_column": 0}, r"--data.first_turn_column=0: expected a value at least 1"),
         ({"format": "dialogue", "batching": "packed"}, r"--data.batching=packed with --data.format=dialogue"),

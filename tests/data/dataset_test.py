@@ -1,14 +1,17 @@
 import dataclasses
 import itertools
+import os
+import tracemalloc
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.support.data_files import BOS, EOS, ids, pairs_split, random_texts, text_split, write
-from tf_textgen.data import dataset
+from tf_textgen.data import dataset, shards
 from tf_textgen.data.batches import ALONE, Share
 from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.errors import UserError
 from tf_textgen.text.bytes import ByteTokenizer
 
@@ -53,6 +56,28 @@ def test_any_step_can_be_taken_up(case, tmp_path):
             assert same(element, expected)
     other = dataset.training_batches(split, config, seed=4, model_kind=kind)
     assert not all(same(a, b) for a, b in zip(other.take(3), elements, strict=False))
+
+
+def test_a_split_of_terabytes_opens_and_begins_at_any_step(tmp_path):
+    tokens = 1 << 39
+    for name in ("offsets", "bytes"):
+        (tmp_path / f"text.{name}").write_bytes(np.array([0, tokens], "<i8").tobytes())
+    shard = tmp_path / "text-00000.tokens"
+    shard.touch()
+    os.truncate(shard, 2 * tokens)  # a file of a terabyte with nothing in it: one pass would never end
+    stream = {"tokens": tokens, "documents": 1, "bytes": tokens, "shard_tokens": tokens}
+    counts = dict.fromkeys(("dropped", "cut", "replaced", "empty", "no_reply"), 0)
+    opened = shards.Shards(str(tmp_path), {"dtype": "<u2", "streams": {"text": stream}, **counts})
+    split, config = TokenizedSplit("train", opened, ByteTokenizer()), DataConfig(batching="windows")
+    assert split.num_tokens == tokens - 1
+    assert dataset.steps_per_epoch(split, config) == tokens // (256 * 32)
+    tracemalloc.start()
+    for step in (0, 10_000_000, 10_000_000_000):
+        (batch,) = dataset.training_batches(split, config, seed=1, start_step=step).take(1)
+        assert [array.shape for array in arrays(batch)] == [(32, 256)] * 3
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
 
 
 @pytest.mark.parametrize("case", CASES)

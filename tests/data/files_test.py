@@ -2,10 +2,13 @@ import gzip
 import hashlib
 
 import pytest
+import tensorflow as tf
 
-from tests.support.data_files import write
-from tf_textgen.data import files
+from tests.support.data_files import BOS, EOS, ids, stream_of, write
+from tf_textgen.data import files, shards
+from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
+from tf_textgen.text.bytes import ByteTokenizer
 
 
 def test_globs_are_sorted_within_the_order_given_and_files_come_once(tmp_path):
@@ -99,6 +102,55 @@ def test_paths_with_a_scheme_go_through_tensorflow(tmp_path):
         files.expand([remote], "data.train")
     with pytest.raises(UserError, match="no such file"):
         files.expand([f"{remote}/*.md"], "data.train")
+
+
+@pytest.fixture
+def memory():
+    """A folder in TensorFlow's file system in memory."""
+    tf.io.gfile.makedirs("ram://files_test")
+    yield "ram://files_test"
+    tf.io.gfile.rmtree("ram://files_test")
+
+
+@pytest.mark.parametrize(
+    ("form", "texts"),
+    [
+        ("text", {"text": ["one", "two", "三", "四", "五"]}),
+        ("tsv", {"source": ["one", "two", "three"], "target": ["un", "deux", "三"]}),
+    ],
+)
+def test_documents_and_pairs_of_a_remote_file_system(tmp_path, memory, form, texts):
+    contents = {
+        "a.text": b"one\r\ntwo\n\n",
+        "b.text.gz": gzip.compress("三\n四\n".encode()),
+        "c.text": "五".encode(),
+        "a.tsv": b"one\tun\ntwo\tdeux\n",
+        "b.tsv.gz": gzip.compress("three\t三\n".encode()),
+    }
+    for name, content in contents.items():
+        with tf.io.gfile.GFile(f"{memory}/{name}", "wb") as file:
+            file.write(content)
+    config = DataConfig(train=(f"{memory}/*.{form}*",), format=form, documents="line", cache_dir=str(tmp_path))
+    opened = shards.open_shards(config, ByteTokenizer(), "train")
+    before, after = ([BOS], [EOS]) if form == "text" else ([], [])
+    for name, expected in texts.items():
+        assert stream_of(opened, name) == [i for text in expected for i in (*before, *ids(text.encode()), *after)]
+
+
+def test_remote_paths_that_cannot_be_read(memory):
+    for missing in (f"{memory}/a.txt", f"{memory}/*.txt", "ram://no_such_folder/a.txt"):
+        with pytest.raises(UserError, match=r"^--data.train=ram://.*a?.txt: no such file; expected a path or glob"):
+            files.expand([missing], "data.train")
+    with pytest.raises(UserError, match=r"^ram://files_test/a.txt: cannot be read \(NotFoundError\); expected"):
+        list(files.TextFile(f"{memory}/a.txt").lines())
+    with pytest.raises(UserError, match=r"^ram://files_test/a.txt: cannot be read \(NotFoundError\); expected"):
+        files.digest(f"{memory}/a.txt")
+    message = (
+        r"^--data.train=nofs://a.txt: cannot be looked up \(File system scheme 'nofs' not implemented .*\); expected "
+        r"a path or glob of existing files, local or of a file system TensorFlow knows, such as gs://$"
+    )
+    with pytest.raises(UserError, match=message):
+        files.expand(["nofs://a.txt"], "data.train")
 
 
 def test_digest(tmp_path):

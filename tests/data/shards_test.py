@@ -33,8 +33,8 @@ def test_second_opening_reads_the_cache(config):
     calls = len(tokenizer.calls)
     assert calls > 0
     assert stream_of(shards.open_shards(config, tokenizer, "train"), "text") == first
-    other_batches = dataclasses.replace(config, context=3, batch_size=1, validation_fraction=0.5, over_long="cut")
-    shards.open_shards(other_batches, tokenizer, "train")
+    others = {"context": 3, "batch_size": 1, "validation_fraction": 0.5, "over_long": "cut", "tokenizing_processes": 2}
+    shards.open_shards(dataclasses.replace(config, **others), tokenizer, "train")
     assert len(tokenizer.calls) == calls
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tf_textgen.data import token_streams
+from tf_textgen.errors import UserError
 
 
 @pytest.mark.parametrize("vocabulary_size", [256, 1 << 16, (1 << 16) + 1])
@@ -26,7 +27,7 @@ def test_what_is_written_is_read(tmp_path, vocabulary_size, shard_tokens):
     assert stream.bytes.tolist() == [0, 10, 10, 40, 80, 130]
     assert stream.documents == 5
     for start in range(18):
-        for stop in range(start, 18):
+        for stop in range(start, 20):
             read = stream.read(start, stop)
             assert read.dtype == np.int32
             np.testing.assert_array_equal(read, whole[start:stop])
@@ -34,6 +35,32 @@ def test_what_is_written_is_read(tmp_path, vocabulary_size, shard_tokens):
     sizes = token_streams.file_sizes("text", dtype, counts)
     assert sizes == {name: os.path.getsize(tmp_path / name) for name in os.listdir(tmp_path)}
     assert sum(name.endswith(".tokens") for name in sizes) == -(-17 // shard_tokens)
+
+
+def test_shard_cut_after_it_was_opened(tmp_path):
+    dtype = token_streams.token_dtype(10)
+    with token_streams.StreamWriter(str(tmp_path), "text", dtype, 4) as writer:
+        writer.append(np.arange(10), [10], [10])
+        stream = token_streams.TokenStream(str(tmp_path), "text", dtype, writer.finish())
+    os.truncate(tmp_path / "text-00001.tokens", 4)
+    assert stream.read(0, 6).tolist() == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(UserError, match=r"text-00001.tokens: shorter than it was; expected a cache that stays; delete"):
+        stream.read(5, 9)
+
+
+def test_files_are_closed_with_the_stream(tmp_path, monkeypatch):
+    opened, open_file = [], os.open
+    dtype = token_streams.token_dtype(10)
+    with token_streams.StreamWriter(str(tmp_path), "text", dtype, 4) as writer:
+        writer.append(np.arange(10), [10], [10])
+        counts = writer.finish()
+    monkeypatch.setattr(os, "open", lambda *arguments: opened.append(open_file(*arguments)) or opened[-1])
+    stream = token_streams.TokenStream(str(tmp_path), "text", dtype, counts)
+    assert len(opened) == 3 and all(os.fstat(descriptor) for descriptor in opened)
+    del stream
+    for descriptor in opened:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
 
 
 def test_stored_types():

@@ -29,6 +29,29 @@ def test_batches_and_chunks_make_no_difference(tmp_path, monkeypatch, mode, shar
     assert np.diff(opened.streams["text"].bytes).tolist() == [len(text) for text in expected]
 
 
+@pytest.mark.parametrize("form", ["text", "dialogue"])
+def test_more_processes_write_the_same_files(tmp_path, monkeypatch, form):
+    monkeypatch.setattr(tokenizing, "_BATCH_BYTES", 64)
+    monkeypatch.setattr(tokenizing, "_BATCH_TEXTS", 5)
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 50)
+    monkeypatch.setattr(token_streams, "SHARD_TOKENS", 100)
+    separator = {"text": b"\n", "dialogue": b"\t"}[form]
+    rows = [separator.join(random_texts(4, 40, seed)) for seed in range(40)]
+    path = write(tmp_path / "a.txt", b"\n\n".join(rows))
+    tokenizers = ByteTokenizer(), CharacterTokenizer(list("abcdefxyz \n")) if form == "dialogue" else None
+    found = {}
+    for processes in (1, 2):
+        cache = tmp_path / f"cache{processes}"
+        options = {"tokenizing_processes": processes, "max_source_tokens": 60, "over_long": "cut"}
+        config = DataConfig(train=(path,), format=form, cache_dir=str(cache), **options)
+        opened = shards.open_shards(config, tokenizers[0], "train", tokenizers[1])
+        (folder,) = [entry for entry in cache.iterdir() if entry.is_dir()]
+        found[processes] = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert found[1] == found[2] and len(found[1]) > 10
+    stream = opened.streams["text" if form == "text" else "target"]
+    assert stream.documents == 40 * (1 if form == "text" else 3)
+
+
 def test_memory_is_bounded_by_tokenising_in_batches(tmp_path):
     tokenizer = CountingTokenizer()
     path = write(tmp_path / "a.txt", "A line of text.\n" * 300_000)

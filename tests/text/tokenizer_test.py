@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import pickle
 import random
 
 import numpy as np
@@ -86,6 +87,13 @@ def test_markup_typed_by_a_person_never_gives_a_special_id(tokenizers):
 def test_markup_in_the_training_text_never_gives_a_special_id(kind):
     tokenizer = build_tokenizer(config(kind), [*documents(), *MARKUP * 30])
     assert tokenizer.tokenize(tf.constant(MARKUP)).flat_values.numpy().min() > tokenizer.sep_id
+
+
+def test_pickling(tokenizer):
+    other = pickle.loads(pickle.dumps(tokenizer))
+    texts = tf.constant(["the cat", "", "天地 q"])
+    assert other is not tokenizer and other.fingerprint == tokenizer.fingerprint
+    assert other.tokenize(texts).to_list() == tokenizer.tokenize(texts).to_list()
 
 
 def test_shapes_and_types(tokenizer):

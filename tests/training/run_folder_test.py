@@ -114,7 +114,7 @@ def test_another_run_is_refused_by_the_fields_that_differ(tmp_path, config, said
         {**CONFIG, "tokenizer": TokenizerConfig(kind="bytes").to_json()},
         {**CONFIG, "data": DataConfig(context=16, train=("a.txt",)).to_json()},
         changed("run", steps=99, minutes=3.0, log_every=1, dir="elsewhere"),
-        changed("data", train=["moved/a.txt"], cache_dir="/other"),
+        changed("data", train=["moved/a.txt"], cache_dir="/other", tokenizing_processes=3),
         changed("decoding", temperature=0.5),
     ],
 )

@@ -108,8 +108,9 @@ class Plan(Protocol):
 def pad_rows(rows: Sequence[np.ndarray], num_rows: int, length: int, value: int) -> np.ndarray:
     """`[num_rows, length]` int32: the rows, right-padded with `value`, and rows of `value` alone."""
     padded = np.full((num_rows, length), value, np.int32)
-    for index, row in enumerate(rows):
-        padded[index, : len(row)] = row
+    if rows:
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        padded[: len(rows)][np.arange(length) < lengths[:, None]] = np.concatenate(rows)
     return padded
 
 

@@ -94,6 +94,12 @@ class DataConfig(Config):
     cache_dir: str | None = field(
         None, "Local folder for tokenised files; None is tf_textgen under $XDG_CACHE_HOME or ~/.cache."
     )
+    tokenizing_processes: int = field(
+        0,
+        "Processes that tokenise, which changes no token; 0 is one a core (8 at most) for files of 64 MB or more, "
+        "and this process alone for less.",
+        at_least=0,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

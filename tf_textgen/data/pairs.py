@@ -95,18 +95,17 @@ class EncoderDecoderPairs(PairBuckets):
         return [source + 1, target + 1]
 
     def _rows(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], num_rows: int, widths: Sequence[int]) -> Batch:
-        split = self._split
-        ended = [np.append(source, split.source_eos_id) for source, _ in pairs]
-        source = pad_rows(ended, num_rows, widths[0], split.source_pad_id)
-        source[len(pairs) :, 0] = split.source_eos_id
+        split, rows = self._split, np.arange(num_rows)
+        source = pad_rows([source for source, _ in pairs], num_rows, widths[0], split.source_pad_id)
         lengths = np.ones(num_rows, np.int32)
         lengths[: len(pairs)] = [len(source) + 1 for source, _ in pairs]
-        target = pad_rows([target for _, target in pairs], num_rows, widths[1] - 1, split.pad_id)
-        target = np.concatenate([np.full((num_rows, 1), split.bos_id, np.int32), target], axis=1)
-        labels = pad_rows([np.append(target, split.eos_id) for _, target in pairs], num_rows, widths[1], split.pad_id)
+        source[rows, lengths - 1] = split.source_eos_id
+        labels = pad_rows([target for _, target in pairs], num_rows, widths[1], split.pad_id)
+        target = np.concatenate([np.full((num_rows, 1), split.bos_id, np.int32), labels[:, :-1]], axis=1)
+        ends = np.array([len(target) for _, target in pairs], np.int64)
+        labels[rows[: len(pairs)], ends] = split.eos_id
         counted = np.zeros(labels.shape, bool)
-        for row, (_, ids) in enumerate(pairs):
-            counted[row, : len(ids) + 1] = True
+        counted[: len(pairs)] = np.arange(widths[1]) <= ends[:, None]
         features = {"source_tokens": source, "source_lengths": lengths, "target_tokens": target}
         return Batch(features, labels, counted)
 
@@ -121,15 +120,16 @@ class DecoderOnlyPairs(PairBuckets):
 
     def _rows(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], num_rows: int, widths: Sequence[int]) -> Batch:
         split = self._split
-        whole = [
-            np.concatenate([[split.bos_id], source, [split.sep_id], target, [split.eos_id]]) for source, target in pairs
-        ]
+        bos, sep, eos = (np.array([special], np.int32) for special in (split.bos_id, split.sep_id, split.eos_id))
+        whole = [np.concatenate([bos, source, sep, target, eos]) for source, target in pairs]
         tokens = pad_rows([row[:-1] for row in whole], num_rows, widths[0], split.pad_id)
         tokens[len(pairs) :, 0] = split.bos_id
         labels = pad_rows([row[1:] for row in whole], num_rows, widths[0], split.pad_id)
         counted = np.zeros(labels.shape, bool)
-        for row, (source, target) in enumerate(pairs):
-            counted[row, len(source) + 1 : len(source) + len(target) + 2] = True
+        if pairs:
+            starts, counts = np.array([(len(source) + 1, len(target) + 1) for source, target in pairs]).T[:, :, None]
+            places = np.arange(widths[0])
+            counted[: len(pairs)] = (places >= starts) & (places < starts + counts)
         return Batch({"target_tokens": tokens}, labels, counted)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from tf_textgen.data import files, sources, token_streams, tokenizing
 from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.tokenizing_processes import choose_processes
 from tf_textgen.errors import UserError
 
 _FORMAT = 2
@@ -133,10 +134,13 @@ def _build(
     try:
         dtype = token_streams.token_dtype(max(tokenizer.vocabulary_size for tokenizer in tokenizers))
         manifest = {**identity, "dtype": dtype.str, "dropped": 0, "cut": 0, "empty": 0, "no_reply": 0}
+        text_bytes = sum(file["size"] for side in identity["files"] for file in side)
+        processes = choose_processes(config.tokenizing_processes, text_bytes)
         if config.is_pairs:
-            manifest.update(tokenizing.tokenize_pairs(config, tokenizers, paths, building, dtype))
+            counts = tokenizing.tokenize_pairs(config, tokenizers, paths, building, dtype, processes)
         else:
-            manifest.update(tokenizing.tokenize_documents(config, tokenizers[1], paths, building, dtype))
+            counts = tokenizing.tokenize_documents(config, tokenizers[1], paths, building, dtype, processes)
+        manifest.update(counts)
         with open(os.path.join(building, "manifest.json"), "w", encoding="utf-8") as stream:
             json.dump(manifest, stream, indent=1)
             stream.flush()

@@ -8,10 +8,13 @@ most 65,536) or int32 each, the last one fewer; `text.offsets` holds num_documen
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from tf_textgen.errors import UserError
 
 SHARD_TOKENS = 1 << 26
 
@@ -86,7 +89,10 @@ class StreamWriter:
 
 
 class TokenStream:
-    """Reads what `StreamWriter` wrote, through memory maps.
+    """Reads what `StreamWriter` wrote.
+
+    Tokens are read and not mapped: pages once mapped count as memory of the process, which would grow to the size of
+    the corpus.
 
     Attributes:
       offsets: `[D + 1]` int64, where each document begins.
@@ -94,25 +100,42 @@ class TokenStream:
     """
 
     def __init__(self, folder: str, name: str, dtype: np.dtype, counts: dict[str, int]):
-        self.offsets = np.memmap(os.path.join(folder, f"{name}.offsets"), "<i8", "r")
-        self.bytes = np.memmap(os.path.join(folder, f"{name}.bytes"), "<i8", "r")
-        self._shard_tokens = counts["shard_tokens"]
-        shards = range(-(-counts["tokens"] // self._shard_tokens))
-        self._shards = [np.memmap(os.path.join(folder, f"{name}-{n:05d}.tokens"), dtype, "r") for n in shards]
+        # As plain arrays: an element of a `numpy.memmap` takes ten times as long.
+        self.offsets, self.bytes = (
+            np.asarray(np.memmap(os.path.join(folder, f"{name}.{kind}"), "<i8", "r")) for kind in ("offsets", "bytes")
+        )
+        self._dtype, self._tokens, self._shard_tokens = dtype, counts["tokens"], counts["shard_tokens"]
+        self._paths = [
+            os.path.join(folder, f"{name}-{number:05d}.tokens")
+            for number in range(-(-self._tokens // self._shard_tokens))
+        ]
+        self._shards = [os.open(path, os.O_RDONLY) for path in self._paths]
+        for shard in self._shards:
+            weakref.finalize(self, os.close, shard)
 
     @property
     def documents(self) -> int:
         return len(self.offsets) - 1
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Tokens `[start, stop)` as int32."""
-        parts = []
+        """Tokens `[start, stop)` as int32; there are none past the end, as in a slice."""
+        parts, stop = [], min(stop, self._tokens)
         while start < stop:
             number, place = divmod(start, self._shard_tokens)
             end = min(place + stop - start, self._shard_tokens)
-            parts.append(self._shards[number][place:end].astype(np.int32))
+            parts.append(self._read_shard(number, place, end).astype(np.int32))
             start += end - place
         return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int32), *parts])
+
+    def _read_shard(self, number: int, start: int, stop: int) -> np.ndarray:
+        size = self._dtype.itemsize
+        data = os.pread(self._shards[number], (stop - start) * size, start * size)
+        if len(data) != (stop - start) * size:
+            raise UserError(
+                f"{self._paths[number]}: shorter than it was; expected a cache that stays; delete its folder and start "
+                "again"
+            )
+        return np.frombuffer(data, self._dtype)
 
 
 def file_sizes(name: str, dtype: np.dtype, counts: dict[str, int]) -> dict[str, int]:

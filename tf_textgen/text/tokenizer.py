@@ -94,6 +94,10 @@ class Tokenizer(tf.Module):
             )
         return self._join(self._ordinary(tokens))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as the files, since tables and ops cannot be."""
+        return type(self).from_files, (self.files(),)
+
     def files(self) -> dict[str, bytes]:
         """The content of the vocabulary's files by name; everything needed to make the tokenizer again."""
         raise NotImplementedError

@@ -39,7 +39,7 @@ _FREE = {
     },
     "data": {
         *("corpus", "train", "valid", "test", "train_target", "valid_target", "test_target"),
-        *("cache_dir", "data_dir"),
+        *("cache_dir", "data_dir", "tokenizing_processes"),
     },
     "embedding": {"file"},
 }
