@@ -31,13 +31,15 @@ from tf_textgen.generator.answers import (
     to_best_continuations,
     to_continuations,
 )
+from tf_textgen.generator.embedding import Embedding
 from tf_textgen.generator.prompts import PromptFormat, TruncationSide, Untracked
 from tf_textgen.generator.scoring import Scoring
+from tf_textgen.generator.tokens import Tokenizing
 from tf_textgen.models.base import TextModel
 from tf_textgen.text.tokenizer import Tokenizer, repair_utf8
 
 
-class TextGenerator(Scoring):
+class TextGenerator(Scoring, Tokenizing, Embedding):
     """A tokenizer, a model and a decoding loop as one `tf.Module`.
 
     Args:
@@ -80,6 +82,10 @@ class TextGenerator(Scoring):
         text, rows = tf.TensorSpec([None], tf.string), _specs(DTYPES)
         self.generate_graph = tf.function(self._generate, input_signature=[text, rows])
         self.score_graph = tf.function(self._score, input_signature=[text, text])
+        self.tokenize_graph = tf.function(self._tokenize, input_signature=[text])
+        self.detokenize_graph = tf.function(self._detokenize, input_signature=[text])
+        if model.has_hidden:
+            self.embed_graph = tf.function(self._embed, input_signature=[text])
 
     @property
     def default_new_tokens(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
@@ -23,6 +23,15 @@ class Untracked:
     def __init__(self, model: TextModel) -> None:
         self.model = model
         self.beam_graphs: dict[tuple[int, int], Any] = {}
+
+
+class Framed(NamedTuple):
+    """Texts as the model reads them."""
+
+    tokens: tf.RaggedTensor  # [B, None] int32, with the frame
+    before: tf.Tensor  # [B] int32, how many tokens of the frame stand before the text's
+    count: tf.Tensor  # [B] int32, how many tokens of the text are left
+    truncated: tf.Tensor  # [B] bool, whether the text was cut
 
 
 class PromptReader(tf.Module):
@@ -46,13 +55,23 @@ class PromptReader(tf.Module):
         """Features of `TextModel.start`, and which prompts were cut `[B]` bool."""
         tokenizer = self.tokenizer
         if self.prompt_format == "source":
-            source, lengths, truncated = self._source(prompts)
+            source = self._source(prompts)
             count = tf.shape(prompts)[0]
             begin = {
                 "target_tokens": tf.fill([count, 1], tokenizer.bos_id),
                 "target_lengths": tf.ones([count], tf.int32),
             }
-            return {"source_tokens": source, "source_lengths": lengths, **begin}, truncated
+            return {**self._source_features(source), **begin}, source.truncated
+        framed = self._framed(prompts, max_new_tokens)
+        features = {
+            "target_tokens": pad_left(framed.tokens, tokenizer.pad_id),
+            "target_lengths": tf.cast(framed.tokens.row_lengths(), tf.int32),
+        }
+        return features, framed.truncated
+
+    def _framed(self, prompts: tf.Tensor, max_new_tokens: tf.Tensor) -> Framed:
+        """Prompts of a language model, with room for `max_new_tokens` (`[B]` int32)."""
+        tokenizer = self.tokenizer
         tokens = self.source_tokenizer.tokenize(prompts)
         before, behind = self._frame(tokens)
         # Every new token needs its own position: what a row wants to add is taken from its prompt's room.
@@ -63,11 +82,7 @@ class PromptReader(tf.Module):
         lengths = tf.cast(tokens.row_lengths(), tf.int32)
         kept = self._truncate(tokens, room)
         framed = tf.concat([repeat_id(tokenizer.bos_id, before), kept, repeat_id(tokenizer.sep_id, behind)], axis=1)
-        features = {
-            "target_tokens": pad_left(framed, tokenizer.pad_id),
-            "target_lengths": tf.cast(framed.row_lengths(), tf.int32),
-        }
-        return features, lengths > room
+        return Framed(framed, before, tf.minimum(lengths, room), lengths > room)
 
     def _truncate(self, tokens: tf.RaggedTensor, room: tf.Tensor) -> tf.RaggedTensor:
         """At most `room` (`[B]`) tokens of each prompt."""
@@ -80,12 +95,19 @@ class PromptReader(tf.Module):
         behind = tf.ones_like(lengths) if self.prompt_format == "pair" else tf.zeros_like(lengths)
         return before, behind
 
-    def _source(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Source tokens `[B, S]` right-padded with `</s>` at the end, lengths `[B]`, and which were cut `[B]`."""
+    def _source(self, texts: tf.Tensor) -> Framed:
+        """Sources of an encoder-decoder, with `</s>` at the end."""
         tokens = self.source_tokenizer.tokenize(texts)
         room = tf.fill(tf.shape(texts), self.max_prompt_tokens - 1)
-        truncated = tf.cast(tokens.row_lengths(), tf.int32) > room
+        lengths = tf.cast(tokens.row_lengths(), tf.int32)
         ended = tf.concat(
             [self._truncate(tokens, room), repeat_id(self.source_tokenizer.eos_id, tf.ones_like(room))], axis=1
         )
-        return ended.to_tensor(self.source_tokenizer.pad_id), tf.cast(ended.row_lengths(), tf.int32), truncated
+        return Framed(ended, tf.zeros_like(room), tf.minimum(lengths, room), lengths > room)
+
+    def _source_features(self, source: Framed) -> dict[str, tf.Tensor]:
+        """`source_tokens` `[B, S]` right-padded, and `source_lengths` `[B]`."""
+        return {
+            "source_tokens": source.tokens.to_tensor(self.source_tokenizer.pad_id),
+            "source_lengths": tf.cast(source.tokens.row_lengths(), tf.int32),
+        }

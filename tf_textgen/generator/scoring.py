@@ -85,8 +85,8 @@ class Scoring(PromptReader):
         """Features of the source, what stands before the first label (`[B]` `room` for it), which sources were cut."""
         tokenizer, one = self.tokenizer, tf.ones(tf.shape(sources), tf.int32)
         if self.prompt_format == "source":
-            source, lengths, cut = self._source(sources)
-            return {"source_tokens": source, "source_lengths": lengths}, repeat_id(tokenizer.bos_id, one), cut
+            source = self._source(sources)
+            return self._source_features(source), repeat_id(tokenizer.bos_id, one), source.truncated
         if self.prompt_format == "pair":
             tokens = self.source_tokenizer.tokenize(sources)
             room = tf.maximum(tf.minimum(room, self.max_prompt_tokens) - 2, 0)
