@@ -31,6 +31,11 @@ class Embedding(PromptReader):
 
     embed_graph: Callable[[tf.Tensor], TextEmbedding]
 
+    @property
+    def has_vectors(self) -> bool:
+        """Whether the model gives vectors of texts."""
+        return self._holder.model.has_hidden
+
     def _embed(self, texts: tf.Tensor) -> TextEmbedding:
         is_source = self.prompt_format == "source"
         framed = self._source(texts) if is_source else self._framed(texts, tf.zeros(tf.shape(texts), tf.int32))

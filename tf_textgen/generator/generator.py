@@ -6,13 +6,12 @@ same `tf.function` of `TextGenerator`: what is measured is what is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tf_textgen.decoding.beam_search import Hypotheses, beam_search
-from tf_textgen.decoding.constraints import Constraints, needed_tokens, parse
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal, sample_seed
 from tf_textgen.decoding.length_penalty import (
     LENGTH_PENALTY_DTYPES,
@@ -21,7 +20,7 @@ from tf_textgen.decoding.length_penalty import (
     sanitize_length_penalty,
 )
 from tf_textgen.decoding.loop import Decoded, decode
-from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config, harmless_where, sanitize, with_ratios
+from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config
 from tf_textgen.errors import UserError
 from tf_textgen.generator.answers import (
     BestGeneration,
@@ -31,6 +30,7 @@ from tf_textgen.generator.answers import (
     to_best_continuations,
     to_continuations,
 )
+from tf_textgen.generator.chunks import Streaming
 from tf_textgen.generator.embedding import Embedding
 from tf_textgen.generator.prompts import PromptFormat, TruncationSide, Untracked
 from tf_textgen.generator.scoring import Scoring
@@ -39,7 +39,7 @@ from tf_textgen.models.base import TextModel
 from tf_textgen.text.tokenizer import Tokenizer, repair_utf8
 
 
-class TextGenerator(Scoring, Tokenizing, Embedding):
+class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
     """A tokenizer, a model and a decoding loop as one `tf.Module`.
 
     Args:
@@ -82,9 +82,11 @@ class TextGenerator(Scoring, Tokenizing, Embedding):
         text, rows = tf.TensorSpec([None], tf.string), _specs(DTYPES)
         self.generate_graph = tf.function(self._generate, input_signature=[text, rows])
         self.score_graph = tf.function(self._score, input_signature=[text, text])
+        count = tf.TensorSpec([None], tf.int32)
+        self.chunk_graph = tf.function(self._generate_chunk, input_signature=[text, text, count, rows])
         self.tokenize_graph = tf.function(self._tokenize, input_signature=[text])
         self.detokenize_graph = tf.function(self._detokenize, input_signature=[text])
-        if model.has_hidden:
+        if self.has_vectors:
             self.embed_graph = tf.function(self._embed, input_signature=[text])
 
     @property
@@ -192,31 +194,6 @@ class TextGenerator(Scoring, Tokenizing, Embedding):
         normalized = tf.where(tf.equal(problem, ""), found.normalized_score, 0.0)
         return BestGeneration(**self._answer(found, problem), normalized_score=normalized, prompt_truncated=truncated)
 
-    def _start(
-        self, prompts: tf.Tensor, parameters: Parameters, constraints: Constraints
-    ) -> tuple[tf.Tensor, Any, Parameters, dict[str, Any], tf.Tensor]:
-        """Reads the prompts.
-
-        Returns:
-          Logits, state, parameters with the lengths of the sources, what else a search wants, which prompts were cut.
-        """
-        model, tokenizer = self._holder.model, self.tokenizer
-        features, truncated = self._prompt_features(prompts, parameters.max_new_tokens)
-        parameters = self._with_ratios(parameters, features, needed_tokens(constraints))
-        longest = tf.reduce_max(tf.concat([[1], parameters.max_new_tokens], axis=0))
-        capacity = tf.shape(features["target_tokens"])[1] + longest
-        logits, state = model.start(features, capacity)
-        known = {
-            "prompt_tokens": features["target_tokens"],
-            "prompt_lengths": features["target_lengths"],
-            "eos_id": tokenizer.eos_id,
-            "banned_ids": [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id],
-            "constraints": constraints,
-            "detokenize": tokenizer.detokenize,
-            "max_new_tokens": self.max_new_tokens,
-        }
-        return logits, state, parameters, known, truncated
-
     def _answer(self, found: Decoded | Hypotheses, problem: tf.Tensor) -> dict[str, tf.Tensor]:
         """The fields that `Generation` and `BestGeneration` share; nothing but the `problem` in bad rows."""
         good = tf.equal(problem, "")
@@ -230,24 +207,6 @@ class TextGenerator(Scoring, Tokenizing, Embedding):
             "token_log_probabilities": tf.where(present, found.log_probabilities, 0.0),
             "token_texts": tf.where(present, repair_utf8(tf.gather(self.tokenizer.pieces, found.tokens)), ""),
         }
-
-    def _checked(self, parameters: Parameters) -> tuple[Parameters, Constraints, tf.Tensor]:
-        """The parameters and their words with bad rows made harmless, and what is wrong with those `[B]`, else ""."""
-        tokenizer = self.tokenizer
-        safe, problem = sanitize(parameters, tokenizer.vocabulary_size, self.max_new_tokens, self.is_pair)
-        constraints, misfit = parse(
-            safe, tokenizer.tokenize, vocabulary_size=tokenizer.vocabulary_size, unk_id=tokenizer.unk_id
-        )
-        safe = harmless_where(tf.not_equal(misfit, ""), safe)
-        return safe, constraints, tf.where(tf.equal(problem, ""), misfit, problem)
-
-    def _with_ratios(self, parameters: Parameters, features: Mapping[str, tf.Tensor], needed: tf.Tensor) -> Parameters:
-        """Lengths relative to the source made numbers of tokens, within `max_new_tokens`."""
-        if not self.is_pair:
-            return parameters
-        is_source = self.prompt_format == "source"
-        lengths = features["source_lengths"] - 1 if is_source else features["target_lengths"] - 2  # without the frame
-        return with_ratios(parameters, lengths, needed)
 
 
 def _specs(dtypes: Any) -> Any:
