@@ -62,3 +62,13 @@ def test_sentencepiece_itself_does_not_outlive_its_kernel_yet(load_model):
         "try: op.tokenize(['a'])\nexcept tf.errors.NotFoundError: sys.stderr.write('lost')"
     )
     assert _stderr(code).endswith("lost")
+
+
+def test_sessions_and_the_list_of_ops_are_not_public_yet():
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401
+
+    from tf_textgen.compat import is_registered
+
+    assert not hasattr(tf, "Session") and not hasattr(tf.raw_ops, "SentencepieceTokenizeOp")
+    assert is_registered("SentencepieceTokenizeOp") and not is_registered("MadeUpOp")

@@ -65,7 +65,8 @@ class Streaming(RequestReader):
         columns, first = tf.range(tf.shape(found.tokens)[1]), begun.first[:, tf.newaxis]
         written = (columns >= first) & (columns < first + found.token_count[:, tf.newaxis])
         tokens = tf.ragged.boolean_mask(tf.cast(found.tokens, tf.int64), written)
-        head = tf.stack([_bits(score), tf.cast(forced.word, tf.int64), tf.cast(forced.place, tf.int64)], axis=1)
+        word = tf.where(forced.place > 0, forced.word, 0)  # else its number depends on the words of other rows
+        head = tf.stack([_bits(score), tf.cast(word, tf.int64), tf.cast(forced.place, tf.int64)], axis=1)
         next_states = self._sealed(prompts, tf.concat([tf.RaggedTensor.from_tensor(head), tokens], axis=1))
         finished = tf.not_equal(found.finish_reason, "")
         text = tf.where(finished, repair_utf8(found.texts), settled_text(found.texts, parse_stops(safe.stop)))
