@@ -28,6 +28,7 @@ JOBS = {
     "score": "tf_textgen.jobs.score",
     "generate": "tf_textgen.jobs.generate",
     "export": "tf_textgen.jobs.export",
+    "serve": "tf_textgen.jobs.serve",
     "describe": "tf_textgen.jobs.describe",
 }
 INTERNAL_ERROR_EXIT_CODE = 1

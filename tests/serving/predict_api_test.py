@@ -1,0 +1,198 @@
+"""The REST interface of TF Serving: its forms and its errors."""
+
+import base64
+
+import numpy as np
+import pytest
+
+from tests.serving.conftest import BEAM
+from tests.serving.served import asking, serving
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.parameters import values_of
+from tf_textgen.export import self_check
+from tf_textgen.export.exported import Exported, beam_inputs, generate_inputs
+
+PREDICT = "/v1/models/tales:predict"
+PROMPTS = ["", "a", "从前有一个", "the cat sat on the mat " * 9]
+GREEDY = values_of(DecodingConfig(temperature=0.0, max_new_tokens=9))
+
+
+@pytest.fixture(scope="module")
+def exported(lm_export):
+    """The same export, asked without a server."""
+    return Exported(lm_export)
+
+
+def rows(inputs):
+    names = list(inputs)
+    return [dict(zip(names, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
+
+
+def test_row_and_column_form_of_one_tensor(client, exported):
+    expected = self_check.ask(exported._loaded, "serving_default", {"text": PROMPTS})["text"]
+    named = [{"text": prompt} for prompt in PROMPTS]
+    encoded = [{"b64": base64.b64encode(prompt.encode()).decode()} for prompt in PROMPTS]
+    for instances in (PROMPTS, named, encoded):
+        answer = client.post(PREDICT, {"instances": instances})
+        assert (answer.code, answer.json) == (200, {"predictions": expected})
+    for inputs in (PROMPTS, {"text": PROMPTS}, encoded):
+        asked = {"signature_name": "serving_default", "inputs": inputs}
+        assert client.post("/v1/models/tales/versions/1:predict", asked).json == {"outputs": expected}
+
+
+def test_row_and_column_form_of_many_tensors(client, exported):
+    inputs = generate_inputs("prompt", PROMPTS, DecodingConfig(temperature=0.0, max_new_tokens=9))
+    expected = self_check.ask(exported._loaded, "generate", inputs)
+    columns = client.post(PREDICT, {"signature_name": "generate", "inputs": inputs}).json["outputs"]
+    predictions = client.post(PREDICT, {"signature_name": "generate", "instances": rows(inputs)}).json["predictions"]
+    assert set(columns) == set(expected)
+    for name, values in expected.items():
+        assert [row[name] for row in predictions] == columns[name]
+        if name in ("score", "token_log_probabilities"):
+            np.testing.assert_allclose(columns[name], values, atol=1e-4)
+        else:
+            assert columns[name] == values
+
+
+def test_floats_are_written_in_their_own_precision(client):
+    inputs = {name: [value] for name, value in {"prompt": "a", **GREEDY}.items()}
+    answer = client.post(PREDICT, {"signature_name": "generate", "inputs": inputs})
+    score = answer.json["outputs"]["score"][0]
+    assert float(str(np.float32(score))) == score
+
+
+def test_no_rows_of_the_column_form(client):
+    assert client.post(PREDICT, {"inputs": {"text": []}}).json == {"outputs": []}
+
+
+def test_beam_search_answers_as_the_export_does(pair_export):
+    exported = Exported(pair_export)
+    inputs = beam_inputs("source", PROMPTS, BEAM)
+    expected = self_check.ask(exported._loaded, "beam_search", inputs)
+    with serving(pair_export) as server, asking(server) as client:
+        asked = {"signature_name": "beam_search", "inputs": inputs}
+        answer = client.post("/v1/models/pairs:predict", asked).json["outputs"]
+    assert answer["text"] == expected["text"]
+    longest = max(max(counts) for counts in expected["token_count"])
+    for found, wanted in zip(answer["token_texts"], expected["token_texts"], strict=True):
+        assert found == [texts[:longest] for texts in wanted]
+
+
+def test_a_refused_row_stays_in_band(client):
+    bad = {"prompt": "a", **GREEDY, "top_p": 2.0}
+    answer = client.post(PREDICT, {"signature_name": "generate", "instances": [bad, {"prompt": "a", **GREEDY}]})
+    assert answer.code == 200
+    reasons = [row["finish_reason"] for row in answer.json["predictions"]]
+    assert reasons == ["invalid top_p: expected a value > 0 and <= 1", "length"]
+
+
+def test_status_and_metadata(client):
+    available = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    for path in ("/v1/models/tales", "/v1/models/tales/versions/1"):
+        assert client.get(path).json == {"model_version_status": [available]}
+    found = client.get("/v1/models/tales/metadata").json
+    assert found["model_spec"] == {"name": "tales", "signature_name": "", "version": "1"}
+    signature = found["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["inputs"]["text"] == {
+        "dtype": "DT_STRING",
+        "tensor_shape": {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False},
+        "name": "serving_default_text:0",
+    }
+    assert signature["method_name"] == "tensorflow/serving/predict"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code", "message"),
+    [
+        ("GET", "/v1/models/other", 404, "Could not find any versions of model other"),
+        ("GET", "/v1/models/tales/versions/9", 404, "Could not find version 9 of model tales"),
+        ("GET", "/v1/models/other/metadata", 404, "Servable not found for request: Latest(other)"),
+        ("POST", "/v1/models/other:predict", 404, "Servable not found for request: Latest(other)"),
+        ("POST", "/v1/models/tales/versions/9:predict", 404, "Servable not found for request: Specific(tales, 9)"),
+        ("POST", "/v1/models/tales:classify", 400, "Malformed request: POST /v1/models/tales:classify"),
+        ("GET", "/v1/models/tales/versions/x", 400, "Malformed request: GET /v1/models/tales/versions/x"),
+        ("GET", "/v1/models/tales:predict", 400, "Malformed request: GET /v1/models/tales:predict"),
+        ("GET", "/v1/models/../../etc/passwd", 400, "Malformed request: GET /v1/models/../../etc/passwd"),
+        ("GET", "/v1/models/%2e%2e%2f%2e%2e", 400, "Malformed request: GET /v1/models/../.."),
+        ("POST", "/v1/models/..:predict", 404, "Servable not found for request: Latest(..)"),
+        ("GET", "/saved_model.pb", 404, "Not found: /saved_model.pb"),
+        ("GET", "/../setup.cfg", 404, "Not found: /../setup.cfg"),
+    ],
+)
+def test_what_is_not_there_is_told(client, method, path, code, message):
+    answer = client.ask(method, path, b'{"instances": ["a"]}' if method == "POST" else None)
+    assert (answer.code, answer.json) == (code, {"error": message})
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "JSON Parse error: The document is empty"),
+        (b'{"instances": ["a"', "JSON Parse error: "),
+        (b'{"instances": ["\xff"]}', "JSON Parse error: "),
+        (b"[" * 100_000, "JSON Parse error: nested too deeply"),
+        (b'["a"]', "Is not object"),
+        (b'{"instances": ["\\ud800"]}', "surrogate pair in string is invalid"),
+        ({}, "Missing 'inputs' or 'instances' key"),
+        ({"inputs": ["a"], "instances": ["a"]}, "expecting only one of 'inputs' or 'instances'"),
+        ({"instances": "a"}, "Excepting 'instances' to be an list/array"),
+        ({"instances": []}, "No values in 'instances' array"),
+        ({"signature_name": 1, "instances": ["a"]}, "'signature_name' key must be a string value"),
+        ({"signature_name": "x", "instances": ["a"]}, 'Serving signature name: "x" not found in signature def'),
+        ({"instances": [1]}, "key: text. Error: JSON Value: 1 Type: Number is not of expected type: string"),
+        ({"instances": ["a", None]}, "JSON Value: null Type: Null is not of expected type: string"),
+        ({"instances": ["a", ["b"]]}, "Encountered list at unexpected level: 1 expected < 1"),
+        ({"instances": [["a"]]}, "Expecting shape [?] but got: [1,1]"),
+        ({"instances": [["a", "b"], ["c"]]}, "Encountered list at unexpected size: 1 at level: 1 expected size: 2"),
+        ({"instances": [[["a"]], ["b"]]}, "found at incorrect level: 3 in the JSON DOM. Expected at level: 3"),
+        ({"instances": ["a", {"text": "b"}]}, "Expecting value/list but got object at item 1"),
+        ({"instances": [{"text": "a"}, "b"]}, "Expecting object but got list at item 1"),
+        ({"instances": [{"text": "a", "more": 1}]}, "keys must be equal to: text"),
+        ({"instances": [{"b64": "%"}]}, "Unable to base64 decode"),
+        ({"inputs": "a"}, "Expecting shape [?] but got: []"),
+        ({"inputs": {"prompt": ["a"]}}, "Missing named input: text in 'inputs' object."),
+        ({"signature_name": "generate", "instances": ["a"]}, "expecting list of objects as multiple input tensors"),
+        ({"signature_name": "generate", "inputs": ["a"]}, "expecting an object as multiple input tensors"),
+        ({"instances": ["a"] * 33}, "33 rows came: expected at most 32 (--max_batch_size)"),
+    ],
+)
+def test_malformed_requests_are_told(client, body, message):
+    answer = client.post(PREDICT, body)
+    assert answer.code == 400
+    assert set(answer.json) == {"error"}
+    assert message in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("top_k", 1.5, "JSON Value: 1.5 Type: Number is not of expected type: int32"),
+        ("top_k", 2**31, "JSON Value: 2147483648 Type: Number is not of expected type: int32"),
+        ("top_k", True, "JSON Value: true Type: Bool is not of expected type: int32"),
+        ("seed", 2**63, "is not of expected type: int64"),
+        ("temperature", "1", 'JSON Value: "1" Type: String is not of expected type: float32'),
+        ("temperature", 1e39, "Cannot convert JSON value: 1e+39 to float32 without loss of precision"),
+        ("temperature", 2**24 + 1, "Cannot convert JSON value: 16777217 to float32 without loss of precision"),
+        ("stop", 1, "is not of expected type: string"),
+    ],
+)
+def test_values_are_held_to_the_signature(client, name, value, message):
+    asked = {"signature_name": "generate", "instances": [{"prompt": "a", **GREEDY, name: value}]}
+    answer = client.post(PREDICT, asked)
+    assert answer.code == 400
+    assert f"key: {name}. Error: " in answer.json["error"]
+    assert message in answer.json["error"]
+
+
+def test_columns_of_different_lengths_are_told(client):
+    inputs = {name: [value] for name, value in {"prompt": "a", **GREEDY}.items()}
+    answer = client.post(PREDICT, {"signature_name": "generate", "inputs": {**inputs, "prompt": ["a", "b"]}})
+    assert answer.code == 400
+    assert "different numbers of rows" in answer.json["error"] and "prompt 2" in answer.json["error"]
+
+
+def test_numbers_that_are_none_reach_the_graph(client):
+    for value in ("NaN", "Infinity", "-Infinity"):
+        body = {"signature_name": "generate", "instances": [{"prompt": "a", **GREEDY, "temperature": float(value)}]}
+        (row,) = client.post(PREDICT, body).json["predictions"]
+        assert row["finish_reason"] == "invalid temperature: expected a finite value >= 0"

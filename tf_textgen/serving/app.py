@@ -1,0 +1,148 @@
+"""The local server as an ASGI application: paths, limits, and how errors are told.
+
+GET  /v1/models/NAME[/versions/N]                   status, in TF Serving's form, as the next two
+GET  /v1/models/NAME[/versions/N]/metadata
+POST /v1/models/NAME[/versions/N]:predict
+GET  /metrics                                       in Prometheus' form
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from tf_textgen.serving import predict_api
+from tf_textgen.serving.exchange import Exchange
+from tf_textgen.serving.metrics import CONTENT_TYPE
+from tf_textgen.serving.monitoring import Monitoring, Record
+from tf_textgen.serving.request_error import RequestError, invalid
+from tf_textgen.serving.served_model import ServedModel
+from tf_textgen.serving.server_config import ServerConfig
+
+_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?"
+_CLIENT_CLOSED = 499  # nobody reads this answer; the log and the metrics do
+
+
+async def _metrics(exchange: Exchange) -> Response:
+    return Response(exchange.monitoring.exposition(), media_type=CONTENT_TYPE)
+
+
+class _Route(NamedTuple):
+    name: str  # in the metrics
+    method: str
+    path: re.Pattern[str]
+    handler: Callable[..., Awaitable[Response]]  # takes the exchange and the groups of the path
+
+
+_ROUTES = [
+    _Route(name, method, re.compile(path), handler)
+    for name, method, path, handler in (
+        ("predict", "POST", f"{_MODEL}:predict", predict_api.predict),
+        ("status", "GET", _MODEL, predict_api.status),
+        ("metadata", "GET", f"{_MODEL}/metadata", predict_api.metadata),
+        ("metrics", "GET", "/metrics", _metrics),
+    )
+]
+
+
+class App:
+    """Answers requests for one model.
+
+    Args:
+      model: what is served.
+      config: the limits.
+      monitoring: told of each request.
+    """
+
+    def __init__(self, model: ServedModel, config: ServerConfig, monitoring: Monitoring) -> None:
+        self._model, self._config, self._monitoring = model, config, monitoring
+        self._hosts = _own_names(config.host)
+        self._open = 0  # requests that the graph answers or will
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, as ASGI has it."""
+        request = Request(scope, receive)
+        client = request.client.host if request.client else ""
+        record = Record(method=request.method, path=scope["path"], client=client)
+        costs = request.method == "POST"
+        self._open += costs
+        try:
+            response = await self._respond(request, record)
+            record.code = response.status_code
+            await response(scope, receive, send)
+        finally:
+            self._open -= costs
+            self._monitoring.finish(record)
+
+    async def _respond(self, request: Request, record: Record) -> Response:
+        try:
+            self._check_host(request)
+            if self._open > self._config.max_requests:
+                raise RequestError(503, f"overloaded: {self._config.max_requests} requests are open; try again later")
+            route, found = _find(request.method, record.path)
+            record.route = route.name
+            exchange = Exchange(
+                request=request, record=record, model=self._model, config=self._config, monitoring=self._monitoring
+            )
+            return await asyncio.wait_for(route.handler(exchange, **found), self._config.deadline_s)
+        except Exception as error:
+            refusal = self._refusal(error, record)
+        return predict_api.json_response({"error": refusal.message}, refusal.code, refusal.headers)
+
+    def _refusal(self, error: Exception, record: Record) -> RequestError:
+        """What the client is told."""
+        if isinstance(error, (TimeoutError, asyncio.TimeoutError)):  # two classes before Python 3.11
+            error = RequestError(504, f"no answer within {self._config.deadline_s:g} seconds (--deadline_s)")
+        elif isinstance(error, ClientDisconnect):
+            error = RequestError(_CLIENT_CLOSED, "the client went away")
+        elif not isinstance(error, RequestError):  # a bug, which is for the log
+            self._monitoring.note(f"{record.route}: unexpected {type(error).__name__}: {str(error)[:300]}")
+            error = RequestError(500, "internal error; the server's log says more")
+        record.error = error.message
+        return error
+
+    def _check_host(self, request: Request) -> None:
+        """Keeps out the pages of other hosts, which had their name resolved to this machine or send forms to it."""
+        if self._hosts is None:
+            return
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if _split(f"//{host}")[0] not in self._hosts:
+            raise RequestError(403, f"Host {host[:80]!r}: expected localhost; --host serves other machines")
+        if origin is not None and _split(origin)[1] != host:
+            raise RequestError(403, f"Origin {origin[:80]!r}: expected a page of this server")
+
+
+def _find(method: str, path: str) -> tuple[_Route, dict[str, str | None]]:
+    for route in _ROUTES:
+        found = route.path.fullmatch(path)
+        if found and method == route.method:
+            return route, found.groupdict()
+    if path.startswith("/v1/"):
+        raise invalid(f"Malformed request: {method} {path[:200]}")
+    raise RequestError(404, f"Not found: {path[:200]}")
+
+
+def _own_names(host: str) -> set[str] | None:
+    """What this machine may be called by who asks it; None where any name may be right."""
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    return {"localhost", "127.0.0.1", "::1", host} if is_loopback else None
+
+
+def _split(url: str) -> tuple[str | None, str]:
+    """The host's name, and with its port."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname, parts.netloc
+    except ValueError:
+        return None, ""
