@@ -12,23 +12,23 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tf_textgen.serving import predict_api
+from tf_textgen.serving import completions_api, predict_api
 from tf_textgen.serving.exchange import Exchange
 from tf_textgen.serving.metrics import CONTENT_TYPE
 from tf_textgen.serving.monitoring import Monitoring, Record
+from tf_textgen.serving.page import page
 from tf_textgen.serving.request_error import RequestError, invalid
 from tf_textgen.serving.served_model import ServedModel
 from tf_textgen.serving.server_config import ServerConfig
 
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?"
-_CLIENT_CLOSED = 499  # nobody reads this answer; the log and the metrics do
 
 
 async def _metrics(exchange: Exchange) -> Response:
@@ -40,17 +40,20 @@ class _Route(NamedTuple):
     method: str
     path: re.Pattern[str]
     handler: Callable[..., Awaitable[Response]]  # takes the exchange and the groups of the path
+    error_body: Callable[[RequestError], Any] = predict_api.error_body
 
 
-_ROUTES = [
-    _Route(name, method, re.compile(path), handler)
-    for name, method, path, handler in (
-        ("predict", "POST", f"{_MODEL}:predict", predict_api.predict),
-        ("status", "GET", _MODEL, predict_api.status),
-        ("metadata", "GET", f"{_MODEL}/metadata", predict_api.metadata),
-        ("metrics", "GET", "/metrics", _metrics),
-    )
-]
+_ROUTES = (
+    _Route("page", "GET", re.compile("/"), page),
+    _Route("predict", "POST", re.compile(f"{_MODEL}:predict"), predict_api.predict),
+    _Route("status", "GET", re.compile(_MODEL), predict_api.status),
+    _Route("metadata", "GET", re.compile(f"{_MODEL}/metadata"), predict_api.metadata),
+    _Route("models", "GET", re.compile("/v1/models"), completions_api.models, completions_api.error_body),
+    _Route(
+        "completions", "POST", re.compile("/v1/completions"), completions_api.completions, completions_api.error_body
+    ),
+    _Route("metrics", "GET", re.compile("/metrics"), _metrics),
+)
 
 
 class App:
@@ -83,31 +86,20 @@ class App:
             self._monitoring.finish(record)
 
     async def _respond(self, request: Request, record: Record) -> Response:
+        error_body: Callable[[RequestError], Any] = predict_api.error_body
+        exchange = Exchange(
+            request=request, record=record, model=self._model, config=self._config, monitoring=self._monitoring
+        )
         try:
             self._check_host(request)
+            route, found = _find(request.method, record.path)
+            record.route, error_body = route.name, route.error_body
             if self._open > self._config.max_requests:
                 raise RequestError(503, f"overloaded: {self._config.max_requests} requests are open; try again later")
-            route, found = _find(request.method, record.path)
-            record.route = route.name
-            exchange = Exchange(
-                request=request, record=record, model=self._model, config=self._config, monitoring=self._monitoring
-            )
             return await asyncio.wait_for(route.handler(exchange, **found), self._config.deadline_s)
         except Exception as error:
-            refusal = self._refusal(error, record)
-        return predict_api.json_response({"error": refusal.message}, refusal.code, refusal.headers)
-
-    def _refusal(self, error: Exception, record: Record) -> RequestError:
-        """What the client is told."""
-        if isinstance(error, (TimeoutError, asyncio.TimeoutError)):  # two classes before Python 3.11
-            error = RequestError(504, f"no answer within {self._config.deadline_s:g} seconds (--deadline_s)")
-        elif isinstance(error, ClientDisconnect):
-            error = RequestError(_CLIENT_CLOSED, "the client went away")
-        elif not isinstance(error, RequestError):  # a bug, which is for the log
-            self._monitoring.note(f"{record.route}: unexpected {type(error).__name__}: {str(error)[:300]}")
-            error = RequestError(500, "internal error; the server's log says more")
-        record.error = error.message
-        return error
+            refusal = exchange.refusal(error)
+        return predict_api.json_response(error_body(refusal), refusal.code, refusal.headers)
 
     def _check_host(self, request: Request) -> None:
         """Keeps out the pages of other hosts, which had their name resolved to this machine or send forms to it."""

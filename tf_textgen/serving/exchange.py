@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from tf_textgen.serving.json_tensors import Arrays
 from tf_textgen.serving.monitoring import Monitoring, Record
@@ -13,6 +14,7 @@ from tf_textgen.serving.request_error import RequestError
 from tf_textgen.serving.served_model import ServedModel, ServedVersion
 from tf_textgen.serving.server_config import ServerConfig
 
+_CLIENT_CLOSED = 499  # nobody reads this answer; the log and the metrics do
 _GENERATING = ("generate", "beam_search")  # whose `token_count` is of new tokens
 
 
@@ -51,9 +53,25 @@ class Exchange:
         outputs = await asyncio.wrap_future(version.batcher.submit(signature, inputs))
         if signature in _GENERATING:
             self.record.tokens += int(outputs["token_count"].sum())
-        if self.monitoring.log_texts and "text" in outputs:
-            self.record.answers += [text.decode("utf-8", "replace") for text in outputs["text"].ravel()]
+        self.log_answers(outputs["text"].ravel().tolist() if "text" in outputs and "state" not in outputs else [])
         return outputs
+
+    def log_answers(self, texts: Sequence[bytes]) -> None:
+        """Notes what was answered, where texts are logged."""
+        if self.monitoring.log_texts:
+            self.record.answers += [text.decode("utf-8", "replace") for text in texts]
+
+    def refusal(self, error: Exception) -> RequestError:
+        """What the client is told of `error`."""
+        if isinstance(error, (TimeoutError, asyncio.TimeoutError)):  # two classes before Python 3.11
+            error = RequestError(504, f"no answer within {self.config.deadline_s:g} seconds (--deadline_s)")
+        elif isinstance(error, ClientDisconnect):
+            error = RequestError(_CLIENT_CLOSED, "the client went away")
+        elif not isinstance(error, RequestError):  # a bug, which is for the log
+            self.monitoring.note(f"{self.record.route}: unexpected {type(error).__name__}: {str(error)[:300]}")
+            error = RequestError(500, "internal error; the server's log says more")
+        self.record.error = error.message
+        return error
 
 
 def _too_long(most: int) -> RequestError:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  # registers the tokenizers' ops
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_textgen.compat import quiet_stderr
@@ -21,6 +22,10 @@ from tf_textgen.serving.request_error import RequestError, invalid
 from tf_textgen.serving.warmup import warmup_requests
 
 _SERVE_TAG = "serve"
+# What reading, loading or warming up a SavedModel raises where it is not as it was written.
+_DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, DecodeError, RequestError, tf.errors.OpError
+)  # fmt: skip
 _ADVICE = "expected an export as `export` wrote it; export again"
 
 
@@ -74,9 +79,8 @@ class LoadedVersion:
         try:
             outputs = self._signatures[signature_name](**tensors)
         except tf.errors.OpError as error:
-            lines = error.message.strip().splitlines() or ["no message"]
             code = 400 if isinstance(error, tf.errors.InvalidArgumentError) else 500
-            raise RequestError(code, lines[0][:300]) from error
+            raise RequestError(code, _reason(error)) from error
         return {name: np.asarray(tensor) for name, tensor in outputs.items()}
 
     def warm_up(self) -> None:
@@ -86,11 +90,17 @@ class LoadedVersion:
                 self.run(signature_name, inputs)
 
 
+def _reason(error: tf.errors.OpError) -> str:
+    """What an op said, without where in the graph it stands."""
+    lines = error.message.partition("[[{{node")[0].split("\n")
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), type(error).__name__)
+
+
 @contextlib.contextmanager
 def _told_as_damage(folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RequestError, tf.errors.OpError) as error:
+    except _DAMAGE as error:
         raise UserError(f"{folder}: cannot be served ({str(error)[:200]}); {_ADVICE}") from error
 
 

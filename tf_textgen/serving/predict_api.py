@@ -47,6 +47,11 @@ async def predict(exchange: Exchange, name: str, version: str | None) -> Respons
     return json_response(to_answer(outputs, wanted.row_form))
 
 
+def error_body(error: RequestError) -> dict[str, Any]:
+    """TF Serving's form of an error."""
+    return {"error": error.message}
+
+
 def json_response(value: Any, code: int = 200, headers: dict[str, str] | None = None) -> Response:
     """An answer that is JSON."""
     return Response(to_json(value), code, headers, "application/json")

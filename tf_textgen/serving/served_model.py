@@ -61,7 +61,7 @@ class ServedModel:
         folder = pathlib.Path(path).absolute()
         self._fixed = int(folder.name) if folder.name.isdecimal() and (folder / "saved_model.pb").is_file() else None
         self._folder = folder if self._fixed is None else folder.parent
-        self.name = self._folder.name
+        self.name, self.created = self._folder.name, int(time.time())
         self._config, self._on_batch, self._log = config, on_batch, log
         self._changed = threading.Condition()
         self._states: dict[int, tuple[str, str]] = {}  # version -> state, what failed
