@@ -8,23 +8,14 @@ import threading
 import pytest
 
 from tests.serving.served import DEADLINE_S, asking, serving, until
-from tests.serving.toy_export import write_toy
 
 PREDICT = "/v1/models/toy:predict"
 BODY = {"instances": ["x"]}
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("toy") / "toy"
-    folder.mkdir()
-    write_toy(folder, 1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def toy(root):
-    with serving(root, max_body_bytes=1000) as server:
+def toy(toy_root):
+    with serving(toy_root, max_body_bytes=1000) as server:
         yield server
 
 
@@ -113,13 +104,13 @@ def test_pages_of_other_hosts_are_refused(toy, client):
         assert (answer.code, answer.json["error"]) == (403, f"Origin {origin!r}: expected a page of this server")
 
 
-def test_any_name_is_answered_where_other_machines_may_ask(root):
-    with serving(root, host="0.0.0.0") as server, asking(server) as client:
+def test_any_name_is_answered_where_other_machines_may_ask(toy_root):
+    with serving(toy_root, host="0.0.0.0") as server, asking(server) as client:
         assert client.get("/v1/models/toy", Host="serving.example").code == 200
 
 
-def test_a_full_queue_and_too_many_requests_are_told(root):
-    with serving(root, max_queue_rows=1, max_requests=3) as server, asking(server) as client:
+def test_a_full_queue_and_too_many_requests_are_told(toy_root):
+    with serving(toy_root, max_queue_rows=1, max_requests=3) as server, asking(server) as client:
         gate = Gate(server)
         running = in_thread(server)
         assert gate.entered.wait(DEADLINE_S)
@@ -141,8 +132,8 @@ def test_a_full_queue_and_too_many_requests_are_told(root):
         assert [running().code, waiting().code] == [200, 200]
 
 
-def test_a_deadline_that_passes_is_told(root):
-    with serving(root, deadline_s=0.05) as server, asking(server) as client:
+def test_a_deadline_that_passes_is_told(toy_root):
+    with serving(toy_root, deadline_s=0.05) as server, asking(server) as client:
         gate = Gate(server)
         answer = client.post(PREDICT, BODY)
         assert (answer.code, answer.json["error"]) == (504, "no answer within 0.05 seconds (--deadline_s)")
@@ -167,8 +158,8 @@ def test_what_the_graph_says_is_told_in_one_line(client):
     assert "the prompt fails" in answer.json["error"] and "\n" not in answer.json["error"]
 
 
-def test_metrics_count_requests_batches_and_tokens(root):
-    with serving(root) as server, asking(server) as client:
+def test_metrics_count_requests_batches_and_tokens(toy_root):
+    with serving(toy_root) as server, asking(server) as client:
         client.post(PREDICT, {"instances": ["x", "y"]})
         client.post(PREDICT, {"instances": 1})
         client.get("/no/such/path")
@@ -193,8 +184,8 @@ def test_metrics_count_requests_batches_and_tokens(root):
 
 
 @pytest.mark.parametrize("log_texts", [False, True])
-def test_the_access_log_has_texts_only_where_it_is_told_to(root, capfd, log_texts):
-    with serving(root, log_texts=log_texts) as server, asking(server) as client:
+def test_the_access_log_has_texts_only_where_it_is_told_to(toy_root, capfd, log_texts):
+    with serving(toy_root, log_texts=log_texts) as server, asking(server) as client:
         client.post("/v1/completions", {"prompt": "my secret", "seed": 0, "max_tokens": 2})
         client.post("/v1/completions", {"prompt": "my secret", "seed": 0, "max_tokens": 9, "stream": True})
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]

@@ -13,11 +13,8 @@ PATH = "/v1/completions"
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    root = tmp_path_factory.mktemp("toy") / "toy"
-    root.mkdir()
-    write_toy(root, 1)
-    with serving(root) as server:
+def toy(toy_root):
+    with serving(toy_root) as server:
         yield server
 
 
@@ -152,6 +149,16 @@ def test_an_export_without_chunks_does_not_stream(tmp_path):
         answer = client.post(PATH, {"prompt": "x", "stream": True})
         assert answer.code == 400
         assert "stream: this export has no signature generate_chunk" in answer.json["error"]["message"]
+
+
+def test_a_source_is_completed_and_not_echoed(pair_root):
+    with serving(pair_root) as server, asking(server) as client:
+        body = {"prompt": "x", "seed": 4, "max_tokens": 9}
+        assert client.post(PATH, body).json["choices"][0]["text"] == expected(4, 9)
+        found = events(client.post(PATH, {**body, "stream": True}))
+        assert "".join(event["choices"][0]["text"] for event in found) == expected(4, 9)
+        answer = client.post(PATH, {**body, "echo": True})
+    assert (answer.code, answer.json["error"]["param"]) == (400, "echo")
 
 
 def test_a_stream_that_fails_says_so_and_ends(toy, monkeypatch):

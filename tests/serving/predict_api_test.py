@@ -5,12 +5,11 @@ import base64
 import numpy as np
 import pytest
 
-from tests.serving.conftest import BEAM
 from tests.serving.served import asking, serving
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import values_of
 from tf_textgen.export import self_check
-from tf_textgen.export.exported import Exported, beam_inputs, generate_inputs
+from tf_textgen.export.exported import generate_inputs
 
 PREDICT = "/v1/models/tales:predict"
 PROMPTS = ["", "a", "从前有一个", "the cat sat on the mat " * 9]
@@ -18,9 +17,9 @@ GREEDY = values_of(DecodingConfig(temperature=0.0, max_new_tokens=9))
 
 
 @pytest.fixture(scope="module")
-def exported(lm_export):
-    """The same export, asked without a server."""
-    return Exported(lm_export)
+def exported(server):
+    """The same export, asked without batches and JSON."""
+    return server.model.current.loaded._loaded
 
 
 def rows(inputs):
@@ -29,7 +28,7 @@ def rows(inputs):
 
 
 def test_row_and_column_form_of_one_tensor(client, exported):
-    expected = self_check.ask(exported._loaded, "serving_default", {"text": PROMPTS})["text"]
+    expected = self_check.ask(exported, "serving_default", {"text": PROMPTS})["text"]
     named = [{"text": prompt} for prompt in PROMPTS]
     encoded = [{"b64": base64.b64encode(prompt.encode()).decode()} for prompt in PROMPTS]
     for instances in (PROMPTS, named, encoded):
@@ -42,7 +41,7 @@ def test_row_and_column_form_of_one_tensor(client, exported):
 
 def test_row_and_column_form_of_many_tensors(client, exported):
     inputs = generate_inputs("prompt", PROMPTS, DecodingConfig(temperature=0.0, max_new_tokens=9))
-    expected = self_check.ask(exported._loaded, "generate", inputs)
+    expected = self_check.ask(exported, "generate", inputs)
     columns = client.post(PREDICT, {"signature_name": "generate", "inputs": inputs}).json["outputs"]
     predictions = client.post(PREDICT, {"signature_name": "generate", "instances": rows(inputs)}).json["predictions"]
     assert set(columns) == set(expected)
@@ -65,17 +64,19 @@ def test_no_rows_of_the_column_form(client):
     assert client.post(PREDICT, {"inputs": {"text": []}}).json == {"outputs": []}
 
 
-def test_beam_search_answers_as_the_export_does(pair_export):
-    exported = Exported(pair_export)
-    inputs = beam_inputs("source", PROMPTS, BEAM)
-    expected = self_check.ask(exported._loaded, "beam_search", inputs)
-    with serving(pair_export) as server, asking(server) as client:
-        asked = {"signature_name": "beam_search", "inputs": inputs}
-        answer = client.post("/v1/models/pairs:predict", asked).json["outputs"]
-    assert answer["text"] == expected["text"]
-    longest = max(max(counts) for counts in expected["token_count"])
-    for found, wanted in zip(answer["token_texts"], expected["token_texts"], strict=True):
-        assert found == [texts[:longest] for texts in wanted]
+def test_the_best_of_a_beam_lose_the_padding_of_other_rows(pair_root):
+    wishes = {"source": "x", "stop": "", "length_penalty": "gnmt", "length_penalty_alpha": 1.0}
+    with serving(pair_root) as server, asking(server) as client:
+        loaded = server.model.current.loaded
+        inputs = {name: np.array([value] * 2) for name, value in wishes.items()}
+        joined = loaded.run("beam_search", {**inputs, "max_new_tokens": np.array([3, 9])})
+        assert joined["token_texts"].shape == (2, 2, 9)
+        asked = {"signature_name": "beam_search", "instances": [{**wishes, "max_new_tokens": 3}]}
+        (row,) = client.post("/v1/models/pairs:predict", asked).json["predictions"]
+    assert row["text"] == ["ab", "bcd"]
+    assert row["token_texts"] == [["a", "b", ""], ["b", "c", "d"]]
+    assert row["token_log_probabilities"] == [[-0.5, -0.5, 0.0], [-0.5] * 3]
+    assert row["normalized_score"] == [-0.5, -0.75]
 
 
 def test_a_refused_row_stays_in_band(client):

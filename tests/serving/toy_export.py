@@ -18,6 +18,8 @@ DECODING = {
     "stop": [],
     "temperature": None,
     "top_k": 7,
+    "length_penalty": "gnmt",
+    "length_penalty_alpha": 0.6,
 }
 BOUND = 100
 
@@ -62,26 +64,55 @@ class _Toy(tf.Module):
         answer["finish_reason"] = tf.where(answer["finished"], answer["finish_reason"], "")
         return {**answer, "state": tf.strings.as_string(wanted)}
 
+    def beam_search(self, max_new_tokens, length_penalty, length_penalty_alpha, **inputs):
+        """The best has one letter less than the second, so that rows have tokens of different numbers."""
+        del length_penalty
+        zero = tf.zeros_like(max_new_tokens)
+        given = {**inputs, "temperature": tf.cast(zero, tf.float32), "top_k": zero}
+        found = [
+            self.generate(max_new_tokens=max_new_tokens - more, seed=tf.cast(zero + more, tf.int64), **given)
+            for more in (1, 0)
+        ]
+        width = tf.shape(found[1]["token_texts"])[1]
+        for name, empty in (("token_texts", ""), ("token_log_probabilities", 0.0)):
+            narrow = found[0][name]
+            found[0][name] = tf.pad(narrow, [[0, 0], [0, width - tf.shape(narrow)[1]]], constant_values=empty)
+        answer = {name: tf.stack([one[name] for one in found], axis=1) for name in found[0]}
+        answer["normalized_score"] = answer["score"] / (1.0 + length_penalty_alpha[:, None])
+        return {**answer, "prompt_truncated": found[0]["prompt_truncated"]}
+
     def serving_default(self, text):
         return {"text": text + self._letters[0]}
 
 
-def write_toy(root: pathlib.Path, version: int, *, alphabet: str = ALPHABET, stream: bool = True) -> pathlib.Path:
-    """A version, written beside and renamed as `export` does."""
+def write_toy(
+    root: pathlib.Path, version: int, *, alphabet: str = ALPHABET, stream: bool = True, beam: bool = False
+) -> pathlib.Path:
+    """A version, written beside and renamed as `export` does; with a beam it maps sources."""
     toy = _Toy(alphabet)
-    dtypes = {"prompt": tf.string, "max_new_tokens": tf.int32, "seed": tf.int64, "stop": tf.string}
-    dtypes |= {"temperature": tf.float32, "top_k": tf.int32}
+    text = {"source" if beam else "prompt": tf.string}
+    shared = {**text, "max_new_tokens": tf.int32, "stop": tf.string}
+    dtypes = {**shared, "seed": tf.int64, "temperature": tf.float32, "top_k": tf.int32}
     wanted = {"serving_default": (toy.serving_default, {"text": tf.string}), "generate": (toy.generate, dtypes)}
     if stream:
         wanted["generate_chunk"] = (toy.generate_chunk, {**dtypes, "state": tf.string, "chunk_tokens": tf.int32})
-    signatures = {
-        name: tf.function(one).get_concrete_function(
-            **{key: tf.TensorSpec([None], dtype, key) for key, dtype in inputs.items()}
-        )
-        for name, (one, inputs) in wanted.items()
-    }
+    if beam:
+        searching = {**shared, "length_penalty": tf.string, "length_penalty_alpha": tf.float32}
+        wanted["beam_search"] = (toy.beam_search, searching)
+    signatures = {name: _traced(one, inputs) for name, (one, inputs) in wanted.items()}
     beside = root / f".{version}.writing"
     tf.saved_model.save(toy, str(beside), signatures=signatures)
     (beside / "assets.extra").mkdir()
-    (beside / "assets.extra" / "config.json").write_text(json.dumps({"decoding": DECODING}))
+    decoding = {**DECODING, "beam_width": 2} if beam else DECODING
+    (beside / "assets.extra" / "config.json").write_text(json.dumps({"decoding": decoding}))
     return beside.rename(root / str(version))
+
+
+def _traced(function, dtypes):
+    specs = {name: tf.TensorSpec([None], dtype, name) for name, dtype in dtypes.items()}
+
+    def renamed(**inputs):
+        text = inputs.pop("source", None)
+        return function(**inputs) if text is None else function(prompt=text, **inputs)
+
+    return tf.function(renamed).get_concrete_function(**specs)

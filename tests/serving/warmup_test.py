@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.toy_export import write_toy
 from tf_textgen.errors import UserError
 from tf_textgen.serving.loaded_version import LoadedVersion
 from tf_textgen.serving.warmup import RECORDS_FILE
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    return write_toy(tmp_path_factory.mktemp("toy"), 1)
+def toy(toy_root):
+    return toy_root / "1"
 
 
 def asked(loaded, monkeypatch):
