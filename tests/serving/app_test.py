@@ -14,15 +14,9 @@ BODY = {"instances": ["x"]}
 
 
 @pytest.fixture(scope="module")
-def toy(toy_root):
-    with serving(toy_root, max_body_bytes=1000) as server:
-        yield server
-
-
-@pytest.fixture
-def client(toy):
-    with asking(toy) as one:
-        yield one
+def server(toy_root):
+    with serving(toy_root, max_body_bytes=1000) as running:
+        yield running
 
 
 class Gate:
@@ -60,9 +54,9 @@ def in_thread(server, body=BODY, path=PREDICT):
     return result
 
 
-def test_a_body_that_is_too_long_is_refused(toy):
+def test_a_body_that_is_too_long_is_refused(server):
     for headers, body in (({}, b"x" * 1001), ({"Transfer-Encoding": "chunked"}, iter([b"x" * 600] * 2))):
-        connection = http.client.HTTPConnection(*toy_address(toy), timeout=DEADLINE_S)
+        connection = http.client.HTTPConnection(*address_of(server), timeout=DEADLINE_S)
         connection.request("POST", PREDICT, body, headers, encode_chunked=bool(headers))
         response = connection.getresponse()
         assert response.status == 413
@@ -71,13 +65,13 @@ def test_a_body_that_is_too_long_is_refused(toy):
         connection.close()
 
 
-def toy_address(server):
+def address_of(server):
     host, _, port = server.url.removeprefix("http://").rstrip("/").partition(":")
     return host, int(port)
 
 
-def test_a_body_that_is_only_announced_is_refused(toy):
-    with socket.create_connection(toy_address(toy), timeout=DEADLINE_S) as connection:
+def test_a_body_that_is_only_announced_is_refused(server):
+    with socket.create_connection(address_of(server), timeout=DEADLINE_S) as connection:
         connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
@@ -96,8 +90,8 @@ def test_other_hosts_names_are_refused(client, host):
     assert answer.json["error"] == f"Host {host!r}: expected localhost; --host serves other machines"
 
 
-def test_pages_of_other_hosts_are_refused(toy, client):
-    own = toy.url.rstrip("/")
+def test_pages_of_other_hosts_are_refused(server, client):
+    own = server.url.rstrip("/")
     assert client.post(PREDICT, BODY, Origin=own).code == 200
     for origin in ("http://evil.example", "null", own + "1", "http://[::1"):
         answer = client.post(PREDICT, BODY, Origin=origin)
@@ -122,7 +116,7 @@ def test_a_full_queue_and_too_many_requests_are_told(toy_root):
         assert "tf_textgen_queue_rows 1\n" in client.get("/metrics").text
         answer = client.post("/v1/completions", {"prompt": "x"})
         assert (answer.code, answer.json["error"]["type"]) == (503, "overloaded_error")
-        with socket.create_connection(toy_address(server)) as slow:  # a body that does not come
+        with socket.create_connection(address_of(server)) as slow:  # a body that does not come
             slow.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n".encode())
             until(lambda: server._server.config.app._open == 3)
             answer = client.post(PREDICT, BODY)
@@ -141,12 +135,28 @@ def test_a_deadline_that_passes_is_told(toy_root):
         until(lambda: client.post(PREDICT, BODY).code == 200)
 
 
-def test_a_bug_is_not_shown_to_who_asked(toy, client, capfd):
-    gate = Gate(toy)
+def test_a_stream_that_its_reader_leaves_costs_nothing_more(toy_root):
+    with serving(toy_root) as server, asking(server) as client:
+        gate, version = Gate(server), server.model.current
+        body = json.dumps({"prompt": "x", "max_tokens": 100, "stream": True}).encode()
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(address_of(server), timeout=DEADLINE_S) as connection:
+            connection.sendall(head.encode() + body)
+            assert gate.entered.wait(DEADLINE_S)
+        until(lambda: not server._server.server_state.connections)  # the server has seen that it is closed
+        gate.open()
+        until(lambda: version.leases == 0)
+        metrics = client.get("/metrics").text
+    runs = int(metrics.partition('tf_textgen_batch_rows_count{signature="generate_chunk"} ')[2].partition("\n")[0])
+    assert runs < 13  # of 8 tokens each
+
+
+def test_a_bug_is_not_shown_to_who_asked(server, client, capfd):
+    gate = Gate(server)
     gate.open()
     gate.run = lambda *_: 1 / 0
     answer = client.post(PREDICT, BODY)
-    gate.batcher._run = toy.model.current.loaded.run
+    gate.batcher._run = server.model.current.loaded.run
     assert (answer.code, answer.json) == (500, {"error": "internal error; the server's log says more"})
     assert "Traceback" not in answer.text
 

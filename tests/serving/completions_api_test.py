@@ -12,16 +12,9 @@ from tf_textgen.serving.completion_request import sample_seed
 PATH = "/v1/completions"
 
 
-@pytest.fixture(scope="module")
-def toy(toy_root):
-    with serving(toy_root) as server:
-        yield server
-
-
 @pytest.fixture
-def ask(toy):
-    with asking(toy) as client:
-        yield lambda **body: client.post(PATH, body)
+def ask(client):
+    return lambda **body: client.post(PATH, body)
 
 
 def events(answer):
@@ -129,7 +122,7 @@ def test_neutral_values_of_what_cannot_be_done_are_taken(ask):
     assert ask(prompt="x", seed=1, **body).json["choices"][0]["text"] == expected(1, 5)
 
 
-def test_another_model_is_not_there(toy, ask):
+def test_another_model_is_not_there(client, ask):
     answer = ask(model="other", prompt="x")
     assert answer.code == 404
     assert answer.json["error"] == {
@@ -138,9 +131,8 @@ def test_another_model_is_not_there(toy, ask):
         "param": "model",
         "code": "model_not_found",
     }
-    with asking(toy) as client:
-        (model,) = client.get("/v1/models").json["data"]
-        assert (model["id"], model["object"]) == ("toy", "model")
+    (model,) = client.get("/v1/models").json["data"]
+    assert (model["id"], model["object"]) == ("toy", "model")
 
 
 def test_an_export_without_chunks_does_not_stream(tmp_path):
@@ -161,9 +153,8 @@ def test_a_source_is_completed_and_not_echoed(pair_root):
     assert (answer.code, answer.json["error"]["param"]) == (400, "echo")
 
 
-def test_a_stream_that_fails_says_so_and_ends(toy, monkeypatch):
-    loaded = toy.model.current.loaded
-    run, asked = loaded.run, []
+def test_a_stream_that_fails_says_so_and_ends(server, client, monkeypatch):
+    run, asked = server.model.current.loaded.run, []
 
     def fail_later(signature, inputs):
         asked.append(signature)
@@ -171,9 +162,8 @@ def test_a_stream_that_fails_says_so_and_ends(toy, monkeypatch):
             raise RuntimeError("secret")
         return run(signature, inputs)
 
-    with asking(toy) as client:
-        monkeypatch.setattr(toy.model.current.batcher, "_run", fail_later)
-        answer = client.post(PATH, {"prompt": "x", "stream": True, "max_tokens": 20})
+    monkeypatch.setattr(server.model.current.batcher, "_run", fail_later)
+    answer = client.post(PATH, {"prompt": "x", "stream": True, "max_tokens": 20})
     first, second, rest = answer.text.split("\n\n")
     assert json.loads(first.removeprefix("data: "))["choices"][0]["finish_reason"] is None
     error = json.loads(second.removeprefix("data: "))["error"]

@@ -1,22 +1,14 @@
-"""One export of a language model, and some that take no time."""
+"""Exports that take no time, each written once, and a server of one."""
 
 import pytest
 
-from tests.serving.served import asking, export, serving
+from tests.serving.served import asking, serving
 from tests.serving.toy_export import write_toy
-from tf_textgen.decoding.decoding_config import DecodingConfig
-
-SAMPLED = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
-
-
-@pytest.fixture(scope="session")
-def lm_export(tmp_path_factory):
-    return export(tmp_path_factory.mktemp("lm") / "tales", "transformer_lm", SAMPLED, num_layers=1).parent
 
 
 @pytest.fixture(scope="module")
-def server(lm_export):
-    with serving(lm_export) as running:
+def server(toy_root):
+    with serving(toy_root) as running:
         yield running
 
 

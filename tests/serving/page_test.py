@@ -87,7 +87,10 @@ def test_the_best_of_a_beam_are_listed(clean, pair_root):
         fill(clean, "parameter-max_new_tokens", "3")
         run(clean)
         assert text_of(clean, "#best-list .text") == ["ab", "bcd"]
-        assert text_of(clean, "#text") == ["ab"]
+        assert clean.evaluate("document.getElementById('text').hidden")
+        clean.evaluate("document.querySelectorAll('#best-list .text')[1].focus()")
+        clean.press("ArrowRight")
+        assert text_of(clean, "#details") == ['"b": log-probability -0.500 (60.7 %)']
         clean.evaluate(
             "{const one = document.getElementById('parameter-method'); one.value = 'sample';"
             "one.dispatchEvent(new Event('change'))}"
@@ -95,6 +98,7 @@ def test_the_best_of_a_beam_are_listed(clean, pair_root):
         fill(clean, "parameter-seed", "4")
         run(clean)
         assert text_of(clean, "#text") == [expected(4, 3)]
+        assert clean.evaluate("document.getElementById('best').hidden")
 
 
 SPANS = """tokenSpans({text: %s, token_texts: %s, token_log_probabilities: [-1, -1, -1, -1, -1, -1, -1, -1]})

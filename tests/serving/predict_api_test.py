@@ -6,29 +6,15 @@ import numpy as np
 import pytest
 
 from tests.serving.served import asking, serving
-from tf_textgen.decoding.decoding_config import DecodingConfig
-from tf_textgen.decoding.parameters import values_of
-from tf_textgen.export import self_check
-from tf_textgen.export.exported import generate_inputs
+from tf_textgen.serving.json_tensors import to_answer, to_json
 
-PREDICT = "/v1/models/tales:predict"
+PREDICT = "/v1/models/toy:predict"
 PROMPTS = ["", "a", "从前有一个", "the cat sat on the mat " * 9]
-GREEDY = values_of(DecodingConfig(temperature=0.0, max_new_tokens=9))
+ROW = {"max_new_tokens": 9, "seed": 3, "stop": "", "temperature": 0.5, "top_k": 0}
 
 
-@pytest.fixture(scope="module")
-def exported(server):
-    """The same export, asked without batches and JSON."""
-    return server.model.current.loaded._loaded
-
-
-def rows(inputs):
-    names = list(inputs)
-    return [dict(zip(names, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
-
-
-def test_row_and_column_form_of_one_tensor(client, exported):
-    expected = self_check.ask(exported, "serving_default", {"text": PROMPTS})["text"]
+def test_row_and_column_form_of_one_tensor(client):
+    expected = [prompt + "a" for prompt in PROMPTS]
     named = [{"text": prompt} for prompt in PROMPTS]
     encoded = [{"b64": base64.b64encode(prompt.encode()).decode()} for prompt in PROMPTS]
     for instances in (PROMPTS, named, encoded):
@@ -36,28 +22,39 @@ def test_row_and_column_form_of_one_tensor(client, exported):
         assert (answer.code, answer.json) == (200, {"predictions": expected})
     for inputs in (PROMPTS, {"text": PROMPTS}, encoded):
         asked = {"signature_name": "serving_default", "inputs": inputs}
-        assert client.post("/v1/models/tales/versions/1:predict", asked).json == {"outputs": expected}
+        assert client.post("/v1/models/toy/versions/1:predict", asked).json == {"outputs": expected}
 
 
-def test_row_and_column_form_of_many_tensors(client, exported):
-    inputs = generate_inputs("prompt", PROMPTS, DecodingConfig(temperature=0.0, max_new_tokens=9))
-    expected = self_check.ask(exported, "generate", inputs)
-    columns = client.post(PREDICT, {"signature_name": "generate", "inputs": inputs}).json["outputs"]
-    predictions = client.post(PREDICT, {"signature_name": "generate", "instances": rows(inputs)}).json["predictions"]
-    assert set(columns) == set(expected)
-    for name, values in expected.items():
-        assert [row[name] for row in predictions] == columns[name]
-        if name in ("score", "token_log_probabilities"):
-            np.testing.assert_allclose(columns[name], values, atol=1e-4)
-        else:
-            assert columns[name] == values
+def test_row_and_column_form_of_many_tensors(client):
+    prompts, counts = ["x", "从"], [2, 4]
+    expected = {
+        "text": ["de", "defg"],
+        "score": [-1.0, -2.0],
+        "token_count": counts,
+        "finish_reason": ["length"] * 2,
+        "prompt_truncated": [False] * 2,
+        "token_log_probabilities": [[-0.5, -0.5, 0.0, 0.0], [-0.5] * 4],
+        "token_texts": [["d", "e", "", ""], ["d", "e", "f", "g"]],
+    }
+    columns = {name: [value] * 2 for name, value in ROW.items()} | {"prompt": prompts, "max_new_tokens": counts}
+    answer = client.post(PREDICT, {"signature_name": "generate", "inputs": columns})
+    assert answer.json == {"outputs": expected}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    answer = client.post(PREDICT, {"signature_name": "generate", "instances": rows})
+    assert answer.json["predictions"] == [
+        dict(zip(expected, row, strict=True)) for row in zip(*expected.values(), strict=True)
+    ]
 
 
-def test_floats_are_written_in_their_own_precision(client):
-    inputs = {name: [value] for name, value in {"prompt": "a", **GREEDY}.items()}
-    answer = client.post(PREDICT, {"signature_name": "generate", "inputs": inputs})
-    score = answer.json["outputs"]["score"][0]
-    assert float(str(np.float32(score))) == score
+def test_floats_are_written_in_their_own_precision():
+    values = np.array([0.2, 1 / 3, 1e-30, np.nan, np.inf], np.float32)
+    written = to_json(to_answer({"x": values}, row_form=False)).decode()
+    assert written == '{"outputs": [0.2, 0.33333334, 1e-30, NaN, Infinity]}'
+
+
+def test_bytes_are_written_as_base64_where_their_name_says_so():
+    answer = to_answer({"a_bytes": np.array([b"\xff"], object), "b": np.array([b"\xff"], object)}, row_form=True)
+    assert answer == {"predictions": [{"a_bytes": {"b64": "/w=="}, "b": "\ufffd"}]}
 
 
 def test_no_rows_of_the_column_form(client):
@@ -80,19 +77,19 @@ def test_the_best_of_a_beam_lose_the_padding_of_other_rows(pair_root):
 
 
 def test_a_refused_row_stays_in_band(client):
-    bad = {"prompt": "a", **GREEDY, "top_p": 2.0}
-    answer = client.post(PREDICT, {"signature_name": "generate", "instances": [bad, {"prompt": "a", **GREEDY}]})
+    bad = {"prompt": "a", **ROW, "temperature": -1}
+    answer = client.post(PREDICT, {"signature_name": "generate", "instances": [bad, {"prompt": "a", **ROW}]})
     assert answer.code == 200
     reasons = [row["finish_reason"] for row in answer.json["predictions"]]
-    assert reasons == ["invalid top_p: expected a value > 0 and <= 1", "length"]
+    assert reasons == ["invalid temperature: expected a finite value >= 0", "length"]
 
 
 def test_status_and_metadata(client):
     available = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    for path in ("/v1/models/tales", "/v1/models/tales/versions/1"):
+    for path in ("/v1/models/toy", "/v1/models/toy/versions/1"):
         assert client.get(path).json == {"model_version_status": [available]}
-    found = client.get("/v1/models/tales/metadata").json
-    assert found["model_spec"] == {"name": "tales", "signature_name": "", "version": "1"}
+    found = client.get("/v1/models/toy/metadata").json
+    assert found["model_spec"] == {"name": "toy", "signature_name": "", "version": "1"}
     signature = found["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert signature["inputs"]["text"] == {
         "dtype": "DT_STRING",
@@ -106,13 +103,13 @@ def test_status_and_metadata(client):
     ("method", "path", "code", "message"),
     [
         ("GET", "/v1/models/other", 404, "Could not find any versions of model other"),
-        ("GET", "/v1/models/tales/versions/9", 404, "Could not find version 9 of model tales"),
+        ("GET", "/v1/models/toy/versions/9", 404, "Could not find version 9 of model toy"),
         ("GET", "/v1/models/other/metadata", 404, "Servable not found for request: Latest(other)"),
         ("POST", "/v1/models/other:predict", 404, "Servable not found for request: Latest(other)"),
-        ("POST", "/v1/models/tales/versions/9:predict", 404, "Servable not found for request: Specific(tales, 9)"),
-        ("POST", "/v1/models/tales:classify", 400, "Malformed request: POST /v1/models/tales:classify"),
-        ("GET", "/v1/models/tales/versions/x", 400, "Malformed request: GET /v1/models/tales/versions/x"),
-        ("GET", "/v1/models/tales:predict", 400, "Malformed request: GET /v1/models/tales:predict"),
+        ("POST", "/v1/models/toy/versions/9:predict", 404, "Servable not found for request: Specific(toy, 9)"),
+        ("POST", "/v1/models/toy:classify", 400, "Malformed request: POST /v1/models/toy:classify"),
+        ("GET", "/v1/models/toy/versions/x", 400, "Malformed request: GET /v1/models/toy/versions/x"),
+        ("GET", "/v1/models/toy:predict", 400, "Malformed request: GET /v1/models/toy:predict"),
         ("GET", "/v1/models/../../etc/passwd", 400, "Malformed request: GET /v1/models/../../etc/passwd"),
         ("GET", "/v1/models/%2e%2e%2f%2e%2e", 400, "Malformed request: GET /v1/models/../.."),
         ("POST", "/v1/models/..:predict", 404, "Servable not found for request: Latest(..)"),
@@ -178,7 +175,7 @@ def test_malformed_requests_are_told(client, body, message):
     ],
 )
 def test_values_are_held_to_the_signature(client, name, value, message):
-    asked = {"signature_name": "generate", "instances": [{"prompt": "a", **GREEDY, name: value}]}
+    asked = {"signature_name": "generate", "instances": [{"prompt": "a", **ROW, name: value}]}
     answer = client.post(PREDICT, asked)
     assert answer.code == 400
     assert f"key: {name}. Error: " in answer.json["error"]
@@ -186,14 +183,7 @@ def test_values_are_held_to_the_signature(client, name, value, message):
 
 
 def test_columns_of_different_lengths_are_told(client):
-    inputs = {name: [value] for name, value in {"prompt": "a", **GREEDY}.items()}
+    inputs = {name: [value] for name, value in {"prompt": "a", **ROW}.items()}
     answer = client.post(PREDICT, {"signature_name": "generate", "inputs": {**inputs, "prompt": ["a", "b"]}})
     assert answer.code == 400
     assert "different numbers of rows" in answer.json["error"] and "prompt 2" in answer.json["error"]
-
-
-def test_numbers_that_are_none_reach_the_graph(client):
-    for value in ("NaN", "Infinity", "-Infinity"):
-        body = {"signature_name": "generate", "instances": [{"prompt": "a", **GREEDY, "temperature": float(value)}]}
-        (row,) = client.post(PREDICT, body).json["predictions"]
-        assert row["finish_reason"] == "invalid temperature: expected a finite value >= 0"

@@ -70,7 +70,7 @@ class _Toy(tf.Module):
         zero = tf.zeros_like(max_new_tokens)
         given = {**inputs, "temperature": tf.cast(zero, tf.float32), "top_k": zero}
         found = [
-            self.generate(max_new_tokens=max_new_tokens - more, seed=tf.cast(zero + more, tf.int64), **given)
+            self.generate(max_new_tokens=max_new_tokens - more, seed=tf.cast(zero + 1 - more, tf.int64), **given)
             for more in (1, 0)
         ]
         width = tf.shape(found[1]["token_texts"])[1]

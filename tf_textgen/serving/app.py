@@ -9,13 +9,14 @@ GET  /metrics                                       in Prometheus' form
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -80,7 +81,8 @@ class App:
         try:
             response = await self._respond(request, record)
             record.code = response.status_code
-            await response(scope, receive, send)
+            with contextlib.suppress(ClientDisconnect):  # nobody is left to be told
+                await response(scope, receive, send)
         finally:
             self._open -= costs
             self._monitoring.finish(record)

@@ -221,7 +221,7 @@ def _scalar(value: Any, dtype: tf.DType) -> Any:
 def _decimal(value: float, dtype: tf.DType) -> float:
     """Whole numbers must have a place of their own in the type, and others its range."""
     most = 2 ** (np.finfo(dtype.as_numpy_dtype).nmant + 1) - 1
-    fits = abs(value) <= most if isinstance(value, int) else not math.isfinite(value) or abs(value) <= dtype.max
+    fits = abs(value) <= most if isinstance(value, int) else not math.isfinite(value) or abs(value) <= float(dtype.max)
     if not fits:
         raise invalid(f"Cannot convert JSON value: {_show(value)} to {dtype.name} without loss of precision.")
     return value

@@ -23,6 +23,7 @@ from tf_textgen.serving.server_config import ServerConfig
 
 _BACKLOG = 1024
 _STDERR = 2
+_KEEP_ALIVE_S = 75  # a client that asks again just when its connection is closed gets no answer: let that be rare
 
 
 class LocalServer:
@@ -60,6 +61,7 @@ class LocalServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=config.drain_timeout_s,
         )
         self._server = uvicorn.Server(settings)

@@ -1,18 +1,29 @@
-"""Many clients at once, each with its own wishes: every answer is what its request is given alone."""
+"""A real export behind the server: it answers as it does without one, also where many ask at once."""
 
 import random
 import threading
 import time
 
 import numpy as np
+import pytest
 
-from tests.serving.served import Client
+from tests.serving.served import Client, export, serving
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import values_of
+from tf_textgen.export import self_check
+from tf_textgen.export.exported import generate_inputs
 
 CLIENTS, SECONDS = 64, 2.0
 NUMBERS = ("score", "log_probability", "perplexity", "token_log_probabilities")
 PREDICT = "/v1/models/tales:predict"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    decoding = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
+    path = export(tmp_path_factory.mktemp("lm") / "tales", "transformer_lm", decoding, num_layers=1)
+    with serving(path.parent) as running:
+        yield running
 
 
 def generate(*prompts, **wishes):
@@ -58,6 +69,27 @@ def same(found, alone):
 
 def close(found, alone):
     return np.shape(found) == np.shape(alone) and np.allclose(found, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_signatures_answer_as_without_a_server(server, client):
+    exported = server.model.current.loaded._loaded
+    prompts = ["", "a", "从前有一个", "the cat sat on the mat " * 9]
+    inputs = generate_inputs("prompt", prompts, DecodingConfig(temperature=0.0, max_new_tokens=9))
+    for signature, asked in (
+        ("serving_default", {"text": prompts}),
+        ("generate", inputs),
+        ("score", {"text": prompts}),
+    ):
+        expected = self_check.ask(exported, signature, asked)
+        found = client.post(PREDICT, {"signature_name": signature, "inputs": asked}).json["outputs"]
+        assert same(found, expected if len(expected) > 1 else expected["text"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_none_reach_the_graph_and_are_refused(client, value):
+    path, body = refused("a", temperature=value)
+    (row,) = client.post(path, body).json["predictions"]
+    assert row["finish_reason"] == "invalid temperature: expected a finite value >= 0"
 
 
 def test_answers_do_not_depend_on_who_else_asks(server, client):
