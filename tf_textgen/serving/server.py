@@ -41,17 +41,15 @@ class LocalServer:
     """
 
     def __init__(self, saved_model: str, config: ServerConfig) -> None:
-        self._socket = _bind(config)  # first, since it fails at once
-        try:
+        with contextlib.ExitStack() as opened:
+            self._socket = opened.enter_context(_bind(config))  # first, since it fails at once
             # A copy of standard error, which the loading of a version keeps from writing for a while.
-            self._log = os.fdopen(os.dup(_STDERR), "w", encoding="utf-8")
+            self._log = opened.enter_context(os.fdopen(os.dup(_STDERR), "w", encoding="utf-8"))
             self.monitoring = Monitoring(
                 self._log, log_texts=config.log_texts, queued_rows=self._queued_rows, versions=self._versions
             )
             self.model = ServedModel(saved_model, config, on_batch=self.monitoring.on_batch, log=self.monitoring.note)
-        except BaseException:
-            self._socket.close()
-            raise
+            opened.pop_all()  # `serve` closes them
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         settings = uvicorn.Config(
