@@ -30,6 +30,7 @@ JOBS = {
     "generate": "tf_textgen.jobs.generate",
     "average": "tf_textgen.jobs.average",
     "export": "tf_textgen.jobs.export",
+    "serve": "tf_textgen.jobs.serve",
     "describe": "tf_textgen.jobs.describe",
 }
 INTERNAL_ERROR_EXIT_CODE = 1
