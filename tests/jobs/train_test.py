@@ -60,8 +60,8 @@ def variables(run, step=6):
     return {key: r.get_tensor(key) for r in readers for key in r.get_variable_to_shape_map() if "OBJECT" not in key}
 
 
-def assert_same_weights(one, other):
-    one, other = variables(one), variables(other)
+def assert_same_weights(one, other, step=6):
+    one, other = variables(one, step), variables(other, step)
     assert one.keys() == other.keys() and any("seed" in key for key in one)
     for key, value in one.items():
         np.testing.assert_array_equal(value, other[key], err_msg=key)
@@ -140,6 +140,7 @@ def tree(folder):
         (["--data.batch_size=8"], "data.batch_size is 4 there, 8 here"),
         (["--model=rnn_seq2seq"], 'model is "transformer_lm" there, "rnn_seq2seq" here'),
         (["--optimizer.learning_rate=1"], "optimizer.learning_rate is 0.001 there, 1.0 here"),
+        (["--run.precision=mixed_bfloat16"], 'run.precision is "float32" there, "mixed_bfloat16" here'),
     ],
 )
 def test_another_run_is_refused_and_nothing_touched(finished, text, capsys, flags, said):
@@ -154,7 +155,19 @@ def test_moved_data_goes_on_and_changed_data_is_refused(finished, text, tmp_path
     other.write_text(TEXT)
     assert main(arguments(other, run)) == 0
     other.write_text(TEXT + "more\n")
-    assert "files.train is [[" in error_of(capsys, *arguments(other, run))
+    said = error_of(capsys, *arguments(other, run))
+    there, _, here = said.partition(" there, ")
+    assert "files.train is [[" in there
+    assert f'"size": {len(TEXT)}, ' in there and f'"size": {len(TEXT) + 5}, ' in here
+
+
+def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, tmp_path):
+    """With a constant learning rate; others follow from the budget."""
+    flags, looks = ["--optimizer.schedule=constant", "--run.samples=0"], ["--run.validate_every=3", "--run.log_every=4"]
+    assert main(arguments(text, tmp_path / "whole", *flags, "--run.steps=7")) == 0
+    assert main(arguments(text, tmp_path / "run", *flags, "--run.steps=4")) == 0
+    assert main(arguments(text, tmp_path / "run", *flags, *looks, "--run.steps=7", "--run.checkpoint_every=2")) == 0
+    assert_same_weights(tmp_path / "whole", tmp_path / "run", step=7)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,14 @@
 """A run that is killed or stopped again and again ends as if nothing had happened."""
 
-import pathlib
-import random
 import signal
-from typing import NamedTuple
 
 import pytest
 
 from tests.system.kill_and_resume import (
-    arguments,
     assert_same_run,
-    command,
-    kill_again_and_again,
+    kill_and_compare,
     run_to_the_end,
+    run_whole,
     started,
     wait_for_steps,
     wait_until,
@@ -20,42 +16,13 @@ from tests.system.kill_and_resume import (
 from tf_textgen.training.checkpoints import Checkpoints
 
 
-class Whole(NamedTuple):
-    """A run without interruption.
-
-    Attributes:
-      folder: of its text.
-      run: its run folder.
-      kills: that one with its flags can live through.
-    """
-
-    folder: pathlib.Path
-    run: pathlib.Path
-    kills: int
-
-
-def whole_run(folder, workers, kills):
-    run = folder / "whole"
-    run_to_the_end(command(arguments(folder, run, workers, kills), workers), folder / "whole.txt")
-    return Whole(folder, run, kills)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, request):
-    return whole_run(tmp_path_factory.mktemp("one"), 1, request.config.getoption("kills") or 3)
-
-
-def live_through(whole, workers, seed):
-    run, output = whole.folder / "killed", whole.folder / "killed.txt"
-    print(f"--kill_seed={seed}; the words of the runs are in {output}")
-    line = command(arguments(whole.folder, run, workers, whole.kills), workers)
-    unfinished = kill_again_and_again(line, run, output, whole.kills, random.Random(seed))
-    print(f"{unfinished} of {whole.kills} kills left an unfinished checkpoint")
-    assert_same_run(run, whole.run, whole.kills)
+    return run_whole(tmp_path_factory.mktemp("one"), 1, request.config.getoption("kills") or 3)
 
 
 def test_killed_again_and_again_a_run_ends_bitwise_as_uninterrupted(whole, request):
-    live_through(whole, 1, request.config.getoption("kill_seed"))
+    kill_and_compare(whole, request.config.getoption("kill_seed"))
 
 
 def stop(line, run, output, number, exit_code):
@@ -71,7 +38,7 @@ def stop(line, run, output, number, exit_code):
 
 def test_a_run_stopped_by_signals_ends_bitwise_as_uninterrupted(whole, tmp_path):
     run, output = tmp_path / "run", tmp_path / "output.txt"
-    line = command(arguments(whole.folder, run, 1, whole.kills))
+    line = whole.command(run)
     stop(line, run, output, signal.SIGTERM, 143)
     stop(line, run, output, signal.SIGINT, 130)
     saved = Checkpoints(run / "checkpoints").newest_whole()
@@ -88,4 +55,4 @@ def test_a_run_stopped_by_signals_ends_bitwise_as_uninterrupted(whole, tmp_path)
     assert "\ninterrupted\n" in (tmp_path / "sampling.txt").read_text()
     assert Checkpoints(run / "checkpoints").newest_whole() >= saved
     run_to_the_end(line, output)
-    assert_same_run(run, whole.run, 3)
+    assert_same_run(run, whole, 3)

@@ -106,6 +106,18 @@ def test_another_run_is_refused_by_the_fields_that_differ(tmp_path, config, said
     assert "only budget and logging may change" in str(caught.value)
 
 
+def test_of_long_values_that_differ_late_both_are_shown_there(tmp_path):
+    files = [{"name": f"shard-{i:05d}-of-00003.txt", "size": 1000, "sha256": f"{i}" * 64} for i in range(3)]
+    with RunFolder(tmp_path) as folder:
+        folder.write_recipe([])
+        folder.write_config({**CONFIG, "files": {"train": [files]}})
+        (folder.checkpoints / "step-00000001").mkdir(parents=True)
+        other = [*files[:2], {**files[2], "sha256": "a" * 64}]
+        said = r'train is \.\.\..*"sha256": "2{15,}\.\.\. there, \.\.\..*"sha256": "a{15,}\.\.\. here;'
+        with pytest.raises(UserError, match=said):
+            folder.check_same_run({"files": {"train": [other]}})
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -160,7 +161,7 @@ def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Itera
         before = recorded.get(part)
         if not isinstance(values, Mapping) or not isinstance(before, Mapping):
             if values != before:
-                yield f"{part} is {_brief(before)} there, {_brief(values)} here"
+                yield _difference(part, before, values)
             if part == "model" and values != before:
                 return  # the fields of two families have nothing in common
             continue
@@ -168,7 +169,7 @@ def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Itera
         for name, value in values.items():
             if name not in _FREE.get(part, ()) and value != before.get(name):
                 prefix = family(recorded["model"]).config_class.prefix if part == "model_config" else part
-                yield f"{prefix}.{name} is {_brief(before.get(name))} there, {_brief(value)} here"
+                yield _difference(f"{prefix}.{name}", before.get(name), value)
 
 
 def _defaults(part: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,9 +180,20 @@ def _defaults(part: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def _brief(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _difference(name: str, there: Any, here: Any) -> str:
+    """Of long values, what surrounds the first place where they differ."""
+    texts = [json.dumps(value, ensure_ascii=False) for value in (there, here)]
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False))
+    start = max(sum(1 for _ in same) - 40, 0)
+    before, after = (_brief(text, start) for text in texts)
+    return f"{name} is {before} there, {after} here"
+
+
+def _brief(text: str, start: int) -> str:
+    if len(text) <= 60:
+        return text
+    shown = text[start:][:57]
+    return "..." * (start > 0) + shown + "..." * (start + len(shown) < len(text))
 
 
 def read_config(directory: str | Path) -> dict[str, Any]:

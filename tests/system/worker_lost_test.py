@@ -1,0 +1,58 @@
+"""A worker that is killed, or falls silent: the other ends in time, and the restart ends as if nothing had happened."""
+
+import contextlib
+import signal
+
+import pytest
+
+from tests.system.kill_and_resume import (
+    DEADLINE_S,
+    assert_same_run,
+    kill_and_compare,
+    run_whole,
+    started,
+    wait_for_steps,
+)
+from tf_textgen.launcher.cluster import tf_configs
+from tf_textgen.training.checkpoints import Checkpoints
+from tf_textgen.training.workers import WORKER_LOST_EXIT_CODE, WORKER_LOST_SECONDS
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, request):
+    return run_whole(tmp_path_factory.mktemp("two"), 2, request.config.getoption("kills") or 1)
+
+
+def test_a_run_of_two_workers_of_which_one_is_killed_ends_bitwise_as_uninterrupted(whole, request):
+    kill_and_compare(whole, request.config.getoption("kill_seed"))
+
+
+@contextlib.contextmanager
+def two_workers(line, outputs):
+    """Without a launcher, which would end the other one itself."""
+    with contextlib.ExitStack() as stack:
+        configs = zip(outputs, tf_configs(2), strict=True)
+        yield [stack.enter_context(started(line, output, TF_CONFIG=config)) for output, config in configs]
+
+
+def lose(line, run, folder, number):
+    """Sends the signal to worker 1 after a few steps; worker 0 says in time that it is lost."""
+    outputs = [folder / f"{number.name}_{i}.txt" for i in range(2)]
+    with two_workers(line, outputs) as (chief, other):
+        wait_for_steps(run, 4, chief)
+        other.send_signal(number)
+        assert chief.wait(WORKER_LOST_SECONDS) == WORKER_LOST_EXIT_CODE
+    (said,) = [line for line in outputs[0].read_text().splitlines() if line.startswith("error: ")]
+    step = Checkpoints(run / "checkpoints").newest_whole()
+    assert said.startswith("error: worker 1 (") and " was lost: expected all 2 workers to answer; " in said
+    assert said.endswith(f"which goes on from step {step}")
+
+
+def test_a_lost_worker_ends_the_other_in_time_and_the_restart_ends_bitwise_as_uninterrupted(whole, tmp_path):
+    run = tmp_path / "run"
+    line = whole.command(run, launches=False)
+    lose(line, run, tmp_path, signal.SIGKILL)
+    lose(line, run, tmp_path, signal.SIGSTOP)
+    with two_workers(line, [tmp_path / "0.txt", tmp_path / "1.txt"]) as workers:
+        assert [worker.wait(DEADLINE_S) for worker in workers] == [0, 0]
+    assert_same_run(run, whole, 2)
