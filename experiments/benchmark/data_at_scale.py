@@ -54,11 +54,12 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="data_at_scale.") as folder:
         training = train_quickstart(pathlib.Path(folder), arguments.minutes)
-        sizes = [measure(pathlib.Path(folder), size, arguments) for size in arguments.gigabytes]
-    found = {"machine": machine(), "quickstart": training, "corpora": sizes}
+        found: dict[str, Any] = {"machine": machine(), "quickstart": training, "corpora": []}
+        for size in arguments.gigabytes:
+            found["corpora"].append(measure(pathlib.Path(folder), size, arguments))
+            if arguments.output:  # after each, since the next one may take an hour
+                pathlib.Path(arguments.output).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(table(found))
-    if arguments.output:
-        pathlib.Path(arguments.output).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 def measure(folder: pathlib.Path, gigabytes: float, arguments: argparse.Namespace) -> dict[str, Any]:
