@@ -34,17 +34,18 @@ def test_a_request_is_finished_after_sigterm(toy):
         first = process.stdout.readline()
         assert first.startswith("version 1 of toy answers; a page to try it: http://127.0.0.1:")
         url, found = first.rsplit(" ", 1)[1].strip(), []
+        asker, watcher = (stack.enter_context(contextlib.closing(Client(url))) for _ in range(2))
         body = {"instances": ["x"]}
-        thread = threading.Thread(target=lambda: found.append(Client(url).post("/v1/models/toy:predict", body)))
+        thread = threading.Thread(target=lambda: found.append(asker.post("/v1/models/toy:predict", body)))
         thread.start()
-        until(lambda: "tf_textgen_queue_rows 1\n" in Client(url).get("/metrics").text)
+        until(lambda: "tf_textgen_queue_rows 1\n" in watcher.get("/metrics").text)
         process.send_signal(signal.SIGTERM)
         thread.join(DEADLINE_S)
         assert found[0].json == {"predictions": ["xa"]}
         assert process.wait(DEADLINE_S) == 0
         assert "Traceback" not in process.stderr.read()
         with pytest.raises(OSError):
-            Client(url).get("/metrics")
+            watcher.get("/metrics")
 
 
 @pytest.mark.parametrize(
