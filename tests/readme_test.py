@@ -37,5 +37,5 @@ def test_flags_in_readme_exist():
         importlib.import_module(path).define_flags(values)
         known |= set(values)
     shown = set(re.findall(r"--([a-z_0-9]+(?:\.[a-z_0-9]+)?)", README))
-    shown -= {"helpshort", "logdir", "rest_api_port", "model_name", "model_base_path"}
+    shown -= {"flagfile", "helpshort", "logdir", "rest_api_port", "model_name", "model_base_path"}
     assert shown and shown <= known

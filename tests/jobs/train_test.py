@@ -18,7 +18,7 @@ from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.dataset import evaluation_batches, open_corpus
 from tf_textgen.jobs import main
 from tf_textgen.jobs.evaluate import evaluate
-from tf_textgen.training import samples
+from tf_textgen.training import opening
 from tf_textgen.training.checkpoints import Checkpoints
 from tf_textgen.training.run_folder import load_run
 
@@ -112,7 +112,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(finished, text, tmp_path, 
         return lambda step: os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(samples, "make_sampler", interrupt)
+        patch.setattr(opening, "make_sampler", interrupt)
         assert main(arguments(text, tmp_path / "run")) == 143
     assert not (tmp_path / "run" / "run.json").exists()
     assert main(arguments(text, tmp_path / "run", "--run.samples=0")) == 0
