@@ -20,7 +20,8 @@ def test_workers_in_their_order():
     workers = {"worker": ["a:1", "b:2"]}
     assert read(cluster=workers, task={"type": "worker", "index": 1}) == Cluster(("a:1", "b:2"), 1)
     assert read(cluster=workers, task={"type": "worker", "index": "0"}).is_chief
-    assert read(cluster=workers).task(1) == "/job:worker/replica:0/task:1"
+    assert read(cluster={"worker": ["a:1"]}) == Cluster(("a:1",), 0)
+    assert read(cluster=workers, task={"type": "worker", "index": 0}).task(1) == "/job:worker/replica:0/task:1"
 
 
 def test_the_chief_comes_first():
@@ -36,6 +37,9 @@ def test_the_chief_comes_first():
     ]
 
 
+FIRST = '"task": {"type": "worker", "index": 0}'
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -49,8 +53,15 @@ def test_the_chief_comes_first():
         ),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"index": "x"}}', "cannot be read"),
         ('{"cluster": {"tpu": ["a:1"]}, "task": {"type": "tpu"}}', "the task 'tpu' 0 of a cluster with 1 of 'tpu'"),
-        ('{"cluster": {"worker": ["a:1", "a:1"]}}', "names a:1, a:1: expected each address once"),
-        ('{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}}', "names 'ps': Keras 3 has no ParameterServerStrategy"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}}', r"cannot be read \('type'\); expected"),
+        (
+            '{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}',
+            "names a:1, a:1: expected each address once",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, "task": {"type": "worker", "index": 0}}',
+            "names 'ps': Keras 3 has no ParameterServerStrategy",
+        ),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "evaluator"}}', "names 'evaluator': validation is part of"),
     ],
 )

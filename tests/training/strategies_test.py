@@ -6,7 +6,7 @@ from tf_textgen.training.checkpoints import Checkpoints
 from tf_textgen.training.cluster import ALONE, Cluster
 from tf_textgen.training.run_config import RunConfig
 from tf_textgen.training.strategies import distribute, make_strategy
-from tf_textgen.training.workers import WorkerLost, Workers
+from tf_textgen.training.workers import WorkerLost, Workers, watched
 
 TWO = Cluster(("a:1", "b:2"), 0)
 
@@ -32,6 +32,7 @@ def test_mirrored_works_on_one_cpu_too():
         ),
         ({"strategy": "mirrored"}, TWO, "mirrored with a TF_CONFIG of 2 workers: expected multi_worker"),
         ({"strategy": "one_device"}, TWO, "one_device with a TF_CONFIG of 2 workers: expected multi_worker"),
+        ({"logical_cpus": 2}, TWO, "--run.logical_cpus=2 with several workers: each has one CPU replica"),
         ({"logical_cpus": 2}, ALONE, "--run.logical_cpus=2: TensorFlow is in use already"),
     ],
 )
@@ -77,7 +78,7 @@ def test_a_process_alone_agrees_with_itself():
 
 
 def _lost(error, cluster, checkpoints):
-    with pytest.raises(WorkerLost) as raised, Workers(cluster=cluster).watched(checkpoints):
+    with pytest.raises(WorkerLost) as raised, watched(cluster, checkpoints):
         raise error
     return str(raised.value)
 
@@ -87,8 +88,8 @@ def test_a_lost_worker_is_named_with_the_step_to_go_on_from(tmp_path):
     error = tf.errors.UnavailableError(None, None, text)
     cluster = Cluster(("a:1", "b:2", "c:3"), 2)
     assert _lost(error, cluster, Checkpoints(tmp_path)) == (
-        "worker 1 (b:2) was lost: expected all 3 workers to answer; give the same command on all of them again, which "
-        "begins anew, as nothing was saved before"
+        "worker 1 (b:2) was lost, or ended with an error of its own: expected all 3 workers to answer; give the same "
+        "command on all of them again, which begins anew, as nothing was saved before"
     )
     (tmp_path / "step-00000040").mkdir()
     assert _lost(error, cluster, Checkpoints(tmp_path)).endswith("goes on from step 40")
@@ -97,5 +98,5 @@ def test_a_lost_worker_is_named_with_the_step_to_go_on_from(tmp_path):
 
 
 def test_a_process_alone_shows_such_errors_as_they_are(tmp_path):
-    with pytest.raises(tf.errors.InternalError), Workers().watched(Checkpoints(tmp_path)):
+    with pytest.raises(tf.errors.InternalError), watched(ALONE, Checkpoints(tmp_path)):
         raise tf.errors.InternalError(None, None, "a bug")

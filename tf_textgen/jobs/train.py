@@ -62,16 +62,17 @@ def _train(recipe: Recipe, folder: RunFolder, cluster: Cluster) -> int:
     """Trains by steps of an optimizer, on all replicas; a worker that another one leaves ends at once."""
     from tf_textgen.training.checkpoints import Checkpoints
     from tf_textgen.training.strategies import make_strategy
-    from tf_textgen.training.workers import WORKER_LOST_EXIT_CODE, WorkerLost, Workers
+    from tf_textgen.training.workers import WORKER_LOST_EXIT_CODE, WorkerLost, Workers, watched
 
     if len(cluster.workers) > 1:
         print(f"worker {cluster.index} of {len(cluster.workers)} waits for the others", file=sys.stderr, flush=True)
     try:
-        workers = Workers(make_strategy(recipe.run, cluster), cluster)
-        with workers.watched(Checkpoints(folder.checkpoints)), workers.strategy.scope():
-            from tf_textgen.training.opening import open_in_turn
+        with watched(cluster, Checkpoints(folder.checkpoints)):
+            workers = Workers(make_strategy(recipe.run, cluster), cluster)
+            with workers.strategy.scope():
+                from tf_textgen.training.opening import open_in_turn
 
-            return _fit(open_in_turn(recipe, folder, workers))
+                return _fit(open_in_turn(recipe, folder, workers))
     except WorkerLost as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.stdout.flush()

@@ -61,8 +61,11 @@ def read_cluster(environment: Mapping[str, str]) -> Cluster:
         config = json.loads(text or "{}")
         cluster, task = config.get("cluster") or {}, config.get("task") or {}
         addresses = {kind: _addresses(cluster[kind]) for kind in cluster}
-        kind, index = task.get("type", "worker"), int(task.get("index", 0))
-    except (ValueError, TypeError, AttributeError) as error:
+        alone = sum(map(len, addresses.values())) <= 1
+        kind, index = (
+            (task.get("type", "worker"), int(task.get("index", 0))) if alone else (task["type"], int(task["index"]))
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"TF_CONFIG={text[:80]!r} cannot be read ({error}); {_EXAMPLE}") from error
     if not addresses:
         return ALONE

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tf_textgen.data.dataset import open_corpus
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import check_against_source, check_against_vocabulary
+from tf_textgen.errors import UserError
 from tf_textgen.models import family
 from tf_textgen.models.base import TextModel
 from tf_textgen.text.tokenizer import Tokenizer
@@ -23,6 +26,16 @@ from tf_textgen.training.tokenizers import run_tokenizers
 from tf_textgen.training.validation import Sampler
 from tf_textgen.training.word_vectors import load_word_vectors, vectors_digest
 from tf_textgen.training.workers import Workers
+
+# What may differ between the workers of a training: where things lie, and what the first one alone does.
+_OWN = {
+    "run": {"dir", "baseline", "samples", "sample_prompt", "sample_tokens", "log_every", "keep_checkpoints"},
+    "data": {
+        *("corpus", "train", "valid", "test", "train_target", "valid_target", "test_target"),
+        *("cache_dir", "data_dir", "tokenizing_processes"),
+    },
+    "embedding": {"file"},
+}
 
 
 class OpenedRun(NamedTuple):
@@ -105,7 +118,27 @@ def open_in_turn(recipe: Recipe, folder: RunFolder, workers: Workers) -> OpenedR
     opened = open_run(recipe, folder, workers)
     if workers.is_chief:
         workers.wait()
+    _check_same_command(opened)
     return opened
+
+
+def _check_same_command(opened: OpenedRun) -> None:
+    """Workers with other flags or files would drift apart, or wait for each other in different places forever."""
+    shared = {
+        part: {name: value for name, value in values.items() if name not in _OWN.get(part, ())}
+        if isinstance(values, dict)
+        else values
+        for part, values in opened.config.items()
+        if part != "decoding"
+    }
+    digest = int(hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12], 16)
+    same = digest == int(opened.workers.from_chief(digest))
+    if opened.workers.any(not same):
+        whose = "another worker has" if same else "this worker has"
+        raise UserError(
+            f"{whose} other flags or files than the first one: expected the same command and the same text on all "
+            f"{len(opened.workers.cluster.workers)} workers; compare them"
+        )
 
 
 def open_run(given: Recipe, folder: RunFolder, workers: Workers) -> OpenedRun:

@@ -80,8 +80,8 @@ class RunConfig(Config):
         super().__post_init__()
         if self.logical_cpus > 1 and self.strategy == "one_device":
             raise UserError(
-                f"--run.logical_cpus={self.logical_cpus} with --run.strategy=one_device: expected mirrored or "
-                "multi_worker; leave one of them out"
+                f"--run.logical_cpus={self.logical_cpus} with --run.strategy=one_device: expected mirrored; "
+                "leave one of them out"
             )
 
     def check_complete(self, *, needs_budget: bool = True) -> None:

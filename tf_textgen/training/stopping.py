@@ -117,6 +117,7 @@ class MinutesBudget(RunCallback):
         self.state.seconds += time.perf_counter() - start
         seconds = step_s + validation_s / every + save_s / min(every, self.config.checkpoint_every)
         self.state.seconds_per_step = self.workers.from_chief(seconds)
+        self.state.seconds = self.workers.from_chief(self.state.seconds)  # the plan counts what is left of the minutes
         self.state.total_steps = plan_steps(self.config, self.steps_per_epoch, self.state)
         self.schedule.total_steps = self.state.total_steps or 0
         message = (
@@ -147,14 +148,15 @@ class StopOnSignal(RunCallback):
 
     A signal to one of several workers stops them all, at the same step.
 
-    A context manager: the signals are the process's own again after it. `number` is the signal that came, or None; a
-    shell's exit code for it is 128 + `number`: 130 for SIGINT, 143 for SIGTERM.
+    A context manager: the signals are the process's own again after it. `number` is the signal that stopped the
+    training, on all workers, or None; a shell's exit code for it is 128 + `number`: 130 for SIGINT, 143 for SIGTERM.
     """
 
     def __init__(self, saver: SaveCheckpoints, listeners: Sequence[RunCallback], workers: Workers) -> None:
         super().__init__()
         self.saver, self.listeners, self.workers = saver, listeners, workers
         self.number: int | None = None
+        self._came: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopOnSignal:
@@ -176,9 +178,9 @@ class StopOnSignal(RunCallback):
         self._before = {}
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if not self.workers.any(self.number is not None):
+        if not self.workers.any(self._came is not None):
             return
-        self.number = self.number or signal.SIGTERM  # that of another worker
+        self.number = self._came or signal.SIGTERM  # that of another worker
         self.saver.save()
         self.model.stop_training = True
         name = signal.Signals(self.number).name
@@ -186,7 +188,7 @@ class StopOnSignal(RunCallback):
         announce(self.listeners, "on_message", f"{name}: saved step {step}; the same command again goes on from there")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
+        self._came = number
 
 
 def _end_at_second(reader: int) -> None:

@@ -20,8 +20,9 @@ def make_strategy(config: RunConfig, cluster: Cluster) -> tf.distribute.Strategy
     Raises:
       UserError: where cluster, devices and strategy contradict each other.
     """
-    _make_logical_cpus(config.logical_cpus)
     kind = config.strategy
+    if len(cluster.workers) == 1:
+        _make_logical_cpus(config.logical_cpus)
     gpus = tf.config.list_logical_devices("GPU") if len(cluster.workers) == 1 else []
     if kind == "auto":
         several = len(gpus) > 1 or config.logical_cpus > 1
@@ -31,6 +32,11 @@ def make_strategy(config: RunConfig, cluster: Cluster) -> tf.distribute.Strategy
             raise UserError(
                 "--run.strategy=multi_worker without a TF_CONFIG of several workers: expected one on each machine; set "
                 "it, or start `python -m tf_textgen launch --num_workers=2 -- train ...` on one machine"
+            )
+        if config.logical_cpus > 1:
+            raise UserError(
+                f"--run.logical_cpus={config.logical_cpus} with several workers: each has one CPU replica; leave it "
+                "out, or start more workers"
             )
         return tf.distribute.MultiWorkerMirroredStrategy()
     if len(cluster.workers) > 1:

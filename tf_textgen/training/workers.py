@@ -72,28 +72,29 @@ class Workers:
 
         return self.strategy.experimental_local_results(self.strategy.run(here))[0]
 
-    @contextlib.contextmanager
-    def watched(self, checkpoints: Checkpoints) -> Iterator[None]:
-        """Says in one line that a worker was lost, where TensorFlow would tell of collectives.
 
-        Raises:
-          WorkerLost: which names the checkpoint that the same command goes on from.
-        """
-        try:
-            yield
-        except _SIGNS_OF_LOSS as error:
-            if not self.are_several:
-                raise
-            raise WorkerLost(self._lost(error, checkpoints)) from error
+@contextlib.contextmanager
+def watched(cluster: Cluster, checkpoints: Checkpoints) -> Iterator[None]:
+    """Says in one line that a worker was lost, where TensorFlow would tell of collectives.
 
-    def _lost(self, error: tf.errors.OpError, checkpoints: Checkpoints) -> str:
-        cluster = self.cluster
-        others = [i for i in range(len(cluster.workers)) if i != cluster.index]
-        named = [i for i in others if f"{cluster.task(i)}\n" in str(error)] or others
-        lost = " or ".join(f"worker {i} ({cluster.workers[i]})" for i in named)
-        steps = checkpoints.steps()
-        kept = f"goes on from step {steps[-1]}" if steps else "begins anew, as nothing was saved before"
-        return (
-            f"{lost} was lost: expected all {len(cluster.workers)} workers to answer; give the same command on all of "
-            f"them again, which {kept}"
-        )
+    Raises:
+      WorkerLost: which names the checkpoint that the same command goes on from.
+    """
+    try:
+        yield
+    except _SIGNS_OF_LOSS as error:
+        if len(cluster.workers) == 1:
+            raise
+        raise WorkerLost(_lost(error, cluster, checkpoints)) from error
+
+
+def _lost(error: tf.errors.OpError, cluster: Cluster, checkpoints: Checkpoints) -> str:
+    others = [i for i in range(len(cluster.workers)) if i != cluster.index]
+    named = [i for i in others if f"{cluster.task(i)}\n" in str(error)] or others
+    lost = " or ".join(f"worker {i} ({cluster.workers[i]})" for i in named)
+    steps = checkpoints.steps()
+    kept = f"goes on from step {steps[-1]}" if steps else "begins anew, as nothing was saved before"
+    return (
+        f"{lost} was lost, or ended with an error of its own: expected all {len(cluster.workers)} workers to answer; "
+        f"give the same command on all of them again, which {kept}"
+    )
