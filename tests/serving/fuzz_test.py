@@ -9,7 +9,7 @@ import pytest
 from tests.serving.served import asking, serving
 from tests.serving.toy_export import DECODING
 
-BODIES = int(os.environ.get("FUZZ_BODIES", "300"))  # 2,000 take a minute
+BODIES = int(os.environ.get("FUZZ_BODIES", "100"))  # 2,000 take a minute and a half
 MOST_BYTES = 20_000
 PREDICT, COMPLETIONS = "/v1/models/toy:predict", "/v1/completions"
 ROW = {"prompt": "x", "max_new_tokens": 2, "seed": 1, "stop": "", "temperature": 1.0, "top_k": 0}

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support.data_files import random_texts
 from tests.training.fitting_test import scalars
 from tf_textgen.training.checkpoints import Checkpoints
 
@@ -31,13 +32,8 @@ WAYS = {
 if os.environ.get("STRATEGY_WAYS") != "all":
     WAYS = dict(list(WAYS.items())[:3])
 # Rows that neither two nor four divide, of which many have no weight; clipping is active (see the test).
-PAIRS = [
-    "--data.corpus=grammar_small",
-    "--data.batch_tokens=440",
-    "--data.num_buckets=3",
-    "--tokenizer.kind=characters",
-]
-TEXT = ["--data.corpus=python_docs", "--data.batch_size=8", "--data.context=24", "--tokenizer.kind=bytes"]
+PAIRS = ["--data.format=tsv", "--data.batch_tokens=440", "--data.num_buckets=3", "--tokenizer.kind=characters"]
+TEXT = ["--data.documents=line", "--data.batch_size=8", "--data.context=24", "--tokenizer.kind=bytes"]
 MODELS = {
     "rnn_seq2seq": [*PAIRS, "--rnn_seq2seq.width=24", "--rnn_seq2seq.embedding_width=24", "--rnn_seq2seq.dropout=0"],
     "transformer_seq2seq": [
@@ -53,6 +49,15 @@ MODELS = {
     "rnn_lm": [*TEXT, "--data.carry_state", "--rnn_lm.width=24", "--rnn_lm.num_layers=1", "--rnn_lm.dropout=0"],
 }
 RATES, TOLERANCES = {"sgd": 0.3, "adamw": 3e-3}, {"sgd": 1e-5, "adamw": 1e-3}
+
+
+def write_corpus(folder: pathlib.Path) -> list[str]:
+    """Lines that are pairs, and texts too; the flags that name them."""
+    texts = [text.decode() for text in random_texts(240, 24)]
+    lines = [f"{text}\t{text[::-1].upper()}\n" for text in texts]
+    (folder / "train.tsv").write_text("".join(lines[:200]), "utf-8")
+    (folder / "valid.tsv").write_text("".join(lines[200:]), "utf-8")
+    return [f"--data.train={folder / 'train.tsv'}", f"--data.valid={folder / 'valid.tsv'}"]
 
 
 def train(folder: pathlib.Path, flags: list[str], workers: int = 1) -> None:
@@ -77,6 +82,7 @@ def weights(folder: pathlib.Path) -> np.ndarray:
 
 def compare(tmp_path: pathlib.Path, model: str, optimizer: str, ways: dict[str, list[str]]) -> None:
     flags = [
+        *write_corpus(tmp_path),
         *MODELS[model],
         *(f"--model={model}", "--optimizer.clip_norm=0.3", "--optimizer.warmup_steps=5"),
         *(f"--optimizer.name={optimizer}", f"--optimizer.learning_rate={RATES[optimizer]}"),

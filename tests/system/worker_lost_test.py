@@ -23,8 +23,15 @@ def whole(tmp_path_factory, request):
     return run_whole(tmp_path_factory.mktemp("two"), 2, request.config.getoption("kills") or 1)
 
 
-def test_a_run_of_two_workers_of_which_one_is_killed_ends_bitwise_as_uninterrupted(whole, request):
-    kill_and_compare(whole, request.config.getoption("kill_seed"))
+def pytest_generate_tests(metafunc):
+    """Kills under the launcher are asked for by `--kills`: by default the test of lost workers kills one without it."""
+    if "launched_kill_seed" in metafunc.fixturenames:
+        asked = metafunc.config.getoption("kills")
+        metafunc.parametrize("launched_kill_seed", [metafunc.config.getoption("kill_seed")] if asked else [])
+
+
+def test_a_run_of_two_workers_of_which_one_is_killed_ends_bitwise_as_uninterrupted(whole, launched_kill_seed):
+    kill_and_compare(whole, launched_kill_seed)
 
 
 @contextlib.contextmanager
