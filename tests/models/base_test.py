@@ -208,6 +208,8 @@ _REPLICAS = """
         model.fit(data, verbose=0, shuffle=False, callbacks=[keep])
         results = [t._table(model), batch_logs[-1]]
         return results if jit_compile else [*results, model.evaluate(data, verbose=0, return_dict=True)]
+    with tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]).scope():
+        assert t._model(jit_compile=True).get_compile_config()["jit_compile"] is True
     one = run(tf.distribute.get_strategy(), False)
     for jit_compile in (False, True):
         two = run(tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]), jit_compile, 1 + jit_compile)

@@ -17,10 +17,10 @@ STEPS = 12
 
 
 def averages(weights, decay=DECAY):
-    """What averages should be after the last of `weights`, the first of which no update has changed."""
+    """What averages should be after the last of `weights`, the first being from before the updates."""
     average = np.asarray(weights[0], np.float64)
     for n, weight in enumerate(weights[1:], start=1):
-        d = min(decay, (1 + n) / (10 + n))
+        d = min(decay, (1 + n) / (10 + n)) if n > 1 else 0.0
         average = d * average + (1 - d) * weight
     return average
 
@@ -94,6 +94,12 @@ def test_keras_file_keeps_the_decay_and_averaging_begins_anew(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.moving_average.decay == DECAY and int(loaded.moving_average.by_path()["updates"]) == 0
+    with loaded.averaged():
+        np.testing.assert_array_equal(
+            _table(loaded), _table(model), err_msg="there is no average yet, weights there are"
+        )
+    loaded.train_on_batch(*_batch(2))
+    np.testing.assert_allclose(average_of(loaded), _table(loaded), atol=1e-6)
 
 
 @pytest.mark.parametrize("decay", [1.0, -0.1])

@@ -7,7 +7,7 @@ import pytest
 from tests.serving.served import asking, serving
 from tests.serving.toy_export import DECODING, expected, write_toy
 from tf_textgen.decoding import decoding_config
-from tf_textgen.serving.completion_request import sample_seed
+from tf_textgen.serving.client_inputs import sample_seed
 
 PATH = "/v1/completions"
 

@@ -79,6 +79,7 @@ class TextModel(keras.Model):
         self.clip_norm: float | None = None
         self.micro_batches = 1
         self._gradients: Any = self._gradients_of
+        self._jit_asked: bool | str = "auto"
         self.train_function: Any = None
         self.test_function: Any = None
         self.moving_average: MovingAverage | None = None
@@ -197,7 +198,8 @@ class TextModel(keras.Model):
           micro_batches: parts of a replica's batch that are worked on one after the other before the update, which
             stays that of the whole batch but for dropout: a batch that memory has no room for.
           ema_decay: of a moving average of the trainable weights, which `averaged` puts in their place; 0 keeps none.
-          jit_compile: compile with XLA. With several replicas only the forward and backward pass is compiled.
+          jit_compile: compile with XLA. With several replicas only the forward and backward pass is
+            compiled, and only where this is True.
           run_eagerly, steps_per_execution: as in `keras.Model.compile`.
         """
         if not 0.0 <= label_smoothing < 1.0:
@@ -212,6 +214,7 @@ class TextModel(keras.Model):
         if replicas > 1 and steps_per_execution != 1:
             raise UserError(f"steps_per_execution={steps_per_execution} with {replicas} replicas: expected 1")
         self.label_smoothing, self.clip_norm, self.micro_batches = label_smoothing, clip_norm, micro_batches
+        self._jit_asked = jit_compile
         self._make_carried(carried_rows, replicas)
         self._make_moving_average(ema_decay)
         self._gradients = self._gradients_of
@@ -238,7 +241,7 @@ class TextModel(keras.Model):
             "carried_rows": self._carried_rows,
             "micro_batches": self.micro_batches,
             "ema_decay": 0.0 if self.moving_average is None else self.moving_average.decay,
-            "jit_compile": self.jit_compile,
+            "jit_compile": self._jit_asked,
             "run_eagerly": self.run_eagerly,
             "steps_per_execution": self.steps_per_execution,
         }

@@ -41,13 +41,16 @@ class MovingAverage:
         """Follows the weights, once they were updated; for one replica."""
         self._updates.assign_add(1)
         n = tf.cast(self._updates, tf.float32)
-        share = tf.maximum(1.0 - self.decay, 9.0 / (10.0 + n))  # 1 - d
+        share = tf.where(n > 1.0, tf.maximum(1.0 - self.decay, 9.0 / (10.0 + n)), 1.0)  # 1 - d
         for weight, average in zip(self._weights, self._averages, strict=True):
             average.assign_add(tf.cast(share, average.dtype) * (tf.convert_to_tensor(weight.value) - average))
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside, the weights are their averages; after it they are what they were, to the bit."""
+        """Inside, the weights are their averages, once there are any; after it they are what they were, to the bit."""
+        if int(tf.convert_to_tensor(self._updates)) == 0:
+            yield
+            return
         kept = [tf.convert_to_tensor(weight.value) for weight in self._weights]
         try:
             for weight, average in zip(self._weights, self._averages, strict=True):

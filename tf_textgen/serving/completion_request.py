@@ -18,19 +18,18 @@ import numpy as np
 import tensorflow as tf
 
 from tf_textgen.config import did_you_mean
+from tf_textgen.serving.client_inputs import SEPARATOR, sample_seed
 from tf_textgen.serving.json_tensors import Arrays, to_array
 from tf_textgen.serving.loaded_version import LoadedVersion
 from tf_textgen.serving.request_error import RequestError, invalid
 
 SIGNATURE, CHUNK_SIGNATURE = "generate", "generate_chunk"
-_SEPARATOR = "\x1f"  # between the strings of one row
 _JOINED = ("stop", "banned", "allowed", "forced")
 _ALIASES = {"max_tokens": "max_new_tokens"}
 # What asks for something that an export has not, and its values that ask for nothing.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {"best_of": (1,), "suffix": ("",), "logit_bias": ({},)}
 _OWN = ("model", "prompt", "n", "stream", "stream_options", "echo", "logprobs", "seed", "user")
 _MAX_SAMPLES = 128  # OpenAI's
-_SEED_STRIDE, _INT64 = 0x1E3779B97F4A7C15, 2**63
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,11 +109,6 @@ def text_input(loaded: LoadedVersion) -> str:
     return "source" if "source" in loaded.inputs(SIGNATURE) else "prompt"
 
 
-def sample_seed(seed: int, sample: int) -> int:
-    """The seed of one of a prompt's samples, as `generate` without a server has it; the first keeps the seed."""
-    return (seed + sample * _SEED_STRIDE + _INT64) % (2 * _INT64) - _INT64
-
-
 def _check_fields(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     for field, neutral in _NEUTRAL.items():
         if field in given and given[field] not in neutral:
@@ -162,11 +156,11 @@ def _value(called: str, value: Any, name: str, dtype: tf.DType) -> np.ndarray:
 
 def _joined(called: str, value: Any) -> str:
     texts = value if isinstance(value, list) else [value] if value else []
-    if not all(isinstance(text, str) and text and _SEPARATOR not in text for text in texts):
+    if not all(isinstance(text, str) and text and SEPARATOR not in text for text in texts):
         raise invalid(
-            f"{called}: expected a string, or a list of strings, none empty and none with {_SEPARATOR!r}", called
+            f"{called}: expected a string, or a list of strings, none empty and none with {SEPARATOR!r}", called
         )
-    return _SEPARATOR.join(texts)
+    return SEPARATOR.join(texts)
 
 
 def _bool(given: Mapping[str, Any], field: str) -> bool:
