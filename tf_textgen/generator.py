@@ -140,8 +140,8 @@ class TextGenerator(tf.Module):
         longest = self.context and self.context - (prompt_format != "source")
         self.max_prompt_tokens = min(max_prompt_tokens, longest) if longest else max_prompt_tokens
         text, rows = tf.TensorSpec([None], tf.string), _specs(DTYPES)
-        self.generate_graph = tf.function(self._generate, input_signature=[text, rows])
-        self.score_graph = tf.function(self._score, input_signature=[text, text])
+        self.generate_graph = tf.function(self._generate, autograph=False, input_signature=[text, rows])
+        self.score_graph = tf.function(self._score, autograph=False, input_signature=[text, text])
 
     @property
     def default_new_tokens(self) -> int:
@@ -222,7 +222,7 @@ class TextGenerator(tf.Module):
                 return self._search(prompts, parameters, penalty, width, num_best)
 
             signature = [tf.TensorSpec([None], tf.string), _specs(DTYPES), _specs(LENGTH_PENALTY_DTYPES)]
-            graphs[key] = tf.function(search, input_signature=signature)
+            graphs[key] = tf.function(search, autograph=False, input_signature=signature)
         return graphs[key]
 
     def _generate_best(self, prompts: Sequence[str], decoding: DecodingConfig, batch_size: int) -> list[Continuation]:

@@ -66,7 +66,7 @@ class Whole(NamedTuple):
         """
         flags = [f"--data.train={self.folder / 'text.txt'}", f"--data.cache_dir={self.folder / 'cache'}"]
         flags += ["--data.context=16", "--data.batch_size=4", "--tokenizer.kind=characters", f"--run.dir={run}"]
-        flags += ["--optimizer.learning_rate=0.1", "--optimizer.warmup_steps=10"]
+        flags += ["--optimizer.learning_rate=0.1", "--optimizer.warmup_steps=10", "--optimizer.ema_decay=0.9"]
         flags += [f"--run.steps={_STEPS_PER_KILL[self.workers] * (1 + self.kills)}", "--run.checkpoint_every=3"]
         flags += ["--run.validate_every=4", "--run.log_every=1", "--run.samples=0", "--run.xla=off"]
         launch = ["launch", f"--num_workers={self.workers}", "--"] if launches and self.workers > 1 else []

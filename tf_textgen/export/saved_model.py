@@ -185,7 +185,10 @@ def _signatures(generator: TextGenerator, decoding: DecodingConfig) -> dict[str,
     }
     if decoding.beam_width > 1:
         wanted["beam_search"] = (beam_search, prompt | searching)
-    return {name: tf.function(one).get_concrete_function(**inputs) for name, (one, inputs) in wanted.items()}
+    return {
+        name: tf.function(one, autograph=False).get_concrete_function(**inputs)
+        for name, (one, inputs) in wanted.items()
+    }
 
 
 def _text_name(generator: TextGenerator) -> str:

@@ -219,7 +219,7 @@ class TextModel(keras.Model):
         self._make_moving_average(ema_decay)
         self._gradients = self._gradients_of
         if replicas > 1 and jit_compile is True:
-            self._gradients = tf.function(self._gradients_of, jit_compile=True)
+            self._gradients = tf.function(self._gradients_of, autograph=False, jit_compile=True)
         super().compile(
             optimizer,
             jit_compile=jit_compile if replicas == 1 else False,
@@ -314,7 +314,7 @@ class TextModel(keras.Model):
             results = strategy.run(step, args=(data,))
             return {name: strategy.experimental_local_results(value)[0] for name, value in results.items()}
 
-        function = once if self.run_eagerly else tf.function(once, reduce_retracing=True)
+        function = once if self.run_eagerly else tf.function(once, autograph=False, reduce_retracing=True)
         return lambda iterator: function(next(iterator))
 
     def _gradients_of(self, batch: _Batch, before: Any) -> tuple[tuple[list[tf.Tensor], TokenSums], Any]:

@@ -67,7 +67,9 @@ class CarriedState:
 
         if strategy.num_replicas_in_sync == 1:
             return dict(zip(self.specs, local(), strict=True))
-        together = tf.function(lambda: [strategy.gather(value, axis=0) for value in strategy.run(local)])
+        together = tf.function(
+            lambda: [strategy.gather(value, axis=0) for value in strategy.run(local)], autograph=False
+        )
         return dict(zip(self.specs, together(), strict=True))
 
     def scatter(self, values: Mapping[str, tf.Tensor]) -> None:
@@ -80,4 +82,4 @@ class CarriedState:
                 first = context.replica_id_in_sync_group * variable.shape[0]
                 variable.assign(value[first : first + variable.shape[0]])
 
-        self._strategy.run(tf.function(local))
+        self._strategy.run(tf.function(local, autograph=False))

@@ -39,7 +39,7 @@ class Workers:
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None, cluster: Cluster = ALONE) -> None:
         self.strategy, self.cluster = strategy or tf.distribute.get_strategy(), cluster
-        self._sum = tf.function(self._sum_over_replicas)
+        self._sum = tf.function(self._sum_over_replicas, autograph=False)
 
     @property
     def are_several(self) -> bool:
