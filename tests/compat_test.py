@@ -98,3 +98,13 @@ def test_keras_itself_does_not_fit_over_two_workers_yet():
 def test_an_optimizer_of_keras_cannot_be_told_yet_that_gradients_are_summed():
     parameters = inspect.signature(keras.optimizers.Optimizer.apply).parameters
     assert list(parameters) == ["self", "grads", "trainable_variables"]
+
+
+def test_sessions_and_the_list_of_ops_are_not_public_yet():
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401
+
+    from tf_textgen.compat import is_registered
+
+    assert not hasattr(tf, "Session") and not hasattr(tf.raw_ops, "SentencepieceTokenizeOp")
+    assert is_registered("SentencepieceTokenizeOp") and not is_registered("MadeUpOp")

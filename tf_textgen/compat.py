@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -99,3 +99,47 @@ def fit_on_replicas(model: Any) -> None:
             model.optimizer.build(model.trainable_variables)
     model._maybe_symbolic_build = lambda iterator=None, data_batch=None: None
     model.optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
+
+
+class ServedModel:
+    """A SavedModel as TF Serving's C++ runs it: loaded by its tag, asked by the tensors of its signatures.
+
+    `tf.saved_model.load` makes Python functions anew of the graph, by other rules than a server's. TensorFlow 2.21 has
+    a session, which is what a server runs, in its first version's interface alone. Delete this when there is a public
+    way to `tensorflow::LoadSavedModel`.
+
+    Args:
+      path: the version's folder.
+
+    Attributes:
+      signatures: name -> `SignatureDef`.
+    """
+
+    def __init__(self, path: str) -> None:
+        import tensorflow as tf
+
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        with self._session.graph.as_default(), quiet_stderr():
+            meta_graph = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], path)
+        self.signatures = dict(meta_graph.signature_def)
+
+    def ask(self, signature_name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """One request: arrays, or lists of what they would hold, in; arrays out."""
+        import numpy as np
+        import tensorflow as tf
+
+        signature = self.signatures[signature_name]
+        types = {name: tf.dtypes.as_dtype(info.dtype).as_numpy_dtype for name, info in signature.inputs.items()}
+        feed = {signature.inputs[name].name: np.asarray(values, types[name]) for name, values in inputs.items()}
+        return self._session.run({name: info.name for name, info in signature.outputs.items()}, feed)
+
+
+def is_registered(op: str) -> bool:
+    """Whether this process has an op of this name: TensorFlow's own, and those of the libraries it has loaded.
+
+    `tf.raw_ops` lacks the internal ones, and those of other libraries are listed nowhere. Delete this when TensorFlow
+    has a public list.
+    """
+    from tensorflow.python.framework import op_def_registry
+
+    return op_def_registry.get(op) is not None

@@ -97,3 +97,15 @@ def test_loops_are_blocks_that_come_again_and_again():
         seen += found.sum()
     assert 100 < seen < 2000
     assert stopping.is_loop(tf.zeros([3, 0], tf.int32), tf.constant([2, 3, 4])).numpy().tolist() == [False] * 3
+
+
+def test_held_back_equals_python():
+    texts = random_texts(300, 6)
+    stops = [random_texts(rng.integers(0, 4), 4) for _ in texts]
+    expected = [
+        max((n for stop in some for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
+        for text, some in zip(texts, stops, strict=True)
+    ]
+    parsed = stopping.parse_stops(tf.constant([b"\x1f".join(some) for some in stops]))
+    assert stopping.held_back(tf.constant(texts), parsed).numpy().tolist() == expected
+    assert 30 < np.sum(np.array(expected) > 0) < 270

@@ -5,12 +5,14 @@ That a fresh process gives the texts of the run, for every family: `tests/jobs/e
 
 import dataclasses
 import json
+import pathlib
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.export.conftest import SAMPLED
 from tests.support import tiny_models
 from tests.support.served_export import serving_of
 from tf_textgen.decoding.decoding_config import DecodingConfig
@@ -22,15 +24,6 @@ from tf_textgen.serving.client import Client, InvalidRequest
 
 BEAM = DecodingConfig(beam_width=3, num_best=2, max_new_tokens=6)
 TEXTS = ["", "a", "从前有一个", "the cat sat on the mat " * 50, "naïve 🙂"]
-SAMPLED = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """A generator, and its export loaded."""
-    generator = tiny_models.generator("transformer_lm")
-    path = export_saved_model(generator, tmp_path_factory.mktemp("sampled") / "model", decoding=SAMPLED)
-    return generator, Exported(path)
 
 
 @pytest.fixture(scope="module")
@@ -98,15 +91,21 @@ def test_versions_are_numbered_and_never_overwritten(exported):
     with pytest.raises(UserError, match=r"--export.version=1: .* exists already"):
         export_saved_model(generator, root, version=1)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
-    assert sorted(entry.name for entry in root.iterdir()) == ["1"]
+    assert sorted(entry.name for entry in root.iterdir()) == ["1", "batching_parameters.txt", "models.config"]
 
 
 def test_failed_check_publishes_nothing(exported, tmp_path, monkeypatch):
-    answers = [{"text": ["other"] * 9}, {"text": ["other"] * 9}, {"python_ops": []}]
-    monkeypatch.setattr("tf_textgen.export.saved_model.answer_in_fresh_process", lambda *_: answers)
-    with pytest.raises(UserError, match="nothing was published"):
-        export_saved_model(exported[0], tmp_path / "model")
-    assert list((tmp_path / "model").iterdir()) == []
+    found = {"foreign_ops": ["EagerPyFunc"], "answers": [{"text": ["other"] * 5}] * 9, "warm_up": 0}
+    monkeypatch.setattr("tf_textgen.export.checking.answer_in_fresh_process", lambda *_: found)
+    monkeypatch.setattr("tensorflow.saved_model.save", lambda _, path, **__: pathlib.Path(path).mkdir())
+    for problem in (
+        r"ops that TF Serving does not have \(EagerPyFunc\)",
+        "gives 'other' as text of serving_default for",
+    ):
+        with pytest.raises(UserError, match=problem + ".*: nothing was published"):
+            export_saved_model(exported[0], tmp_path / "model", prompts=["a"] * 5)
+        assert list((tmp_path / "model").iterdir()) == []
+        found["foreign_ops"] = []
 
 
 def test_missing_export_is_one_line(tmp_path):
@@ -116,6 +115,39 @@ def test_missing_export_is_one_line(tmp_path):
 
 def test_config_is_written(exported):
     assert json.loads((exported[1].path / "assets.extra" / "config.json").read_text())["decoding"] == SAMPLED.to_json()
+
+
+def test_the_model_card_says_what_may_be_asked_of_what(exported):
+    card = (exported[1].path / "assets.extra" / "model_card.md").read_text("utf-8")
+    for line in (
+        "# model",
+        "A model of the family transformer_lm that continues a text.",
+        "| corpus | cats \\| mats |",
+        "| parameters | 12345 |",
+        "| validation.perplexity | 5.4321 |",
+        "| max_new_tokens | 12 |",
+        "- A request may ask for at most 24 new tokens.",
+        "  - out: embedding float32 [?, 16], token_count int32 [?], truncated bool [?]",
+    ):
+        assert f"\n{line}\n" in f"\n{card}", line
+    assert "command" not in card and "  - in: prompt string [?], temperature float32 [?]" in card
+
+
+def test_warm_up_requests_are_read_by_tensorflow_servings_own_messages(exported):
+    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    records = list(tf.data.TFRecordDataset(str(exported[1].path / "assets.extra" / "tf_serving_warmup_requests")))
+    requests = [logs.PredictionLog.FromString(record.numpy()).predict_log.request for record in records]
+    signatures, rows = exported[1]._loaded.signatures, {}
+    for request in requests:
+        assert request.model_spec.name == "model"
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        specs = signatures[request.model_spec.signature_name].structured_input_signature[1]
+        assert {name: value.dtype for name, value in inputs.items()} == {
+            name: spec.dtype.as_numpy_dtype for name, spec in specs.items()
+        }
+        (count,) = {value.shape for value in inputs.values()}
+        rows.setdefault(request.model_spec.signature_name, []).append(count)
+    assert rows == {name: [(1,)] * 4 + [(8,)] for name in signatures}
 
 
 def test_one_signature_trace_takes_any_batch(exported):

@@ -94,6 +94,24 @@ def test_an_export_gives_the_texts_of_its_run(family, wish, capsys):
         assert all(text.startswith("a") and "cat" in text and "s" not in text for text in texts)
 
 
+def test_old_versions_go_once_there_is_a_new_one(family, capsys, tmp_path, monkeypatch):
+    root = tmp_path / "model"
+    for version in ("1", "2"):
+        (root / version).mkdir(parents=True)
+        (root / version / "saved_model.pb").write_text("")
+
+    def export(*_, **__):
+        (root / "3").mkdir()
+        (root / "3" / "saved_model.pb").write_text("")
+        return root / "3"
+
+    monkeypatch.setattr("tf_textgen.export.saved_model.export_saved_model", export)
+    assert main(["export", f"--run.dir={family[1]}", f"--export.dir={root}", "--export.keep=1"]) == 0
+    assert sorted(folder.name for folder in root.iterdir()) == ["2", "3"]
+    written = capsys.readouterr().out
+    assert "removed the older versions 1\n" in written and f"--model_name=model --model_base_path={root}" in written
+
+
 def test_an_export_has_the_beam_it_was_made_with(family, capsys):
     name, run, export = family
     if name == WITH_BEAM:

@@ -39,10 +39,13 @@ def draw(*shape, seed=0):
     return np.random.default_rng(seed).integers(1, 13, shape).astype(np.int32)
 
 
-def numpy_logits(model, tokens):
-    """Logits [T, V] of one text, in float64."""
-    weights = {v.path.split("/", 1)[1]: v.numpy().astype(np.float64) for v in model.trainable_variables}
-    config = model.config
+def numpy_weights(model):
+    return {v.path.split("/", 1)[1]: v.numpy().astype(np.float64) for v in model.trainable_variables}
+
+
+def numpy_hidden(model, tokens):
+    """The last hidden states [T, D] of one text, in float64."""
+    weights, config = numpy_weights(model), model.config
 
     def norm(name, x):
         x = x - x.mean(-1, keepdims=True)
@@ -58,6 +61,12 @@ def numpy_logits(model, tokens):
         x = x + hidden if config.residual and i else hidden
     if config.layer_norm:
         x = norm(f"norm_{config.num_layers}", x)
+    return x
+
+
+def numpy_logits(model, tokens):
+    """Logits [T, V] of one text, in float64."""
+    weights, config, x = numpy_weights(model), model.config, numpy_hidden(model, tokens)
     if not config.tied_embeddings:
         return x @ weights["logits/kernel"] + weights["logits/bias"]
     if config.token_width != config.width:

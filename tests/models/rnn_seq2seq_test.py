@@ -65,29 +65,42 @@ def prompts_of(features, lengths):
     return {**features, "target_tokens": tf.constant(rows, tf.int32), "target_lengths": tf.constant(lengths, tf.int32)}
 
 
-def numpy_logits(model, source, target):
-    """Logits [T, V] of one unpadded row, for bidirectional encoders, in float64."""
-    weights = {v.path.split("/", 1)[1]: v.numpy().astype(np.float64) for v in model.trainable_variables}
+def numpy_weights(model):
+    return {v.path.split("/", 1)[1]: v.numpy().astype(np.float64) for v in model.trainable_variables}
 
-    config = model.config
+
+def numpy_layer(config, weights, name, inputs, state=None):
+    """Outputs and last state of one recurrent layer over [T, D]."""
     states_of_cell = 2 if config.cell == "lstm" else 1
+    names = [f"{name}/{part}" for part in ("kernel", "recurrent_kernel", "bias", "recurrent_bias")]
+    own = [weights[n] for n in names if n in weights]
+    zero = np.zeros(own[1].shape[0])
+    return NUMPY_CELLS[config.cell](inputs, own, *(state or [zero] * states_of_cell))
 
-    def run(name, inputs, state=None):
-        names = [f"{name}/{part}" for part in ("kernel", "recurrent_kernel", "bias", "recurrent_bias")]
-        own = [weights[n] for n in names if n in weights]
-        zero = np.zeros(own[1].shape[0])
-        return NUMPY_CELLS[config.cell](inputs, own, *(state or [zero] * states_of_cell))
 
-    def attend(query):
-        return softmax(query @ keys.T * (config.width**-0.5 if config.attention == "luong_scaled" else 1.0)) @ values
-
-    values, states = weights["source_embedding/table"][source], []
+def numpy_memory(config, weights, source):
+    """Outputs [S, M] and last states of a bidirectional encoder over one unpadded row, in float64."""
+    run = functools.partial(numpy_layer, config, weights)
+    table = "target_embedding/table" if config.shared_embeddings else "source_embedding/table"
+    values, states = weights[table][source], []
     for i in range(config.encoder_layers):
         ahead, *ahead_state = run(f"encoder/layer_{i}/forward", values)
         back, *back_state = run(f"encoder/layer_{i}/backward", values[::-1])
         both = np.concatenate([ahead, back[::-1]], -1)
         values = values + both if config.residual and i else both
         states.append([np.concatenate(pair) for pair in zip(ahead_state, back_state, strict=True)])
+    return values, states
+
+
+def numpy_logits(model, source, target):
+    """Logits [T, V] of one unpadded row, for bidirectional encoders, in float64."""
+    weights, config = numpy_weights(model), model.config
+    run = functools.partial(numpy_layer, config, weights)
+
+    def attend(query):
+        return softmax(query @ keys.T * (config.width**-0.5 if config.attention == "luong_scaled" else 1.0)) @ values
+
+    values, states = numpy_memory(config, weights, source)
     if config.bridge == "dense":
         first = []
         for i in range(config.decoder_layers):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_textgen.errors import UserError
 from tf_textgen.serving.loaded_version import LoadedVersion
-from tf_textgen.serving.warmup import RECORDS_FILE
+from tf_textgen.serving.prediction_log import REQUESTS_FILE
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_every_signature_once_without_records(toy, monkeypatch):
 def test_the_records_where_there_are_some(toy, tmp_path, monkeypatch):
     folder = tmp_path / "1"
     shutil.copytree(toy, folder)
-    with tf.io.TFRecordWriter(str(folder / RECORDS_FILE)) as writer:
+    with tf.io.TFRecordWriter(str(folder / REQUESTS_FILE)) as writer:
         writer.write(record(b"serving_default", text=[b"a", "从".encode()]))
         writer.write(record(b"", text=[b"b"]))
     found = asked(LoadedVersion(folder), monkeypatch)
@@ -61,7 +61,7 @@ def test_the_records_where_there_are_some(toy, tmp_path, monkeypatch):
 def test_a_record_that_fails_fails_the_version(toy, tmp_path):
     folder = tmp_path / "1"
     shutil.copytree(toy, folder)
-    with tf.io.TFRecordWriter(str(folder / RECORDS_FILE)) as writer:
+    with tf.io.TFRecordWriter(str(folder / REQUESTS_FILE)) as writer:
         writer.write(record(b"missing", text=[b"a"]))
     with pytest.raises(UserError, match=r'/1: cannot be served .*"missing" not found'):
         LoadedVersion(folder).warm_up()

@@ -112,11 +112,11 @@ def norm(config: Any, weights: Mapping[str, Array], name: str, x: Array) -> Arra
     return layer_norm(x, own["scale"], own.get("offset", 0.0), config.norm_epsilon)
 
 
-def logits(
+def hidden(
     config: Any, weights: Mapping[str, Array], tokens: Array, positions: Array | None = None,
     segments: Array | None = None,
 ) -> Array:  # fmt: skip
-    """Logits `[T, V]` of one row, from the fields of a `TransformerLMConfig` and the weights of `by_path`."""
+    """The last hidden states `[T, D]` of a row, from a `TransformerLMConfig`'s fields and the weights of `by_path`."""
     length = len(tokens)
     positions = np.arange(length) if positions is None else positions
     segments = np.zeros(length) if segments is None else segments
@@ -132,6 +132,15 @@ def logits(
         x = block(config, below(weights, f"block_{index}"), x, visible, positions)
     if config.norm_placement == "pre":
         x = norm(config, weights, "final_norm", x)
+    return x
+
+
+def logits(
+    config: Any, weights: Mapping[str, Array], tokens: Array, positions: Array | None = None,
+    segments: Array | None = None,
+) -> Array:  # fmt: skip
+    """Logits `[T, V]` of one row, as `hidden` takes it."""
+    x = hidden(config, weights, tokens, positions, segments)
     if not config.tied_embeddings:
         return linear(x, weights, "logits")
     if config.token_width != config.width:
@@ -141,10 +150,7 @@ def logits(
 
 def seq2seq_logits(config: Any, weights: Mapping[str, Array], source: Array, target: Array) -> Array:
     """Logits `[T, V]` of one row, from the fields of a `TransformerSeq2SeqConfig` and the weights of `by_path`."""
-    target_table = weights["target_embedding/table"]
-    source_table = target_table if config.shared_embeddings else weights["source_embedding/table"]
-    everything = np.ones((len(source), len(source)), bool)
-    memory = _stack(config, below(weights, "encoder"), config.encoder_layers, source_table[source], everything)
+    target_table, memory = weights["target_embedding/table"], encoded(config, weights, source)
     causal = np.tril(np.ones((len(target), len(target)), bool))
     x = _stack(config, below(weights, "decoder"), config.decoder_layers, target_table[target], causal, memory)
     if not config.tied_embeddings:
@@ -152,6 +158,13 @@ def seq2seq_logits(config: Any, weights: Mapping[str, Array], source: Array, tar
     if config.token_width != config.width:
         x = linear(x, weights, "output_projection")
     return x @ target_table.T
+
+
+def encoded(config: Any, weights: Mapping[str, Array], source: Array) -> Array:
+    """What the encoder makes of one source, `[S, D]`."""
+    table = weights["target_embedding/table" if config.shared_embeddings else "source_embedding/table"]
+    everything = np.ones((len(source), len(source)), bool)
+    return _stack(config, below(weights, "encoder"), config.encoder_layers, table[source], everything)
 
 
 def _stack(

@@ -158,7 +158,7 @@ class BeamSearch(Search):
             sums=tf.tile(one[tf.newaxis], [rows, 1]),
             parents=tf.range(hypotheses),
             forcing=forcing.begin(self.constraints.forced),
-            repeats=tf.zeros([hypotheses, loop_periods(self.parameters)], tf.int32),
+            repeats=tf.zeros([hypotheses, loop_periods(self.parameters, steps)], tf.int32),
             text=tf.fill([hypotheses], ""),
             best=Ended(
                 tokens=tf.fill([*places, steps], self.pad_id),

@@ -109,13 +109,18 @@ def ends_with(words: Words, tokens: tf.Tensor, start: tf.Tensor, end: tf.Tensor,
 
 def contain(words: Words, tokens: tf.Tensor) -> tf.Tensor:
     """Whether a word stands anywhere in a row's tokens. `[B, K, M]`, `[B, N]` int32 -> `[B]` bool."""
+    return tf.reduce_any(contained(words, tokens), axis=1)
+
+
+def contained(words: Words, tokens: tf.Tensor) -> tf.Tensor:
+    """Which words stand anywhere in a row's tokens. `[B, K, M]`, `[B, N]` int32 -> `[B, K]` bool."""
     start = tf.zeros(tf.shape(tokens)[:1], tf.int32)
 
     def look(end: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return end + 1, found | tf.reduce_any(ends_with(words, tokens, start, end, dropped=0), axis=1)
+        return end + 1, found | ends_with(words, tokens, start, end, dropped=0)
 
     last = tf.where(tf.reduce_any(words.lengths > 0), tf.shape(tokens)[1], 0)
-    return tf.while_loop(lambda end, _: end <= last, look, (tf.constant(1), start > 0))[1]
+    return tf.while_loop(lambda end, _: end <= last, look, (tf.constant(1), words.lengths < 0))[1]
 
 
 def _contradictions(parameters: Parameters, constraints: Constraints) -> dict[str, tf.Tensor]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.constraints import Words, ends_with
+from tf_textgen.decoding.constraints import Words, contained, ends_with
 
 
 class Forcing(NamedTuple):
@@ -28,6 +28,14 @@ def begin(words: Words) -> Forcing:
     """Nothing is written yet."""
     none = tf.zeros(tf.shape(words.lengths)[:1], tf.int32)
     return Forcing(tf.equal(words.lengths, 0), none, none)
+
+
+def resume(words: Words, tokens: tf.Tensor, word: tf.Tensor, place: tf.Tensor) -> Forcing:
+    """The state after `tokens` (`[B, N]` int32), from `word` and `place` as they were told; nonsense counts as none."""
+    own = tf.equal(tf.range(tf.shape(words.lengths)[1]), word[:, tf.newaxis])
+    fits = tf.reduce_any(own & (place[:, tf.newaxis] < words.lengths), axis=1)
+    found = tf.equal(words.lengths, 0) | contained(words, tokens)
+    return Forcing(found, tf.where(fits, word, 0), tf.where(fits, place, 0))
 
 
 def missing(state: Forcing) -> tf.Tensor:

@@ -116,8 +116,8 @@ def decode(
     """
     rows = bounded_rows(parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens)
     ids = (eos_id, pad_id, tuple(banned_ids))
-    search = make_search(SingleSearch, rows, ids, detokenize, draws=_draws(rows[0]))
-    return _decoded(run(search.advance, search.begin(), logits, state, step), detokenize)
+    search = make_search(SingleSearch, rows, ids, detokenize, draws=draws(rows[0], steps_of(rows[0])))
+    return decoded(run(search.advance, search.begin(), logits, state, step), detokenize)
 
 
 def bounded_rows(
@@ -138,10 +138,10 @@ def steps_of(parameters: Parameters) -> tf.Tensor:
     return tf.maximum(tf.reduce_max(parameters.max_new_tokens), 1)  # the maximum of no rows is negative
 
 
-def loop_periods(parameters: Parameters) -> tf.Tensor:
-    """How long the blocks are in which loops are looked for; 0 where no row wants it."""
+def loop_periods(parameters: Parameters, steps: tf.Tensor) -> tf.Tensor:
+    """How long the blocks of `steps` tokens are in which loops are looked for; 0 where no row wants it."""
     asked = tf.reduce_any(parameters.loop_repeats > 0)
-    return tf.where(asked, steps_of(parameters) // 2, 0)  # a longer block comes only once
+    return tf.where(asked, steps // 2, 0)  # a longer block comes only once
 
 
 def make_search(
@@ -277,12 +277,13 @@ class SingleSearch(Search):
 
     def begin(self) -> Progress:
         """No tokens yet."""
+        steps = steps_of(self.parameters)
         return initial_progress(
             tf.shape(self.parameters.max_new_tokens)[0],
-            steps_of(self.parameters),
+            steps,
             pad_id=self.pad_id,
             forcing=forcing.begin(self.constraints.forced),
-            periods=loop_periods(self.parameters),
+            periods=loop_periods(self.parameters, steps),
         )
 
     def advance(self, progress: Progress, logits: tf.Tensor) -> Progress:
@@ -321,9 +322,8 @@ class SingleSearch(Search):
         return tf.cond(tf.reduce_any(words.lengths > 0), force, lambda: (chosen, tf.zeros_like(running)))
 
 
-def _draws(parameters: Parameters) -> tf.Tensor:
+def draws(parameters: Parameters, steps: tf.Tensor) -> tf.Tensor:
     """The uniforms of each row and step, `[B, N]` float64; not made where no row samples."""
-    steps = steps_of(parameters)
     return tf.cond(
         tf.reduce_any(parameters.temperature > 0.0),
         lambda: uniforms(parameters.seed, steps),
@@ -367,7 +367,8 @@ def run(
     return progress
 
 
-def _decoded(progress: Progress, detokenize: Detokenize | None) -> Decoded:
+def decoded(progress: Progress, detokenize: Detokenize | None) -> Decoded:
+    """What a search with one hypothesis a row has found."""
     texts = progress.text
     if detokenize is not None:
         texts = tf.where(tf.equal(progress.finish, stopping.STOP), progress.text, detokenize(progress.tokens))

@@ -33,11 +33,12 @@ class History(NamedTuple):
     tokens: tf.Tensor  # [B, N] int32, the continuations; what stands from `step` on is not read
     step: tf.Tensor  # [] int32
     forcing: Forcing
+    overlap: tf.Tensor | int = 0  # [] int32, how many columns of `tokens` end `prompt_tokens` already
 
     @property
     def sequence(self) -> tf.Tensor:
         """Prompt and continuation, `[B, P + N]` int32."""
-        return tf.concat([self.prompt_tokens, self.tokens], axis=1)
+        return tf.concat([self.prompt_tokens, self.tokens[:, self.overlap :]], axis=1)
 
     @property
     def start(self) -> tf.Tensor:
@@ -47,7 +48,7 @@ class History(NamedTuple):
     @property
     def end(self) -> tf.Tensor:
         """The column of `sequence` in which the next token of every row will stand, scalar int32."""
-        return tf.shape(self.prompt_tokens)[1] + self.step
+        return tf.shape(self.prompt_tokens)[1] + self.step - self.overlap
 
 
 def initial_progress(

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import SEPARATOR
 
-REASONS = ("", "eos", "length", "stop", "loop")
-RUNNING, EOS, LENGTH, STOP, LOOP = range(len(REASONS))
-FINISH_REASONS = REASONS[1:]
+FINISH_REASONS = ("eos", "length", "stop", "loop")
+REASONS = ("", *FINISH_REASONS, "")
+RUNNING, EOS, LENGTH, STOP, LOOP, PAUSED = range(len(REASONS))
 _NOWHERE = tf.int32.max
 
 
@@ -104,6 +104,36 @@ def cut(before: tf.Tensor, after: tf.Tensor, stops: Stops) -> tuple[tf.Tensor, t
     match = first_match(tf.strings.substr(after, start, everything), stops)
     found = tf.not_equal(match, _NOWHERE)
     return tf.strings.substr(after, tf.zeros_like(start), tf.where(found, start + match, _NOWHERE)), found
+
+
+def held_back(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
+    """How many bytes at the end of a text may yet prove to be a stop string's first: `[B]` int32.
+
+    Args:
+      texts: `[B]` string, without a stop string.
+      stops: of the rows.
+    """
+    size = tf.shape(stops.codes)[2]
+    lengths = tf.minimum(tf.strings.length(texts), size)  # of the ends that are looked at
+    ends = tf.strings.substr(texts, -lengths, lengths)
+    codes = tf.io.decode_raw(ends, tf.uint8, fixed_length=size)  # --> [B, M]
+    count, places = tf.range(1, size + 1), tf.range(size)
+    at = lengths[:, tf.newaxis, tf.newaxis] - count[:, tf.newaxis] + places  # the last `count` bytes
+    last = tf.gather(codes, tf.clip_by_value(at, 0, size - 1), batch_dims=1)  # --> [B, M counts, M]
+    same = tf.equal(last[:, tf.newaxis], stops.codes[:, :, tf.newaxis]) | (places >= count[:, tf.newaxis])
+    possible = (count < stops.lengths[:, :, tf.newaxis]) & (count <= lengths[:, tf.newaxis, tf.newaxis])
+    begins = tf.reduce_all(same, axis=-1) & possible  # --> [B, S, M counts]
+    return tf.reduce_max(tf.where(begins, count, 0), axis=[1, 2])
+
+
+def recount_repeats(repeats: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
+    """The counts, `[B, R]` int32 and 0 before the first token, after all of `tokens` (`[B, N]` int32)."""
+    steps = tf.where(tf.shape(repeats)[1] > 0, tf.shape(tokens)[1], 0)
+    return tf.while_loop(
+        lambda last, _: last < steps,
+        lambda last, counts: (last + 1, count_repeats(counts, tokens, last)),
+        (tf.constant(0), repeats),
+    )[1]
 
 
 def count_repeats(repeats: tf.Tensor, tokens: tf.Tensor, last: tf.Tensor) -> tf.Tensor:

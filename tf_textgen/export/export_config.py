@@ -15,6 +15,9 @@ class ExportConfig(Config):
     prefix: ClassVar[str] = "export"
     dir: str = field("", "Folder of the served model, saved_models/NAME; its versions are numbered folders inside.")
     version: int | None = field(None, "Version number; none takes the next free one.", at_least=1)
+    keep: int = field(
+        0, "How many older versions stay beside this one and the newest; 0 removes none of them.", at_least=0
+    )
     max_new_tokens: int = field(
         256, "Upper bound of the new tokens a request may ask for; it bounds a request's time and memory.", at_least=1
     )

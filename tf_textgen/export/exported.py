@@ -17,6 +17,7 @@ from tf_textgen.decoding.length_penalty import LengthPenalty
 from tf_textgen.decoding.parameters import SEARCH_FIELDS, values_of
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
+from tf_textgen.export.versions import version_numbers
 from tf_textgen.generator import Continuation, to_best_continuations, to_continuations
 
 CONFIG_FILE = os.path.join("assets.extra", "config.json")
@@ -134,11 +135,6 @@ def beam_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConfig) 
     values = values_of(decoding)
     values = {name: values[name] for name in SEARCH_FIELDS} | {n: getattr(decoding, n) for n in LengthPenalty._fields}
     return {text_name: list(texts), **{name: [value] * len(texts) for name, value in values.items()}}
-
-
-def version_numbers(root: pathlib.Path) -> list[int]:
-    """The versions in a served model's folder, ascending."""
-    return sorted(int(entry.name) for entry in root.glob("*") if entry.name.isdecimal()) if root.is_dir() else []
 
 
 def version_folder(path: str | os.PathLike[str]) -> pathlib.Path:

@@ -1,27 +1,33 @@
-"""Answers requests from a SavedModel with TensorFlow and tensorflow-text alone.
+"""Answers requests from a SavedModel as TF Serving does, with TensorFlow and tensorflow-text alone.
 
-Run by its path in a fresh process it shows what a server will answer:
+Run in a fresh process it shows what a server will answer:
 
-    python self_check.py EXPORTED_VERSION < requests.json > answers.json
+    python -m tf_textgen.export.self_check EXPORTED_VERSION < requests.json > answers.json
 
-`requests.json` is a list of `{"signature": name, "inputs": {name: list}}`, the answer a list of `{name: list}` in the
-same order and, last, `{"python_ops": [...]}`: the ops that call back into Python and so fail in TF Serving.
+`requests.json` is a list of `{"signature": name, "inputs": {name: list}}`. The answer is `{"foreign_ops": [...],
+"answers": [...], "warm_up": number}`: the ops that TF Serving does not have (then nothing else is done), a `{name:
+list}` for each request, and how many of the version's own warm-up requests were replayed before them.
 """
 
 import json
+import os
 import sys
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  # registers the tokenizers' ops, as TF Serving does
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tf_textgen.compat import ServedModel, is_registered
+from tf_textgen.serving.prediction_log import REQUESTS_FILE, read_requests
 
 
 def ask(loaded, signature_name, inputs):
-    """One request to a loaded SavedModel: dict of lists in, dict of lists out."""
+    """One request to a SavedModel of `tf.saved_model.load`: dict of lists in, dict of lists out."""
     signature = loaded.signatures[signature_name]
     specs = signature.structured_input_signature[1]
     tensors = {name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
-    return {name: _plain(value) for name, value in signature(**tensors).items()}
+    return {name: plain(value.numpy()) for name, value in signature(**tensors).items()}
 
 
 def input_names(loaded, signature_name):
@@ -29,23 +35,41 @@ def input_names(loaded, signature_name):
     return sorted(loaded.signatures[signature_name].structured_input_signature[1])
 
 
-def python_ops(loaded):
-    """The ops of all signatures that call back into Python."""
-    graphs = [signature.graph.as_graph_def() for signature in loaded.signatures.values()]
+def foreign_ops(path):
+    """The ops of a SavedModel, in all of its functions, that are neither TensorFlow's nor tensorflow-text's.
+
+    Those that call back into Python are not TF Serving's either.
+    """
+    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
+        graphs = [meta.graph_def for meta in saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs]
     nodes = [node for graph in graphs for node in graph.node]
     nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
-    return sorted({node.op for node in nodes if "PyFunc" in node.op})
+    own = {function.signature.name for graph in graphs for function in graph.library.function}
+    return sorted(op for op in {node.op for node in nodes} - own if "PyFunc" in op or not is_registered(op))
 
 
-def _plain(tensor):
-    values = tensor.numpy()
+def plain(values):
+    """An array as nested lists of Python values."""
     if values.dtype == object:
         flat = [text.decode("utf-8") for text in values.ravel()]
         return np.array(flat, dtype=object).reshape(values.shape).tolist()
     return values.tolist()
 
 
+def check(path, requests):
+    """What this program answers."""
+    found = {"foreign_ops": foreign_ops(path), "answers": [], "warm_up": 0}
+    if found["foreign_ops"]:
+        return found
+    served = ServedModel(path)
+    for name, inputs in read_requests(os.path.join(path, REQUESTS_FILE)):
+        served.ask(name, inputs)
+        found["warm_up"] += 1
+    for request in requests:
+        answer = served.ask(request["signature"], request["inputs"])
+        found["answers"].append({name: plain(values) for name, values in answer.items()})
+    return found
+
+
 if __name__ == "__main__":
-    exported = tf.saved_model.load(sys.argv[1])
-    answers = [ask(exported, request["signature"], request["inputs"]) for request in json.load(sys.stdin)]
-    json.dump([*answers, {"python_ops": python_ops(exported)}], sys.stdout)
+    json.dump(check(sys.argv[1], json.load(sys.stdin)), sys.stdout)

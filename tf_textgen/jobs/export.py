@@ -25,22 +25,29 @@ def run(flag_values: flags.FlagValues) -> None:
     loading.check_decoding(flag_values)
     loaded = loading.load(flag_values)
     decoding = loading.decoding_of(loaded, flag_values)
-    from tf_textgen.export.saved_model import export_saved_model
+    from tf_textgen.export.saved_model import CARD_FILE, export_saved_model
+    from tf_textgen.export.server_files import BATCHING_FILE
+    from tf_textgen.export.versions import remove_old_versions
+    from tf_textgen.training.run_folder import read_record
 
     directory = wanted.dir or str(pathlib.Path("saved_models") / pathlib.Path(str(flag_values["run.dir"].value)).name)
     generator = loading.generator_of(
         loaded, max_new_tokens=wanted.max_new_tokens, max_prompt_tokens=wanted.max_prompt_tokens
     )
     decoding = loading.within_bounds(decoding, generator, flag_values)
-    path = export_saved_model(generator, directory, decoding=decoding, version=wanted.version, config=loaded.config)
-    name = path.parent.name
-    print(f"exported {path}")
-    print("  checked: a fresh process with tensorflow and tensorflow_text alone gives the run's own continuations")
+    record = read_record(str(flag_values["run.dir"].value))
+    path = export_saved_model(
+        generator, directory, decoding=decoding, version=wanted.version, config=loaded.config, record=record
+    )
+    root, name = path.parent.resolve(), path.parent.name
+    print(f"exported {path}; what it is: {CARD_FILE}")
+    if wanted.keep and (gone := remove_old_versions(root, int(path.name), wanted.keep)):
+        print(f"  removed the older versions {', '.join(map(str, gone))}")
+    print("  checked: a fresh process with tensorflow and tensorflow_text alone gives the run's own answers")
     print(f"  at most {generator.max_prompt_tokens} prompt tokens and {generator.max_new_tokens} new tokens a request")
     if decoding.beam_width > 1:
         print(f"  a beam of {decoding.beam_width} answers, in the signature beam_search with {decoding.num_best} best")
     print("serve it with TF Serving:")
-    print(
-        f"  tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path={path.parent.resolve()}"
-    )
+    print(f"  tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path={root} \\")
+    print(f"    --enable_batching --batching_parameters_file={root / BATCHING_FILE}")
     print(f"""  curl -d '{{"instances": ["Once upon a time"]}}' localhost:8501/v1/models/{name}:predict""")

@@ -62,9 +62,11 @@ class TextModel(keras.Model):
     Attributes:
       config_class: the class of `config`, set by each family.
       moving_average: of the trainable weights, where `compile` was asked for one.
+      has_hidden: whether there is a vector for each token.
     """
 
     config_class: ClassVar[type[Config]]
+    has_hidden: ClassVar[bool] = True
 
     def __init__(self, config: Config, *, seed: int | None = None, **kwargs: Any) -> None:
         # A fixed name: paths of variables, by which checkpoints find them, begin with it.
@@ -114,6 +116,21 @@ class TextModel(keras.Model):
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """Appends one token `[B]` int32 to each row: logits `[B, V]` float32 of the next, and the new state."""
         raise NotImplementedError
+
+    def hidden(self, features: Features) -> tf.Tensor:
+        """The last hidden state of each token, before it becomes logits; what a text's vector is made of.
+
+        Args:
+          features: `target_tokens` `[B, T]` right-padded; of an encoder-decoder `source_tokens` `[B, S]` and
+            `source_lengths` `[B]`, of whose tokens the encoder's memory is asked.
+
+        Returns:
+          `[B, T, D]` or `[B, S, D]`, of no meaning at padding.
+
+        Raises:
+          UserError: where the family has none (`has_hidden`).
+        """
+        raise UserError(f"{self.name} has no hidden states: expected a neural model for embeddings")
 
     def example_features(self) -> dict[str, tf.Tensor]:
         """The smallest features `call` accepts; `initialize` makes the variables with them."""

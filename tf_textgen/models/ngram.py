@@ -40,6 +40,7 @@ class NGramLM(TextModel):
     """
 
     config_class = NGramConfig
+    has_hidden = False
     config: NGramConfig
 
     def __init__(self, config: NGramConfig, *, seed: int | None = None, **kwargs: Any) -> None:

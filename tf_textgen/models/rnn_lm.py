@@ -70,6 +70,9 @@ class RNNLM(TextModel):
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         return self._advance(tokens[:, tf.newaxis], state.per_step)
 
+    def hidden(self, features: Features) -> tf.Tensor:
+        return self.recurrent(self.embedding(features["target_tokens"]), resets=_resets(features))[0]
+
     def initial_carry(self, rows: int) -> tuple[RecurrentState, ...]:
         return self.recurrent.zero_states(rows)
 

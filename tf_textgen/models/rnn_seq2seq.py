@@ -89,16 +89,25 @@ class RNNSeq2Seq(TextModel):
         tokens = tf.fill([1, 1], self.config.pad_id)
         return {"source_tokens": tokens, "source_lengths": tf.ones([1], tf.int32), "target_tokens": tokens}
 
+    def hidden(self, features: Features) -> tf.Tensor:
+        return self._read_source(features, training=False)[0]
+
     def _encode(self, features: Features, training: bool) -> tuple[tuple[RecurrentState, ...], Memory | None]:
         """The decoder's first states, and the memory of the source if there is attention."""
-        tokens, lengths = pair_feature(features, "source_tokens"), pair_feature(features, "source_lengths")
-        valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
-        embedded = self.source_dropout(self.source_embedding(tokens), training=training)
-        values, states = self.encoder(embedded, valid=valid, training=training)
+        values, states, valid = self._read_source(features, training)
         states = self.bridge(states)
         if isinstance(self.decoder, InputFeedingDecoder):
             states = self.decoder.begin(states)
         return states, None if self.memory is None else self.memory(values, valid=valid)
+
+    def _read_source(
+        self, features: Features, training: bool
+    ) -> tuple[tf.Tensor, tuple[RecurrentState, ...], tf.Tensor]:
+        """The encoder's outputs `[B, S, M]`, its last states, and `[B, S]` bool where there is no padding."""
+        tokens, lengths = pair_feature(features, "source_tokens"), pair_feature(features, "source_lengths")
+        valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
+        embedded = self.source_dropout(self.source_embedding(tokens), training=training)
+        return *self.encoder(embedded, valid=valid, training=training), valid
 
     def _decode(
         self,

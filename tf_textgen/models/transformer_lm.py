@@ -79,6 +79,13 @@ class TransformerLM(TextModel):
         return {"target_tokens": tf.zeros([1, 1], tf.int32)}
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
+        return self._logits(self._read(features, training))
+
+    def hidden(self, features: Features) -> tf.Tensor:
+        return self._read(features, training=False)
+
+    def _read(self, features: Features, training: bool) -> tf.Tensor:
+        """`target_tokens` `[B, T]` --> hidden `[B, T, D]`."""
         tokens = features["target_tokens"]
         check_length(self.config, tokens)
         mask = causal_mask(tf.shape(tokens)[1])
@@ -89,8 +96,7 @@ class TransformerLM(TextModel):
                 positions = tf.reduce_sum(tf.cast(mask, tf.int32), axis=-1) - 1
         elif positions is None:
             positions = tf.zeros_like(tokens) + tf.range(tf.shape(tokens)[1])
-        hidden, _ = self._decode(tokens, positions, mask, training=training)
-        return self._logits(hidden)
+        return self._decode(tokens, positions, mask, training=training)[0]
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
         tokens, lengths = features["target_tokens"], features["target_lengths"]

@@ -103,18 +103,25 @@ class TransformerSeq2Seq(TextModel):
         hidden, caches = self._decode(tokens[:, tf.newaxis], positions, mask, state.per_source, caches, slot)
         return self._logits(hidden[:, 0]), State({"caches": caches, "slot": slots + 1}, state.per_source)
 
+    def hidden(self, features: Features) -> tf.Tensor:
+        return self._read_source(features)[0]
+
     def _encode(self, features: Features, training: bool = False) -> dict[str, Any]:
         """What decoding reads of the source: `valid` `[B, S]` bool, and `memory`, keys and values of each block."""
+        encoded, valid = self._read_source(features, training)
+        return {
+            "valid": valid,
+            "memory": tuple(block.cross_attention.project(encoded) for block in self.decoder.blocks),
+        }
+
+    def _read_source(self, features: Features, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """The encoder's output `[B, S, D]`, and `[B, S]` bool where it is not padding."""
         tokens, lengths = pair_feature(features, "source_tokens"), pair_feature(features, "source_lengths")
         check_length(self.config, tokens)
         valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
         positions = tf.zeros_like(tokens) + tf.range(tf.shape(tokens)[1])
         bias = attention_bias(valid[:, tf.newaxis])
-        encoded, _ = self.encoder(self.source_embedding(tokens), positions, bias, training=training)
-        return {
-            "valid": valid,
-            "memory": tuple(block.cross_attention.project(encoded) for block in self.decoder.blocks),
-        }
+        return self.encoder(self.source_embedding(tokens), positions, bias, training=training)[0], valid
 
     def _decode(
         self,

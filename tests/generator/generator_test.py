@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 
 from tests.decoding.beam_oracle import plain_beam_search
+from tests.generator.wishes import WISHES, merged
 from tests.support import tiny_models
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.length_penalty import length_penalty_of
-from tf_textgen.decoding.parameters import Parameters, from_config
+from tf_textgen.decoding.parameters import from_config
 from tf_textgen.errors import UserError
 from tf_textgen.objectives.cross_entropy import token_log_probabilities
 
@@ -18,11 +19,6 @@ GREEDY = DecodingConfig(temperature=0.0, max_new_tokens=8)
 BEAM = DecodingConfig(beam_width=4, num_best=3, max_new_tokens=8)
 SAMPLED = DecodingConfig(temperature=1.0, top_k=30, max_new_tokens=8, seed=11)
 PROMPTS = [f"{word} {number}" * (number % 5) for number in range(4) for word in ("a", "the 猫", "", "Zwölf")]
-
-
-@pytest.fixture(scope="module", params=["ngram", "transformer_lm", "rnn_lm", "rnn_seq2seq", "transformer_seq2seq"])
-def generator(request):
-    return tiny_models.generator(request.param)
 
 
 @pytest.mark.parametrize("decoding", [GREEDY, SAMPLED, BEAM], ids=["greedy", "sampled", "beam"])
@@ -35,23 +31,8 @@ def test_a_prompt_in_a_batch_gives_what_it_gives_alone(generator, decoding):
 
 def test_rows_of_a_batch_keep_their_own_parameters(generator):
     """What a row's neighbours ask for switches processors on and lengthens the cache, but never changes the row."""
-    wishes = [
-        DecodingConfig(temperature=0.0, max_new_tokens=5),
-        DecodingConfig(max_new_tokens=20, seed=1),
-        DecodingConfig(max_new_tokens=20, top_p=0.9, repetition_penalty=1.3, seed=2, stop=("a",)),
-        DecodingConfig(temperature=0.7, max_new_tokens=24, top_k=10, seed=3, stop=("zz", "b")),
-        DecodingConfig(max_new_tokens=1, min_p=0.1, seed=4),
-        DecodingConfig(temperature=0.0, max_new_tokens=24, min_new_tokens=9, repetition_penalty=1.5),
-        DecodingConfig(max_new_tokens=20, forced=("cat", " a dog"), forced_prefix="It ", banned=("e", "xy"), seed=5),
-        DecodingConfig(max_new_tokens=24, allowed=("ab ", "c"), no_repeat_ngram=2, typical_p=0.9, seed=6),
-        DecodingConfig(temperature=0.0, max_new_tokens=24, loop_repeats=2, frequency_penalty=-1.0),
-        DecodingConfig(max_new_tokens=24, eta_cutoff=0.01, epsilon_cutoff=0.002, presence_penalty=1.5, seed=7),
-    ]
-    prompts = ["", "abc", "x" * 63, "Zwölf 猫", "q", "hello " * 9, "", "ab", "abc", "z"]
-    rows = [from_config(wish, 1) for wish in wishes]
-    together = generator.generate_graph(
-        tf.constant(prompts), Parameters(*(tf.concat(column, 0) for column in zip(*rows, strict=True)))
-    )
+    prompts, rows = list(WISHES), [from_config(wish, 1) for wish in WISHES.values()]
+    together = generator.generate_graph(tf.constant(prompts), merged(rows))
     for index, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
         alone = generator.generate_graph(tf.constant([prompt]), row)
         for name in ("text", "token_count", "finish_reason", "prompt_truncated"):

@@ -1,0 +1,63 @@
+"""The folder of a served model: its numbered versions, one writer at a time, and old versions that go."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+from tf_textgen.errors import UserError
+from tf_textgen.training.durable import reason
+
+
+def version_numbers(root: pathlib.Path) -> list[int]:
+    """The versions in a served model's folder, ascending."""
+    return sorted({int(entry.name) for entry in root.glob("*") if entry.name.isdecimal()}) if root.is_dir() else []
+
+
+def remove_old_versions(root: pathlib.Path, written: int, keep: int) -> list[int]:
+    """Removes all versions but the one just written, the newest, and the `keep` newest of all others.
+
+    A version disappears under another name before its files do: a server never sees a part of it. A folder that holds
+    no SavedModel, and one that stands elsewhere, are left alone.
+
+    Returns:
+      The versions that are gone, ascending.
+    """
+    with locked(root):
+        folders = [root / str(version) for version in version_numbers(root)]
+        whole = [folder for folder in folders if (folder / "saved_model.pb").is_file() and not folder.is_symlink()]
+        old = [int(folder.name) for folder in whole if folder.name not in (str(written), whole[-1].name)]
+        gone = old[: max(len(old) - keep, 0)]
+        for version in gone:
+            aside = root / f".{version}.removed"
+            shutil.rmtree(aside, ignore_errors=True)  # of a removal that was killed
+            os.rename(root / str(version), aside)
+            shutil.rmtree(aside)
+    return gone
+
+
+@contextlib.contextmanager
+def locked(root: pathlib.Path) -> Iterator[None]:
+    """Makes the folder of a served model and lets one export after the other write there."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(root, os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(root, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def cannot_write(root: pathlib.Path, error: Exception) -> UserError:
+    """What to say where the folder takes no export."""
+    return UserError(
+        f"--export.dir={root}: cannot be written ({reason(error)}); expected a folder with room for the export; "
+        "make room or name another"
+    )
