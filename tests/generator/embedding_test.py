@@ -27,7 +27,7 @@ def test_a_vector_is_the_mean_over_the_tokens_of_the_text(name):
     for row, text in enumerate(TEXTS):
         ids = [byte + 5 for byte in text.encode()]
         ended = [*ids, tokenizer.eos_id] if generator.is_pair else ids
-        hidden = HIDDEN[name](generator._holder.model, np.array(ended))[: len(ids)] if ids else np.zeros((1, 1))
+        hidden = HIDDEN[name](generator.model, np.array(ended))[: len(ids)] if ids else np.zeros((1, 1))
         np.testing.assert_allclose(found.embedding[row], np.broadcast_to(hidden.mean(0), [16]), rtol=1e-3, atol=1e-5)
         alone = generator.embed_graph(tf.constant([text]))
         np.testing.assert_allclose(found.embedding[row], alone.embedding[0], atol=1e-6)
@@ -38,7 +38,7 @@ def test_a_vector_is_the_mean_over_the_tokens_of_the_text(name):
 
 def test_the_frame_is_read_but_not_counted():
     generator = tiny_models.generator("transformer_lm", prompt_format="pair", max_positions=16)
-    model, ids = generator._holder.model, [byte + 5 for byte in ("q" * 40).encode()]
+    model, ids = generator.model, [byte + 5 for byte in ("q" * 40).encode()]
     found = generator.embed_graph(tf.constant(["ab", "q" * 40]))
     for row, kept in enumerate(([102, 103], ids[:13])):
         hidden = HIDDEN["transformer_lm"](model, np.array([2, *kept, 4]))[1:-1]
@@ -51,4 +51,4 @@ def test_counts_have_no_vectors():
     generator = tiny_models.generator("ngram")
     assert not hasattr(generator, "embed_graph")
     with pytest.raises(UserError, match="ngram has no hidden states: expected a neural model for embeddings"):
-        generator._holder.model.hidden({"target_tokens": tf.constant([[5]])})
+        generator.model.hidden({"target_tokens": tf.constant([[5]])})

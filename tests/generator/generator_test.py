@@ -117,7 +117,7 @@ def test_prompts_may_have_seeds_of_their_own(generator):
 def test_greedy_equals_full_forward_passes(generator):
     """Oracle: argmax of teacher forcing over the whole sequence, one token at a time, without any cache."""
     (continuation,) = generator.generate(["abc"], GREEDY)
-    tokenizer, model = generator.tokenizer, generator._holder.model
+    tokenizer, model = generator.tokenizer, generator.model
     prompt = tokenizer.tokenize(tf.constant(["abc"])).to_list()[0]
     features = {}
     if generator.is_pair:
@@ -142,7 +142,7 @@ def test_greedy_equals_full_forward_passes(generator):
 
 def test_beam_equals_a_plain_search_with_full_forward_passes(generator):
     """No cache, no state that has to follow a hypothesis: each step reads the whole sequence anew."""
-    tokenizer, model = generator.tokenizer, generator._holder.model
+    tokenizer, model = generator.tokenizer, generator.model
     prompt = tokenizer.tokenize(tf.constant(["abc"])).to_list()[0]
     features = {}
     if generator.is_pair:
@@ -206,7 +206,7 @@ def test_score_equals_teacher_forcing(generator):
         if generator.is_pair:
             source = [*tokenizer.tokenize(tf.constant([sources[row]])).to_list()[0], tokenizer.eos_id]
             features |= {"source_tokens": tf.constant([source]), "source_lengths": tf.constant([len(source)])}
-        logits = generator._holder.model(features)[:, : len(labels)]
+        logits = generator.model(features)[:, : len(labels)]
         expected = (
             token_log_probabilities(logits, tf.constant([labels], tf.int32)).numpy()[0] if labels else np.zeros(0)
         )
@@ -237,7 +237,7 @@ def test_scores_of_pairs_on_a_language_model_count_the_target_alone():
     tokenizer = generator.tokenizer
     source, target = (tokenizer.tokenize(tf.constant([text])).to_list()[0] for text in ("abc", "de"))
     row = [tokenizer.bos_id, *source, tokenizer.sep_id, *target, tokenizer.eos_id]
-    logits = generator._holder.model({"target_tokens": tf.constant([row[:-1]])})
+    logits = generator.model({"target_tokens": tf.constant([row[:-1]])})
     expected = token_log_probabilities(logits, tf.constant([row[1:]])).numpy()[0, len(source) + 1 :]
     found = generator.score(["q", "de"], ["a much longer source", "abc"])
     np.testing.assert_allclose(found.token_log_probabilities[1], expected, atol=1e-5)

@@ -72,7 +72,7 @@ def export_saved_model(
                 name: tf.function(one.function, autograph=False).get_concrete_function(**one.inputs)
                 for name, one in signatures.items()
             }
-            tf.saved_model.save(generator, str(beside), signatures=functions)
+            tf.saved_model.save(_Served(generator), str(beside), signatures=functions)
             (beside / CONFIG_FILE).parent.mkdir()
             resolved = {**(config or {}), "truncation_side": generator.truncation_side, "decoding": decoding.to_json()}
             (beside / CONFIG_FILE).write_text(json.dumps(resolved, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -87,3 +87,16 @@ def export_saved_model(
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return target
+
+
+class _Served(tf.Module):
+    """What the graphs of a generator read, and no more.
+
+    The model itself would bring its optimizer and a signature of Keras, the generator's functions a second copy of
+    every graph.
+    """
+
+    def __init__(self, generator: TextGenerator) -> None:
+        super().__init__(name="text_generator")
+        self.weights = [variable.value for variable in generator.model.weights]
+        self.tokenizers = [generator.tokenizer, generator.source_tokenizer]

@@ -32,7 +32,7 @@ from tf_textgen.generator.answers import (
 )
 from tf_textgen.generator.chunks import Streaming
 from tf_textgen.generator.embedding import Embedding
-from tf_textgen.generator.prompts import PromptFormat, TruncationSide, Untracked
+from tf_textgen.generator.prompts import PromptFormat, TruncationSide
 from tf_textgen.generator.scoring import Scoring
 from tf_textgen.generator.tokens import Tokenizing
 from tf_textgen.models.base import TextModel
@@ -40,7 +40,7 @@ from tf_textgen.text.tokenizer import Tokenizer, repair_utf8
 
 
 class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
-    """A tokenizer, a model and a decoding loop as one `tf.Module`.
+    """A tokenizer, a model and a decoding loop as graphs from text to text.
 
     Args:
       model: a built model of any family.
@@ -67,13 +67,12 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         truncation_side: TruncationSide = "beginning",
         source_tokenizer: Tokenizer | None = None,
     ) -> None:
-        super().__init__(name="text_generator")
+        self.model = model
         self.tokenizer = tokenizer
         self.source_tokenizer = source_tokenizer or tokenizer
-        self.weights = [variable.value for variable in model.weights]
         self.prompt_format = prompt_format
         self.truncation_side = truncation_side
-        self._holder = Untracked(model)
+        self._beam_graphs: dict[tuple[int, int], Callable[..., BestGeneration]] = {}
         self.context = getattr(model.config, "max_positions", None)  # of each row that the model reads; None: no end
         self.max_new_tokens = min(max_new_tokens, self.context - 1) if self.context else max_new_tokens
         # A source has a row of its own, of the same length; a prompt leaves room for one new token.
@@ -156,7 +155,7 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
           width: `W`, hypotheses that the beam keeps.
           num_best: n, at most `width`.
         """
-        graphs, key = self._holder.beam_graphs, (width, num_best)
+        graphs, key = self._beam_graphs, (width, num_best)
         if key not in graphs:
 
             def search(prompts: tf.Tensor, parameters: Parameters, penalty: LengthPenalty) -> BestGeneration:
@@ -179,7 +178,7 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
     def _generate(self, prompts: tf.Tensor, parameters: Parameters) -> Generation:
         safe, constraints, problem = self._checked(parameters)
         logits, state, safe, known, truncated = self._start(prompts, safe, constraints)
-        found = decode(logits, state, self._holder.model.step, safe, **known)
+        found = decode(logits, state, self.model.step, safe, **known)
         return Generation(**self._answer(found, problem), prompt_truncated=truncated)
 
     def _search(
@@ -189,7 +188,7 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         penalty, other = sanitize_length_penalty(penalty)
         problem = tf.where(tf.equal(problem, ""), other, problem)[:, tf.newaxis]
         logits, state, safe, known, truncated = self._start(prompts, safe, constraints)
-        step = self._holder.model.step
+        step = self.model.step
         found = beam_search(logits, state, step, safe, penalty, width=width, num_best=num_best, **known)
         normalized = tf.where(tf.equal(problem, ""), found.normalized_score, 0.0)
         return BestGeneration(**self._answer(found, problem), normalized_score=normalized, prompt_truncated=truncated)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
@@ -14,17 +14,6 @@ PromptFormat = Literal["continuation", "document", "pair", "source"]
 TruncationSide = Literal["beginning", "end"]
 
 
-class Untracked:
-    """Hides from `tf.Module` what an export must not hold.
-
-    Tracking the Keras model would export its optimizer and a wrong default signature.
-    """
-
-    def __init__(self, model: TextModel) -> None:
-        self.model = model
-        self.beam_graphs: dict[tuple[int, int], Any] = {}
-
-
 class Framed(NamedTuple):
     """Texts as the model reads them."""
 
@@ -34,9 +23,10 @@ class Framed(NamedTuple):
     truncated: tf.Tensor  # [B] bool, whether the text was cut
 
 
-class PromptReader(tf.Module):
+class PromptReader:
     """The layout of prompts: what all graphs of `TextGenerator` share, which says what the attributes are."""
 
+    model: TextModel
     tokenizer: Tokenizer
     source_tokenizer: Tokenizer
     prompt_format: PromptFormat
@@ -44,7 +34,6 @@ class PromptReader(tf.Module):
     context: int | None
     max_new_tokens: int
     max_prompt_tokens: int
-    _holder: Untracked
 
     @property
     def is_pair(self) -> bool:

@@ -34,7 +34,7 @@ class RequestReader(PromptReader):
         Returns:
           Logits, state, parameters with the lengths of the sources, what else a search wants, which prompts were cut.
         """
-        model, tokenizer = self._holder.model, self.tokenizer
+        model, tokenizer = self.model, self.tokenizer
         features, truncated = self._prompt_features(prompts, parameters.max_new_tokens)
         parameters = self._with_ratios(parameters, features, needed_tokens(constraints))
         more = parameters.max_new_tokens

@@ -66,7 +66,7 @@ class Scoring(PromptReader):
         counts = tf.cast(labels.row_lengths(), tf.int32)
         padded = inputs.to_tensor(tokenizer.pad_id)
         features["target_tokens"] = padded[:, :-1]
-        logits = self._holder.model(features, training=False)
+        logits = self.model(features, training=False)
         all_log_probabilities = token_log_probabilities(logits, padded[:, 1:])
         # The first label stands behind the last token of the context: shift each row to begin there.
         width = tf.reduce_max(tf.concat([[0], counts], axis=0))
