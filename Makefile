@@ -29,7 +29,7 @@ quickstart: $(VENV)/installed
 	  '$(TEXTGEN) generate --run.dir=runs/quickstart --prompt="Your own beginning"'
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check tf_textgen tests
