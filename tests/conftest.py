@@ -2,7 +2,14 @@
 
 import pytest
 
-LONGEST = ("tests/system/", "tests/export/", "tests/jobs/", "tests/readme_test.py", "tests/serving/export_test.py")
+LONGEST = (
+    "tests/system/",
+    "tests/export/",
+    "tests/jobs/",
+    "tests/readme_test.py",
+    "tests/serving/export_test.py",
+    "tests/serving/readme_test.py",
+)
 
 
 def pytest_addoption(parser):

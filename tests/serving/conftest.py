@@ -1,9 +1,17 @@
-"""Exports that take no time, each written once, and a server of one."""
+"""Exports, each written once, and servers of them: toys, which take no time, and a real one."""
+
+import contextlib
+import functools
+import os
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.serving.served import asking, serving
+from tests.serving import model_server
+from tests.serving.served import asking, export, serving
 from tests.serving.toy_export import write_toy
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.export.versions import locked
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +42,50 @@ def pair_root(tmp_path_factory):
     root.mkdir()
     write_toy(root, 1, beam=True)
     return root
+
+
+@pytest.fixture(scope="session")
+def real_root(tmp_path_factory):
+    """The folder of a real export, with every signature there is; one process of the tests writes it for all."""
+    folder = tmp_path_factory.getbasetemp()
+    root = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "real" / "tales"
+    decoding = DecodingConfig(beam_width=2, num_best=2, max_new_tokens=12, seed=5)
+    with locked(root.parent):
+        if not (root / "1").exists():
+            export(root, "transformer_lm", decoding, num_layers=1, max_positions=128, max_new_tokens=64)
+    return root
+
+
+@pytest.fixture(scope="package")
+def local_server(real_root, tmp_path_factory):
+    """`local_server(name)`: a local server that has the real export under that name, started once."""
+    names = tmp_path_factory.mktemp("names")
+    with contextlib.ExitStack() as opened:
+
+        @functools.cache
+        def started(name):
+            (names / name).symlink_to(real_root)
+            return opened.enter_context(serving(names / name))
+
+        yield started
+
+
+@pytest.fixture(scope="package", params=["local", model_server.NAME])
+def address_of(request, real_root, tmp_path_factory):
+    """`address_of(name)`: where a server answers over REST that has the real export under that name."""
+    if request.param == "local":
+        started = request.getfixturevalue("local_server")
+        yield lambda name: urlsplit(started(name).url).netloc
+        return
+    executable = model_server.find()
+    if executable is None:
+        pytest.skip(f"no {model_server.NAME} on PATH, nor named by {model_server.VARIABLE}")
+    logs = tmp_path_factory.mktemp("logs")
+    with contextlib.ExitStack() as opened:
+
+        @functools.cache
+        def started(name):
+            running = model_server.running(executable, name, real_root, logs / name)
+            return opened.enter_context(running).rest
+
+        yield started

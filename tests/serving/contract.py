@@ -148,9 +148,9 @@ def test_a_text_has_one_vector(client):
 
 
 def test_a_model_that_is_not_served_is_told(connect):
-    with connect(model="no such model") as client:
+    with connect(model="not_served") as client:
         for ask in (client.status, client.metadata, lambda: client.generate("a")):
-            with pytest.raises(ModelNotFound, match=r"has no such model \(.*no such model.*\); expected a model that"):
+            with pytest.raises(ModelNotFound, match=r"has no such model \(.*not_served.*\); expected a model that"):
                 ask()
 
 

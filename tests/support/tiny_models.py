@@ -57,7 +57,11 @@ def _counted(chosen, config):
 
 
 def generator(
-    name: str, prompt_format: str | None = None, truncation_side: str | None = None, **overrides
+    name: str,
+    prompt_format: str | None = None,
+    truncation_side: str | None = None,
+    max_new_tokens: int = 24,
+    **overrides,
 ) -> TextGenerator:
     """A `TextGenerator` over bytes; over-long sources lose their end, as those of all pairs but dialogues."""
     tokenizer = ByteTokenizer()
@@ -66,6 +70,6 @@ def generator(
         model(name, tokenizer.vocabulary_size, **overrides),
         tokenizer,
         prompt_format=prompt_format,
-        max_new_tokens=24,
+        max_new_tokens=max_new_tokens,
         truncation_side=truncation_side or ("end" if prompt_format in ("pair", "source") else "beginning"),
     )
