@@ -81,20 +81,51 @@ class _Toy(tf.Module):
         answer["normalized_score"] = answer["score"] / (1.0 + length_penalty_alpha[:, None])
         return {**answer, "prompt_truncated": found[0]["prompt_truncated"]}
 
+    def score(self, text):
+        """Every character is a token."""
+        tokens = tf.strings.unicode_split(text, "UTF-8")
+        counts = tf.cast(tokens.row_lengths(), tf.int32)
+        scores = tf.fill(tf.shape(tokens.flat_values), -0.5)
+        return {
+            "log_probability": -0.5 * tf.cast(counts, tf.float32),
+            "token_count": counts,
+            "perplexity": tf.where(counts > 0, tf.exp(0.5), float("nan")),
+            "token_log_probabilities": tokens.with_flat_values(scores).to_tensor(0.0),
+            "token_texts": tokens.to_tensor(""),
+            "truncated": tf.zeros_like(counts, tf.bool),
+        }
+
+    def generate_text(self, **inputs):
+        """As exports did that gave no tokens."""
+        answer = self.generate(**inputs)
+        return {name: answer[name] for name in answer.keys() - {"token_texts", "token_log_probabilities"}}
+
     def serving_default(self, text):
         return {"text": text + self._letters[0]}
 
 
 def write_toy(
-    root: pathlib.Path, version: int, *, alphabet: str = ALPHABET, stream: bool = True, beam: bool = False
+    root: pathlib.Path,
+    version: int,
+    *,
+    alphabet: str = ALPHABET,
+    stream: bool = True,
+    beam: bool = False,
+    earlier: bool = False,
 ) -> pathlib.Path:
-    """A version, written beside and renamed as `export` does; with a beam it maps sources."""
+    """A version, written beside and renamed as `export` does; with a beam it maps sources.
+
+    One of an `earlier` version of `export` has neither chunks nor tokens of what it generates.
+    """
     toy = _Toy(alphabet)
     text = {"source" if beam else "prompt": tf.string}
     shared = {**text, "max_new_tokens": tf.int32, "stop": tf.string}
     dtypes = {**shared, "seed": tf.int64, "temperature": tf.float32, "top_k": tf.int32}
     wanted = {"serving_default": (toy.serving_default, {"text": tf.string}), "generate": (toy.generate, dtypes)}
-    if stream:
+    if earlier:
+        wanted["generate"] = (toy.generate_text, dtypes)
+        wanted["score"] = (toy.score, {"text": tf.string})
+    elif stream:
         wanted["generate_chunk"] = (toy.generate_chunk, {**dtypes, "state": tf.string, "chunk_tokens": tf.int32})
     if beam:
         searching = {**shared, "length_penalty": tf.string, "length_penalty_alpha": tf.float32}

@@ -82,7 +82,7 @@ def parse_completion(document: Mapping[str, Any], name: str, loaded: LoadedVersi
         stream=stream,
         include_usage=_include_usage(given, stream),
         echo=echo,
-        logprobs=_logprobs(given, stream=stream, echo=echo),
+        logprobs=_logprobs(given, loaded, stream=stream, echo=echo),
         inputs=_inputs(given, defaults, loaded, prompts, n),
         aliases={own: alias for alias, own in _ALIASES.items() if alias in given},
     )
@@ -184,7 +184,7 @@ def _include_usage(given: Mapping[str, Any], stream: bool) -> bool:
     return _bool(options, "include_usage")
 
 
-def _logprobs(given: Mapping[str, Any], *, stream: bool, echo: bool) -> bool:
+def _logprobs(given: Mapping[str, Any], loaded: LoadedVersion, *, stream: bool, echo: bool) -> bool:
     if "logprobs" not in given:
         return False
     value = given["logprobs"]
@@ -198,4 +198,6 @@ def _logprobs(given: Mapping[str, Any], *, stream: bool, echo: bool) -> bool:
             f"logprobs: not supported with {'stream' if stream else 'echo'}; the signature score gives those of texts",
             "logprobs",
         )
+    if "token_texts" not in loaded.signature_defs[SIGNATURE]["outputs"]:
+        raise invalid("logprobs: this export gives no tokens; export again, or leave it out", "logprobs")
     return True
