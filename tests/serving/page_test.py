@@ -70,6 +70,18 @@ def test_a_prompt_is_continued_and_its_tokens_coloured(clean, tmp_path, toy_root
         assert page.evaluate("getComputedStyle(document.querySelector('.token')).backgroundColor") != "rgba(0, 0, 0, 0)"
 
 
+def test_an_export_that_gives_no_tokens_shows_its_text(clean, tmp_path):
+    write_toy(tmp_path, 1, earlier=True)
+    with serving(tmp_path) as server:
+        clean.open(server.url)
+        clean.type("从前 ")
+        fill(clean, "parameter-seed", "2")
+        fill(clean, "parameter-max_new_tokens", "3")
+        run(clean)
+        assert text_of(clean, "#error") == [""] and text_of(clean, "#text") == ["从前 " + expected(2, 3)]
+        assert text_of(clean, "#state") == ["3 tokens, log-probability -1.50, most new tokens reached"]
+
+
 def test_what_is_refused_is_told(clean, toy_root):
     with serving(toy_root) as server:
         clean.open(server.url)
