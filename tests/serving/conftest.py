@@ -1,7 +1,7 @@
 """Exports, each written once, and servers of them: toys, which take no time, and a real one."""
 
+import concurrent.futures
 import contextlib
-import functools
 import os
 from urllib.parse import urlsplit
 
@@ -62,12 +62,11 @@ def local_server(real_root, tmp_path_factory):
     names = tmp_path_factory.mktemp("names")
     with contextlib.ExitStack() as opened:
 
-        @functools.cache
-        def started(name):
+        def start(name):
             (names / name).symlink_to(real_root)
             return opened.enter_context(serving(names / name))
 
-        yield started
+        yield _once(start)
 
 
 @pytest.fixture(scope="package", params=["local", model_server.NAME])
@@ -83,9 +82,23 @@ def address_of(request, real_root, tmp_path_factory):
     logs = tmp_path_factory.mktemp("logs")
     with contextlib.ExitStack() as opened:
 
-        @functools.cache
-        def started(name):
-            running = model_server.running(executable, name, real_root, logs / name)
-            return opened.enter_context(running).rest
+        def start(name):
+            return opened.enter_context(model_server.running(executable, name, real_root, logs / name)).rest
 
-        yield started
+        yield _once(start)
+
+
+def _once(start):
+    """`start`, called once for each name; what it raised is raised again."""
+    started = {}
+
+    def get(name):
+        if name not in started:
+            started[name] = concurrent.futures.Future()
+            try:
+                started[name].set_result(start(name))
+            except Exception as error:
+                started[name].set_exception(error)
+        return started[name].result()
+
+    return get
