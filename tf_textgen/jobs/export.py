@@ -43,7 +43,9 @@ def run(flag_values: flags.FlagValues) -> None:
     print(f"exported {path}; what it is: {CARD_FILE}")
     if wanted.keep and (gone := remove_old_versions(root, int(path.name), wanted.keep)):
         print(f"  removed the older versions {', '.join(map(str, gone))}")
-    print("  checked: a session in a fresh process, as TF Serving runs it, gives the run's own answers by every signature")
+    print(
+        "  checked: a session in a fresh process, as TF Serving runs it, gives the run's own answers by every signature"
+    )
     print(f"  at most {generator.max_prompt_tokens} prompt tokens and {generator.max_new_tokens} new tokens a request")
     if decoding.beam_width > 1:
         print(f"  a beam of {decoding.beam_width} answers, in the signature beam_search with {decoding.num_best} best")
