@@ -48,7 +48,7 @@ def pair_root(tmp_path_factory):
 def real_root(tmp_path_factory):
     """The folder of a real export, with every signature there is; one process of the tests writes it for all."""
     folder = tmp_path_factory.getbasetemp()
-    root = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "real" / "tales"
+    root = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "real" / "quickstart"
     decoding = DecodingConfig(beam_width=2, num_best=2, max_new_tokens=12, seed=5)
     with locked(root.parent):
         if not (root / "1").exists():

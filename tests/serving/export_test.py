@@ -19,7 +19,7 @@ from tf_textgen.serving import client as rest
 
 CLIENTS, SECONDS = 64, 2.0
 NUMBERS = ("score", "log_probability", "perplexity", "token_log_probabilities")
-PREDICT = "/v1/models/tales:predict"
+PREDICT = "/v1/models/quickstart:predict"
 GENERATING = ("serving_default", "generate", "generate_chunk", "beam_search")
 REFUSED = {
     "temperature": (float("nan"), "expected a finite value >= 0"),
@@ -31,18 +31,18 @@ ODD_TEXTS = [b"\xff\xfe\x80", "从".encode()[:2] + b" caf\xc3", b"\x00\x1f\x7f",
 
 @pytest.fixture
 def server(local_server):
-    return local_server("tales")
+    return local_server("quickstart")
 
 
 @pytest.fixture
 def http(address_of):
-    with contextlib.closing(Client(f"http://{address_of('tales')}")) as client:
+    with contextlib.closing(Client(f"http://{address_of('quickstart')}")) as client:
         yield client
 
 
 @pytest.fixture
 def texts(address_of):
-    with rest.Client(address_of("tales"), "tales") as client:
+    with rest.Client(address_of("quickstart"), "quickstart") as client:
         yield client
 
 

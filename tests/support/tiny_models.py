@@ -61,6 +61,7 @@ def generator(
     prompt_format: str | None = None,
     truncation_side: str | None = None,
     max_new_tokens: int = 24,
+    jit_compile: bool = False,
     **overrides,
 ) -> TextGenerator:
     """A `TextGenerator` over bytes; over-long sources lose their end, as those of all pairs but dialogues."""
@@ -71,5 +72,6 @@ def generator(
         tokenizer,
         prompt_format=prompt_format,
         max_new_tokens=max_new_tokens,
+        jit_compile=jit_compile,
         truncation_side=truncation_side or ("end" if prompt_format in ("pair", "source") else "beginning"),
     )
