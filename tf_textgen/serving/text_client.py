@@ -360,7 +360,7 @@ class TextClient:
         known = self._known or self._tried(lambda: self._transport.metadata(deadline), deadline)
         self._known = known
         if name not in known.signatures:
-            names = ", ".join(one for one in known.signatures if not one.startswith("__"))
+            names = ", ".join(sorted(known.signatures))
             raise InvalidRequest(
                 f"{self._transport.where}: version {known.version} has no signature {name!r}, but {names}; expected an "
                 "export that has it: export the run again as it needs to be"
