@@ -193,7 +193,8 @@ def test_texts_that_are_none_are_not_sent(client, serving):
 def test_a_signature_that_is_missing_is_told(client, serving):
     del serving.signatures["beam_search"]
     client.metadata()
-    with pytest.raises(InvalidRequest, match="version 1 has no signature 'beam_search', but serving_default, generate"):
+    names = "detokenize, embed, generate, generate_chunk, score, serving_default, tokenize"
+    with pytest.raises(InvalidRequest, match=f"version 1 has no signature 'beam_search', but {names}; expected an"):
         client.beam_search("a")
 
 
