@@ -60,7 +60,7 @@ class Client:
 def export(folder: pathlib.Path, name: str, decoding: DecodingConfig, **overrides: Any) -> pathlib.Path:
     """A version of a tiny model; what `export` checks in a fresh process is tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saved_model, "_check", lambda *_: None)
+        patch.setattr(saved_model, "check_export", lambda *_: None)
         return saved_model.export_saved_model(tiny_models.generator(name, **overrides), folder, decoding=decoding)
 
 
