@@ -49,4 +49,4 @@ def exported(tmp_path_factory):
         "config": {"model": "transformer_lm", "data": {"corpus": "cats | mats"}},
         "record": {"parameters": 12345, "validation.perplexity": 5.4321, "command": "train"},
     }
-    return make_export(tmp_path_factory.mktemp("sampled"), "transformer_lm", SAMPLED, told)
+    return make_export(tmp_path_factory.mktemp("sampled"), "transformer_lm", SAMPLED, told, num_layers=1)

@@ -267,14 +267,15 @@ def ask(served, signature, rows):
 def assert_same(merged, alone):
     """Numbers within 1e-4, all else to the letter; the longest row of a batch gives the width of token columns.
 
-    A state says the score to the last bit, which depends on the batch, and a mark of it, before all else.
+    A state holds the score to its last bit, which may differ, and a mark of it.
     """
     for name, value in alone.items():
         other = merged[name][: len(value)] if np.ndim(value) else merged[name]
         if name == "state":
             value, other = value.split()[3:], other.split()[3:]
         if np.asarray(value).dtype.kind == "f":
-            np.testing.assert_allclose(other, value, atol=1e-4, err_msg=name)
+            rtol = 1e-4 if name == "perplexity" else 0  # of numbers in the hundreds
+            np.testing.assert_allclose(other, value, rtol=rtol, atol=1e-4, err_msg=name)
         else:
             np.testing.assert_array_equal(other, value, err_msg=name)
 

@@ -57,7 +57,11 @@ def _counted(chosen, config):
 
 
 def generator(
-    name: str, prompt_format: str | None = None, truncation_side: str | None = None, **overrides
+    name: str,
+    prompt_format: str | None = None,
+    truncation_side: str | None = None,
+    jit_compile: bool = False,
+    **overrides,
 ) -> TextGenerator:
     """A `TextGenerator` over bytes; over-long sources lose their end, as those of all pairs but dialogues."""
     tokenizer = ByteTokenizer()
@@ -67,5 +71,6 @@ def generator(
         tokenizer,
         prompt_format=prompt_format,
         max_new_tokens=24,
+        jit_compile=jit_compile,
         truncation_side=truncation_side or ("end" if prompt_format in ("pair", "source") else "beginning"),
     )

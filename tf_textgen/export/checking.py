@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -41,17 +42,19 @@ def check_export(
       UserError: at the first difference, or where a server could not run the export.
     """
     asked = {name: signature.example(prompts, decoding) for name, signature in signatures.items()}
-    found = answer_in_fresh_process(path, [{"signature": name, "inputs": inputs} for name, inputs in asked.items()])
+    requests = [{"signature": name, "inputs": inputs} for name, inputs in asked.items()]
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        answering = beside.submit(answer_in_fresh_process, path, requests)
+        wanted = [_own_answer(signatures[name], inputs) for name, inputs in asked.items()]
+        found = answering.result()
     if found["foreign_ops"]:
         raise UserError(
             f"the export uses ops that TF Serving does not have ({', '.join(found['foreign_ops'])}): nothing was "
             "published"
         )
-    for (name, inputs), answer in zip(asked.items(), found["answers"], strict=True):
-        specs = signatures[name].inputs
-        expected = signatures[name].function(**{key: tf.constant(inputs[key], specs[key].dtype) for key in specs})
+    for name, answer, expected in zip(asked, found["answers"], wanted, strict=True):
         for key, value in expected.items():
-            _compare(f"{key} of {name}", prompts, answer[key], plain(value.numpy()))
+            _compare(f"{key} of {name}", prompts, answer[key], value)
     return found["warm_up"]
 
 
@@ -78,6 +81,12 @@ def answer_in_fresh_process(path: str | os.PathLike[str], requests: Sequence[dic
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"the export in {path} does not run in a fresh process: {last}")
     return json.loads(done.stdout)
+
+
+def _own_answer(signature: Signature, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """What a signature's function answers in this process."""
+    tensors = {name: tf.constant(inputs[name], spec.dtype) for name, spec in signature.inputs.items()}
+    return {name: plain(value.numpy()) for name, value in signature.function(**tensors).items()}
 
 
 def _compare(name: str, prompts: Sequence[str], got: list[Any], wanted: list[Any]) -> None:

@@ -18,6 +18,9 @@ class ExportConfig(Config):
     keep: int = field(
         0, "How many older versions stay beside this one and the newest; 0 removes none of them.", at_least=0
     )
+    jit_compile: bool = field(
+        False, "Compile the steps of decoding by XLA; TF Serving then wants a flag, which is printed."
+    )
     max_new_tokens: int = field(
         256, "Upper bound of the new tokens a request may ask for; it bounds a request's time and memory.", at_least=1
     )

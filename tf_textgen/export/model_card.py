@@ -5,6 +5,7 @@ Reference: Mitchell et al. (2019), Model cards for model reporting.
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tf_textgen.export.signatures import Signature
 from tf_textgen.generator import TextGenerator
 
+_MOST_FILES = 3  # that are named
 _PARTS = ("validation.", "train.", "baseline.")
 _FACTS = ("parameters", "precision", "steps", "best_step", "tokens", "wall_time_s", "device", "version", "commit")
 
@@ -38,7 +40,7 @@ def model_card(
     task = "maps a source text to a target text" if generator.is_pair else "continues a text"
     sections = {
         f"# {name}": [f"A model of the family {config['model']} that {task}." if "model" in config else f"It {task}."],
-        "## Data": _table(_chosen(config.get("data", {}))),
+        "## Data": _table({key: _named(value) for key, value in _chosen(config.get("data", {})).items()}),
         "## Model": _table(_chosen(config.get("model_config", {}))),
         "## Training": _table({key: record[key] for key in _FACTS if key in record}),
         "## Figures": _table({key: value for key, value in record.items() if key.startswith(_PARTS)}),
@@ -66,6 +68,14 @@ def model_card(
 def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
     """What is set at all."""
     return {key: value for key, value in values.items() if value not in (None, "", [], ())}
+
+
+def _named(value: Any) -> Any:
+    """Files by their names: where they lie on the machine of the training is nobody's business."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    names = [pathlib.PurePath(one).name for one in value]
+    return ", ".join(names if len(names) <= _MOST_FILES else [*names[:_MOST_FILES], f"... ({len(names)} files)"])
 
 
 def _table(values: Mapping[str, Any]) -> list[str]:

@@ -43,8 +43,8 @@ def export_saved_model(
       directory: the served model's folder.
       decoding: the parameters of `serving_default`; None samples `generator.default_new_tokens`.
       version: version number; None takes the next free one.
-      config: what the model is, written to assets.extra/config.json with the decoding parameters and
-        `truncation_side`, and to the model card.
+      config: what the model is, written to assets.extra/config.json with the decoding parameters,
+        `truncation_side` and `jit_compile`, and to the model card.
       record: of its training (`run.json`), for the model card.
       prompts: texts on which the export must equal the generator.
 
@@ -74,7 +74,12 @@ def export_saved_model(
             }
             tf.saved_model.save(_Served(generator), str(beside), signatures=functions)
             (beside / CONFIG_FILE).parent.mkdir()
-            resolved = {**(config or {}), "truncation_side": generator.truncation_side, "decoding": decoding.to_json()}
+            resolved = {
+                **(config or {}),
+                "truncation_side": generator.truncation_side,
+                "jit_compile": generator.jit_compile,
+                "decoding": decoding.to_json(),
+            }
             (beside / CONFIG_FILE).write_text(json.dumps(resolved, indent=2, ensure_ascii=False) + "\n", "utf-8")
             card = model_card(root.name, generator, signatures, functions, resolved, record or {})
             (beside / CARD_FILE).write_text(card, "utf-8")

@@ -9,6 +9,7 @@ Run in a fresh process it shows what a server will answer:
 list}` for each request, and how many of the version's own warm-up requests were replayed before them.
 """
 
+import concurrent.futures
 import json
 import os
 import sys
@@ -61,10 +62,12 @@ def check(path, requests):
     found = {"foreign_ops": foreign_ops(path), "answers": [], "warm_up": 0}
     if found["foreign_ops"]:
         return found
-    served = ServedModel(path)
-    for name, inputs in read_requests(os.path.join(path, REQUESTS_FILE)):
-        served.ask(name, inputs)
-        found["warm_up"] += 1
+    served, warm_up = ServedModel(path), list(read_requests(os.path.join(path, REQUESTS_FILE)))
+    # A signature's first request takes seconds, in which TensorFlow makes its graph ready on one core.
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        names = sorted({name for name, _ in warm_up})
+        list(threads.map(lambda name: [served.ask(*request) for request in warm_up if request[0] == name], names))
+    found["warm_up"] = len(warm_up)
     for request in requests:
         answer = served.ask(request["signature"], request["inputs"])
         found["answers"].append({name: plain(values) for name, values in answer.items()})

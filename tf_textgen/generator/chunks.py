@@ -60,7 +60,7 @@ class Streaming(RequestReader):
         safe, more = harmless_where(~good, safe), tf.where(good, tf.minimum(chunk_tokens, self.max_new_tokens), 1)
         before, begun = self._begun(keep_first(numbers, tf.where(good, numbers.row_lengths(), 0)), more)
         logits, state, safe, known, truncated = self._start(prompts, safe, constraints, begun)
-        found, forced = decode_chunk(logits, state, self.model.step, safe, begun, **known)
+        found, forced = decode_chunk(logits, state, self.step, safe, begun, **known)
         score = tf.saturate_cast(before + tf.cast(found.score, tf.float64), tf.float32)
         columns, first = tf.range(tf.shape(found.tokens)[1]), begun.first[:, tf.newaxis]
         written = (columns >= first) & (columns < first + found.token_count[:, tf.newaxis])

@@ -31,6 +31,7 @@ from tf_textgen.generator.answers import (
     to_continuations,
 )
 from tf_textgen.generator.chunks import Streaming
+from tf_textgen.generator.compiled import compiled_step, in_few_shapes
 from tf_textgen.generator.embedding import Embedding
 from tf_textgen.generator.prompts import PromptFormat, TruncationSide
 from tf_textgen.generator.scoring import Scoring
@@ -54,6 +55,10 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
       truncation_side: what such a prompt loses, which is what training rows lost. "beginning", since what is continued,
         or answered in a dialogue, is what stands last; "end": a source says first what it is about.
       source_tokenizer: tokenizer of the source, if it is not that of the target.
+      jit_compile: compile the model's step by XLA, once for each power of two of rows and of slots in its cache.
+
+    Raises:
+      UserError: where XLA cannot compile the model.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         max_prompt_tokens: int = 1024,
         truncation_side: TruncationSide = "beginning",
         source_tokenizer: Tokenizer | None = None,
+        jit_compile: bool = False,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -78,11 +84,14 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         # A source has a row of its own, of the same length; a prompt leaves room for one new token.
         longest = self.context and self.context - (prompt_format != "source")
         self.max_prompt_tokens = min(max_prompt_tokens, longest) if longest else max_prompt_tokens
+        if jit_compile and not model.has_hidden:
+            raise UserError(f"jit_compile: XLA does not compile {model.name}; expected a neural model, or leave it out")
+        self.jit_compile, self.step = jit_compile, compiled_step(model.step) if jit_compile else model.step
         text, rows = tf.TensorSpec([None], tf.string), _specs(DTYPES)
-        self.generate_graph = tf.function(self._generate, autograph=False, input_signature=[text, rows])
+        self.generate_graph = self._decoding_graph(self._generate, text, rows)
         self.score_graph = tf.function(self._score, autograph=False, input_signature=[text, text])
         count = tf.TensorSpec([None], tf.int32)
-        self.chunk_graph = tf.function(self._generate_chunk, autograph=False, input_signature=[text, text, count, rows])
+        self.chunk_graph = self._decoding_graph(self._generate_chunk, text, text, count, rows)
         self.tokenize_graph = tf.function(self._tokenize, autograph=False, input_signature=[text])
         self.detokenize_graph = tf.function(self._detokenize, autograph=False, input_signature=[text])
         if self.has_vectors:
@@ -161,9 +170,14 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
             def search(prompts: tf.Tensor, parameters: Parameters, penalty: LengthPenalty) -> BestGeneration:
                 return self._search(prompts, parameters, penalty, width, num_best)
 
-            signature = [tf.TensorSpec([None], tf.string), _specs(DTYPES), _specs(LENGTH_PENALTY_DTYPES)]
-            graphs[key] = tf.function(search, autograph=False, input_signature=signature)
+            signature = tf.TensorSpec([None], tf.string), _specs(DTYPES), _specs(LENGTH_PENALTY_DTYPES)
+            graphs[key] = self._decoding_graph(search, *signature)
         return graphs[key]
+
+    def _decoding_graph(self, answer: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+        """`answer` traced once for any number of rows."""
+        few = (lambda *inputs: in_few_shapes(answer, *inputs)) if self.jit_compile else answer
+        return tf.function(few, autograph=False, input_signature=signature)
 
     def _generate_best(self, prompts: Sequence[str], decoding: DecodingConfig, batch_size: int) -> list[Continuation]:
         graph = self.beam_graph(decoding.beam_width, decoding.num_best)
@@ -178,7 +192,7 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
     def _generate(self, prompts: tf.Tensor, parameters: Parameters) -> Generation:
         safe, constraints, problem = self._checked(parameters)
         logits, state, safe, known, truncated = self._start(prompts, safe, constraints)
-        found = decode(logits, state, self.model.step, safe, **known)
+        found = decode(logits, state, self.step, safe, **known)
         return Generation(**self._answer(found, problem), prompt_truncated=truncated)
 
     def _search(
@@ -188,7 +202,7 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         penalty, other = sanitize_length_penalty(penalty)
         problem = tf.where(tf.equal(problem, ""), other, problem)[:, tf.newaxis]
         logits, state, safe, known, truncated = self._start(prompts, safe, constraints)
-        step = self.model.step
+        step = self.step
         found = beam_search(logits, state, step, safe, penalty, width=width, num_best=num_best, **known)
         normalized = tf.where(tf.equal(problem, ""), found.normalized_score, 0.0)
         return BestGeneration(**self._answer(found, problem), normalized_score=normalized, prompt_truncated=truncated)

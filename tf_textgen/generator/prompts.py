@@ -27,6 +27,7 @@ class PromptReader:
     """The layout of prompts: what all graphs of `TextGenerator` share, which says what the attributes are."""
 
     model: TextModel
+    jit_compile: bool
     tokenizer: Tokenizer
     source_tokenizer: Tokenizer
     prompt_format: PromptFormat

@@ -9,12 +9,20 @@ import tensorflow as tf
 
 from tf_textgen.decoding.chunks import Begun
 from tf_textgen.decoding.constraints import Constraints, needed_tokens, parse
+from tf_textgen.decoding.loop import Step
 from tf_textgen.decoding.parameters import Parameters, harmless_where, sanitize, with_ratios
+from tf_textgen.generator.compiled import FEWEST_SLOTS, power_of_two, widen
 from tf_textgen.generator.prompts import PromptReader
 
 
 class RequestReader(PromptReader):
-    """What all ways of generating share."""
+    """What all ways of generating share.
+
+    Attributes:
+      step: of the model, compiled where `jit_compile` says so.
+    """
+
+    step: Step
 
     def _checked(self, parameters: Parameters) -> tuple[Parameters, Constraints, tf.Tensor]:
         """The parameters and their words with bad rows made harmless, and what is wrong with those `[B]`, else ""."""
@@ -43,6 +51,10 @@ class RequestReader(PromptReader):
             more = tf.minimum(begun.more, more - begun.lengths)
         longest = tf.reduce_max(tf.concat([[1], more], axis=0))
         capacity = tf.shape(features["target_tokens"])[1] + longest
+        if self.jit_compile:
+            capacity = power_of_two(capacity, FEWEST_SLOTS)
+            if "source_tokens" in features:
+                features = {**features, "source_tokens": widen(features["source_tokens"], self.source_tokenizer.pad_id)}
         logits, state = model.start(features, capacity)
         known = {
             "prompt_tokens": features["target_tokens"],

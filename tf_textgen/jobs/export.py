@@ -32,7 +32,10 @@ def run(flag_values: flags.FlagValues) -> None:
 
     directory = wanted.dir or str(pathlib.Path("saved_models") / pathlib.Path(str(flag_values["run.dir"].value)).name)
     generator = loading.generator_of(
-        loaded, max_new_tokens=wanted.max_new_tokens, max_prompt_tokens=wanted.max_prompt_tokens
+        loaded,
+        max_new_tokens=wanted.max_new_tokens,
+        max_prompt_tokens=wanted.max_prompt_tokens,
+        jit_compile=wanted.jit_compile,
     )
     decoding = loading.within_bounds(decoding, generator, flag_values)
     record = read_record(str(flag_values["run.dir"].value))
@@ -43,11 +46,14 @@ def run(flag_values: flags.FlagValues) -> None:
     print(f"exported {path}; what it is: {CARD_FILE}")
     if wanted.keep and (gone := remove_old_versions(root, int(path.name), wanted.keep)):
         print(f"  removed the older versions {', '.join(map(str, gone))}")
-    print("  checked: a fresh process with tensorflow and tensorflow_text alone gives the run's own answers")
+    print(
+        "  checked: a session in a fresh process, as TF Serving runs it, gives the run's own answers by every signature"
+    )
     print(f"  at most {generator.max_prompt_tokens} prompt tokens and {generator.max_new_tokens} new tokens a request")
     if decoding.beam_width > 1:
         print(f"  a beam of {decoding.beam_width} answers, in the signature beam_search with {decoding.num_best} best")
     print("serve it with TF Serving:")
     print(f"  tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path={root} \\")
-    print(f"    --enable_batching --batching_parameters_file={root / BATCHING_FILE}")
+    xla = " \\\n    --xla_cpu_compilation_enabled=true" if wanted.jit_compile else ""
+    print(f"    --enable_batching --batching_parameters_file={root / BATCHING_FILE}{xla}")
     print(f"""  curl -d '{{"instances": ["Once upon a time"]}}' localhost:8501/v1/models/{name}:predict""")

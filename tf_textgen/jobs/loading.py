@@ -103,7 +103,16 @@ def within_bounds(decoding: DecodingConfig, generator: TextGenerator, flag_value
     return dataclasses.replace(decoding, max_new_tokens=most, min_new_tokens=min(decoding.min_new_tokens, most))
 
 
-def generator_of(run: LoadedRun, *, max_new_tokens: int = 256, max_prompt_tokens: int = 1024) -> TextGenerator:
+def generator_of(
+    run: LoadedRun, *, max_new_tokens: int = 256, max_prompt_tokens: int = 1024, jit_compile: bool = False
+) -> TextGenerator:
     """The run's model and tokenizers, prompted as its training rows began."""
-    bounds = {"max_new_tokens": max_new_tokens, "max_prompt_tokens": max_prompt_tokens}
-    return make_generator(run.config, run.model, run.tokenizer, run.source_tokenizer, **bounds)
+    return make_generator(
+        run.config,
+        run.model,
+        run.tokenizer,
+        run.source_tokenizer,
+        max_new_tokens=max_new_tokens,
+        max_prompt_tokens=max_prompt_tokens,
+        jit_compile=jit_compile,
+    )

@@ -113,6 +113,7 @@ def metadata_of(spec: Mapping[str, Any], signatures: Mapping[str, Any]) -> Model
         signatures={
             name: Signature(name=name, inputs=_tensors(one.get("inputs")), outputs=_tensors(one.get("outputs")))
             for name, one in signatures.items()
+            if not name.startswith("__")  # what TensorFlow runs when it loads a version
         },
     )
 

@@ -21,6 +21,7 @@ def make_generator(
     *,
     max_new_tokens: int = 256,
     max_prompt_tokens: int = 1024,
+    jit_compile: bool = False,
 ) -> TextGenerator:
     """The generator of a run.
 
@@ -30,6 +31,7 @@ def make_generator(
       tokenizer: the run's.
       source_tokenizer: that of the sources; None where it is `tokenizer`.
       max_new_tokens, max_prompt_tokens: bounds of a request.
+      jit_compile: as `TextGenerator` takes it.
     """
     from tf_textgen.generator import TextGenerator
 
@@ -41,6 +43,7 @@ def make_generator(
         max_prompt_tokens=max_prompt_tokens,
         truncation_side=truncation_side(config),
         source_tokenizer=source_tokenizer,
+        jit_compile=jit_compile,
     )
 
 
