@@ -1,6 +1,6 @@
 """One export for all tests of this folder: each takes long to trace, to write and to check."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -20,15 +20,17 @@ class Export(NamedTuple):
 
     generator: TextGenerator
     loaded: Exported
-    served: ServedModel
+    served: ServedModel | None = None
 
 
-def make_export(folder: Any, family: str, decoding: DecodingConfig, told: dict[str, Any], **fields: Any) -> Export:
-    """The check is made in this process, whose session the tests go on with: to make another takes as long again.
+@pytest.fixture(scope="package")
+def exported(tmp_path_factory):
+    """Of a language model that samples.
 
-    Fresh processes check the exports of `tests/jobs/export_test.py`.
+    The check is made in this process, whose session the tests go on with: to make another takes as long again. Fresh
+    processes check the exports of `tests/jobs/export_test.py`.
     """
-    generator, sessions = tiny_models.generator(family, **fields), []
+    generator, sessions = tiny_models.generator("transformer_lm", num_layers=1), []
 
     def session_of(path: str) -> ServedModel:
         sessions.append(ServedModel(path))
@@ -37,16 +39,12 @@ def make_export(folder: Any, family: str, decoding: DecodingConfig, told: dict[s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(self_check, "ServedModel", session_of)
         patch.setattr(checking, "answer_in_fresh_process", lambda path, asked: self_check.check(str(path), asked))
-        path = export_saved_model(generator, folder / "model", decoding=decoding, **told)
+        path = export_saved_model(
+            generator,
+            tmp_path_factory.mktemp("sampled") / "model",
+            decoding=SAMPLED,
+            config={"model": "transformer_lm", "data": {"corpus": "cats | mats"}},
+            record={"parameters": 12345, "validation.perplexity": 5.4321, "command": "train"},
+        )
     (served,) = sessions
     return Export(generator, Exported(path), served)
-
-
-@pytest.fixture(scope="package")
-def exported(tmp_path_factory):
-    """Of a language model that samples."""
-    told = {
-        "config": {"model": "transformer_lm", "data": {"corpus": "cats | mats"}},
-        "record": {"parameters": 12345, "validation.perplexity": 5.4321, "command": "train"},
-    }
-    return make_export(tmp_path_factory.mktemp("sampled"), "transformer_lm", SAMPLED, told, num_layers=1)
