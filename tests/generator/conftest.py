@@ -1,5 +1,7 @@
 """One generator a family, whose graphs are traced once for all tests of this folder."""
 
+import functools
+
 import pytest
 
 from tests.support import tiny_models
@@ -7,6 +9,17 @@ from tests.support import tiny_models
 FAMILIES = ["ngram", "transformer_lm", "rnn_lm", "rnn_seq2seq", "transformer_seq2seq"]
 
 
+@functools.cache
+def generator_of(family):
+    return tiny_models.generator(family)
+
+
 @pytest.fixture(scope="package", params=FAMILIES)
 def generator(request):
-    return tiny_models.generator(request.param)
+    return generator_of(request.param)
+
+
+@pytest.fixture(scope="package")
+def pair_generator():
+    """A language model that continues `<s> source <sep>`."""
+    return tiny_models.generator("transformer_lm", prompt_format="pair", num_layers=1)

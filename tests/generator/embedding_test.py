@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.generator.conftest import generator_of
 from tests.models import rnn_lm_test, rnn_seq2seq_test
 from tests.support import tiny_models
 from tests.support import transformer_oracle as oracle
@@ -22,7 +23,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_a_vector_is_the_mean_over_the_tokens_of_the_text(name):
-    generator = tiny_models.generator(name)
+    generator = generator_of(name)
     tokenizer, found = generator.tokenizer, generator.embed_graph(tf.constant(TEXTS))
     for row, text in enumerate(TEXTS):
         ids = [byte + 5 for byte in text.encode()]
@@ -48,7 +49,7 @@ def test_the_frame_is_read_but_not_counted():
 
 
 def test_counts_have_no_vectors():
-    generator = tiny_models.generator("ngram")
+    generator = generator_of("ngram")
     assert not hasattr(generator, "embed_graph")
     with pytest.raises(UserError, match="ngram has no hidden states: expected a neural model for embeddings"):
         generator.model.hidden({"target_tokens": tf.constant([[5]])})

@@ -1,24 +1,35 @@
-"""Prompts in, continuations out: layout, truncation, independence of rows, scores."""
+"""Prompts in, continuations out: layout, truncation, independence of rows; and streaming.
+
+Whatever the chunks, the text is that of one request; it only grows; bad states fail alone.
+"""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.decoding.beam_oracle import plain_beam_search
+from tests.generator.conftest import generator_of
 from tests.generator.wishes import WISHES, merged
 from tests.support import tiny_models
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.length_penalty import length_penalty_of
 from tf_textgen.decoding.parameters import from_config
 from tf_textgen.errors import UserError
-from tf_textgen.objectives.cross_entropy import token_log_probabilities
 
 GREEDY = DecodingConfig(temperature=0.0, max_new_tokens=8)
 BEAM = DecodingConfig(beam_width=4, num_best=3, max_new_tokens=8)
 SAMPLED = DecodingConfig(temperature=1.0, top_k=30, max_new_tokens=8, seed=11)
 PROMPTS = [f"{word} {number}" * (number % 5) for number in range(4) for word in ("a", "the 猫", "", "Zwölf")]
+# Where the end of a chunk falls into a forced word, a stop string, a loop.
+MORE_WISHES = {
+    "stop": DecodingConfig(temperature=0.0, max_new_tokens=20, forced_prefix="ab字cd", stop=("字x", "b字cq", "de")),
+    "words": DecodingConfig(temperature=0.0, max_new_tokens=14, forced=("catcatd", "字"), min_new_tokens=4),
+    "loop": DecodingConfig(temperature=0.0, max_new_tokens=24, allowed=("ab",), loop_repeats=3, repetition_penalty=0.5),
+}
+STATE = 'invalid state: expected "", or the last answer\'s to this prompt unless that was finished'
 
 
 @pytest.mark.parametrize("decoding", [GREEDY, SAMPLED, BEAM], ids=["greedy", "sampled", "beam"])
@@ -61,16 +72,14 @@ def test_tokens_of_the_answer(generator):
 
 
 def test_loops_end_with_their_own_reason():
-    generator = tiny_models.generator("rnn_seq2seq")
-    (looped,) = generator.generate(["abc"], DecodingConfig(temperature=0.0, max_new_tokens=24, loop_repeats=3))
+    wanted = DecodingConfig(temperature=0.0, max_new_tokens=24, loop_repeats=3)
+    (looped,) = generator_of("rnn_seq2seq").generate(["abc"], wanted)
     assert looped.finish_reason == "loop" and len({*looped.token_texts[-3:]}) == 1
 
 
 @pytest.mark.parametrize("prompt_format", ["source", "pair"])
-def test_lengths_relative_to_the_source(prompt_format):
-    generator = tiny_models.generator(
-        "rnn_seq2seq" if prompt_format == "source" else "transformer_lm", prompt_format=prompt_format
-    )
+def test_lengths_relative_to_the_source(prompt_format, pair_generator):
+    generator = generator_of("rnn_seq2seq") if prompt_format == "source" else pair_generator
     decoding = DecodingConfig(max_new_tokens=24, min_length_ratio=2.0, max_length_ratio=2.0)
     counts = [c.token_count for c in generator.generate(["ab", "abcde", "", "a" * 20], decoding)]
     assert counts == [4, 10, 1, 24]
@@ -171,7 +180,8 @@ def test_beam_equals_a_plain_search_with_full_forward_passes(generator):
         np.testing.assert_allclose(continuation.normalized_score, wanted.normalized, atol=1e-3)
 
 
-def test_a_beam_of_one_is_greedy(generator):
+def test_a_beam_of_one_is_greedy():
+    generator = generator_of("ngram")  # a search that no family has a part in but by what a wider one asks of it too
     greedy = generator.generate(PROMPTS, GREEDY)
     rows = from_config(GREEDY, len(PROMPTS)), length_penalty_of(GREEDY, len(PROMPTS))
     beam = generator.beam_graph(1, 1)(tf.constant(PROMPTS), *rows)
@@ -196,30 +206,9 @@ def test_bad_row_of_a_beam_fails_alone_and_by_name(generator):
         assert all(reason.startswith(name) for reason in output.finish_reason[row].numpy())
 
 
-def test_score_equals_teacher_forcing(generator):
-    texts, sources = ["ab", "猫", ""], ["x", "yy", "zzz"]
-    found = generator.score(texts, sources if generator.is_pair else None)
-    tokenizer = generator.tokenizer
-    for row, text in enumerate(texts):
-        labels = tokenizer.tokenize(tf.constant([text])).to_list()[0] + [tokenizer.eos_id] * generator.is_pair
-        features = {"target_tokens": tf.constant([[tokenizer.bos_id, *labels][:-1] or [tokenizer.bos_id]])}
-        if generator.is_pair:
-            source = [*tokenizer.tokenize(tf.constant([sources[row]])).to_list()[0], tokenizer.eos_id]
-            features |= {"source_tokens": tf.constant([source]), "source_lengths": tf.constant([len(source)])}
-        logits = generator.model(features)[:, : len(labels)]
-        expected = (
-            token_log_probabilities(logits, tf.constant([labels], tf.int32)).numpy()[0] if labels else np.zeros(0)
-        )
-        np.testing.assert_allclose(found.token_log_probabilities[row, : len(labels)], expected, atol=1e-5)
-        np.testing.assert_allclose(found.log_probability[row], expected.sum(), atol=1e-4)
-        assert int(found.token_count[row]) == len(labels)
-        np.testing.assert_array_equal(found.token_log_probabilities[row, len(labels) :], 0)
-
-
-def test_pair_format_frames_the_source():
-    generator = tiny_models.generator("transformer_lm", prompt_format="pair")
-    features, truncated = generator._prompt_features(tf.constant(["ab", ""]), tf.constant([4, 4]))
-    tokenizer = generator.tokenizer
+def test_pair_format_frames_the_source(pair_generator):
+    features, truncated = pair_generator._prompt_features(tf.constant(["ab", ""]), tf.constant([4, 4]))
+    tokenizer = pair_generator.tokenizer
     a, b = tokenizer.tokenize(tf.constant(["ab"])).to_list()[0]
     np.testing.assert_array_equal(
         features["target_tokens"],
@@ -232,37 +221,8 @@ def test_pair_format_frames_the_source():
     assert not any(truncated.numpy())
 
 
-def test_scores_of_pairs_on_a_language_model_count_the_target_alone():
-    generator = tiny_models.generator("transformer_lm", prompt_format="pair")
-    tokenizer = generator.tokenizer
-    source, target = (tokenizer.tokenize(tf.constant([text])).to_list()[0] for text in ("abc", "de"))
-    row = [tokenizer.bos_id, *source, tokenizer.sep_id, *target, tokenizer.eos_id]
-    logits = generator.model({"target_tokens": tf.constant([row[:-1]])})
-    expected = token_log_probabilities(logits, tf.constant([row[1:]])).numpy()[0, len(source) + 1 :]
-    found = generator.score(["q", "de"], ["a much longer source", "abc"])
-    np.testing.assert_allclose(found.token_log_probabilities[1], expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("side", ["beginning", "end"])
-def test_scores_of_long_pairs_say_what_was_cut(side):
-    """The source gives way to the target, as in generation; only then the target loses its end."""
-    generator = tiny_models.generator("transformer_lm", prompt_format="pair", truncation_side=side, max_positions=16)
-    found = generator.score(["abc", "abc", "a" * 30], ["uvw" + "q" * 30 + "xyz", "xyz", ""])
-    np.testing.assert_array_equal(found.truncated, [True, False, True])
-    np.testing.assert_array_equal(found.token_count, [4, 4, 15])
-    kept = generator.score(["abc"], ["q" * 8 + "xyz" if side == "beginning" else "uvw" + "q" * 8])
-    assert not kept.truncated[0]
-    np.testing.assert_allclose(found.log_probability[0], kept.log_probability[0], rtol=1e-5)
-
-
-def test_scores_say_that_a_source_was_cut():
-    generator = tiny_models.generator("rnn_seq2seq")
-    found = generator.score(["ab", "ab"], ["x" * 2000, "x"])
-    np.testing.assert_array_equal(found.truncated, [True, False])
-
-
 def test_source_and_target_have_the_whole_context_each():
-    generator = tiny_models.generator("transformer_seq2seq", max_positions=16, positions="learned")
+    generator = tiny_models.generator("transformer_seq2seq", max_positions=16, positions="learned", decoder_layers=1)
     assert (generator.max_prompt_tokens, generator.max_new_tokens, generator.default_new_tokens) == (16, 15, 15)
     wanted = DecodingConfig(temperature=0.0, max_new_tokens=15, min_new_tokens=15)
     sources = ["0123456789abcdef", "0123456789abcde", ""]  # with its </s> the first has a token too many
@@ -275,7 +235,7 @@ def test_source_and_target_have_the_whole_context_each():
 
 
 def test_long_prompt_is_cut_from_the_left_and_said_so():
-    generator = tiny_models.generator("transformer_lm")
+    generator = generator_of("transformer_lm")
     long = "".join(chr(97 + i % 26) for i in range(200))
     (cut,) = generator.generate([long], GREEDY)
     room = generator.context - GREEDY.max_new_tokens
@@ -302,11 +262,11 @@ def test_a_long_source_loses_what_training_took(name, room, side):
 
 
 def test_default_leaves_the_prompt_half_of_the_context():
-    generator = tiny_models.generator("transformer_lm", max_positions=16)
+    generator = tiny_models.generator("transformer_lm", max_positions=16, num_layers=1)
     assert generator.max_new_tokens == 15 and generator.default_new_tokens == 8
     (continuation,) = generator.generate(["12345678"])
     assert not continuation.prompt_truncated and continuation.token_count <= 8
-    assert tiny_models.generator("rnn_seq2seq").default_new_tokens == 24
+    assert generator_of("rnn_seq2seq").default_new_tokens == 24
 
 
 def test_bad_row_fails_alone_and_by_name(generator):
@@ -321,6 +281,84 @@ def test_more_tokens_than_the_bound_are_refused(generator):
         generator.generate(["a"], DecodingConfig(temperature=0.0, max_new_tokens=generator.max_new_tokens + 1))
 
 
-def test_score_wants_sources_for_pairs_alone(generator):
-    with pytest.raises(UserError, match="expected"):
-        generator.score(["a"], None if generator.is_pair else ["b"])
+def streamed(generator, wishes, sizes):
+    """The answers of each request, chunk by chunk; all that are not finished are merged, whatever they have so far."""
+    prompts, rows = list(wishes), [from_config(wish, 1) for wish in wishes.values()]
+    answers, running, states = [[] for _ in prompts], list(range(len(prompts))), [""] * len(prompts)
+    while running:
+        chunk = generator.chunk_graph(
+            tf.constant([prompts[i] for i in running]),
+            tf.constant([states[i] for i in running]),
+            tf.constant([sizes[i] for i in running], tf.int32),
+            merged([rows[i] for i in running]),
+        )
+        for place, i in enumerate(running):
+            answers[i].append({name: value.numpy()[place] for name, value in chunk._asdict().items()})
+            states[i] = answers[i][-1]["state"].decode("ascii")
+        running = [i for i in running if not answers[i][-1]["finished"]]
+    return answers
+
+
+def test_the_last_chunk_is_the_answer_of_one_request(generator):
+    wishes = WISHES | MORE_WISHES
+    whole = generator.generate_graph(tf.constant(list(wishes)), merged([from_config(w, 1) for w in wishes.values()]))
+    sizes = [1 + (3 * i) % 7 for i in range(len(wishes))]
+    sizes[1] = 2**31 - 1
+    for row, answers in enumerate(streamed(generator, wishes, sizes)):
+        for name in ("text", "token_count", "finish_reason", "prompt_truncated"):
+            assert answers[-1][name] == getattr(whole, name)[row].numpy(), (name, row)
+        np.testing.assert_allclose(answers[-1]["score"], whole.score[row], atol=1e-4)
+        for before, after in itertools.pairwise(answers):
+            assert after["text"].startswith(before["text"]) and before["finish_reason"] == b""
+            assert after["score"] <= before["score"]
+        counts = [answer["token_count"] for answer in answers[:-1]]
+        assert counts == [sizes[row] * (i + 1) for i in range(len(counts))]
+        for answer in answers:
+            answer["text"].decode("utf-8")
+
+
+def test_bad_rows_of_a_stream_fail_alone_and_by_name(generator):
+    wish = from_config(DecodingConfig(temperature=0.0, max_new_tokens=8, min_new_tokens=8), 1)
+    first = generator.chunk_graph(tf.constant(["ab"]), tf.constant([""]), tf.constant([3]), wish)
+    state = first.state[0].numpy().decode()
+    numbers = state.split(" ")
+    states = {
+        state: b"",
+        "": b"",
+        state + "0": STATE,
+        " ".join([*numbers[:-1], "3"]): STATE,
+        state.replace(numbers[1], "7"): STATE,
+        " ".join(numbers[:4]): STATE,
+        "2" + state[1:]: STATE,
+        "finished": STATE,
+        "1 猫 \x00": STATE,
+        "9" * 40: STATE,
+    }
+    rows = [*states, state, state, state, state]
+    prompts = ["ab"] * len(states) + ["abc", "ab", "ab", "ab"]
+    sizes = [3] * (len(states) + 1) + [0, 3, 3]
+    parameters = [wish] * (len(rows) - 2)
+    parameters += [
+        wish._replace(temperature=tf.constant([float("nan")])),
+        wish._replace(max_new_tokens=tf.constant([3])),
+    ]
+    reasons = [*states.values(), STATE, "invalid chunk_tokens: expected an integer >= 1"]
+    reasons += ["invalid temperature: expected a finite value >= 0", "invalid min_new_tokens: expected at most"]
+    found = generator.chunk_graph(tf.constant(prompts), tf.constant(rows), tf.constant(sizes), merged(parameters))
+    for row, reason in enumerate(reasons):
+        assert found.finish_reason[row].numpy().startswith(reason if isinstance(reason, bytes) else reason.encode())
+        assert bool(found.finished[row]) == bool(reason)
+        if reason:
+            assert (found.text[row], found.state[row], int(found.token_count[row])) == (b"", b"", 0)
+    alone = generator.chunk_graph(tf.constant(["ab"]), tf.constant([state]), tf.constant([3]), wish)
+    assert found.text[0] == alone.text[0] and int(found.token_count[0]) == 6
+    # All but the score, whose last digits differ in another batch, and the mark of it.
+    assert found.state[0].numpy().split()[3:] == alone.state[0].numpy().split()[3:]
+    assert found.state[1].numpy().split()[3:] == first.state[0].numpy().split()[3:]
+
+
+def test_no_rows_and_one_trace_of_chunks(generator):
+    none = tf.constant([], tf.string)
+    found = generator.chunk_graph(none, none, tf.constant([], tf.int32), from_config(DecodingConfig(), 0))
+    assert found.text.shape == (0,)
+    assert generator.chunk_graph.experimental_get_tracing_count() == 1

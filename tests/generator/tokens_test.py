@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support import tiny_models
+from tests.generator.conftest import generator_of
 
 
 @pytest.fixture(scope="module")
 def generator():
     """Over bytes: byte b has the id b + 5, of 261."""
-    return tiny_models.generator("ngram")
+    return generator_of("ngram")
 
 
 def test_ids_come_and_go_as_one_string(generator):

@@ -318,37 +318,6 @@ def test_dropout_between_the_layers_of_input_feeding():
     assert not np.allclose(with_dropout[:, 0], without[:, 0])
 
 
-@pytest.mark.parametrize(
-    "kind, options",
-    [("bahdanau", {}), ("luong_scaled", {"cell": "gru", "input_feeding": True})],
-    ids=["bahdanau", "feeding"],
-)
-def test_learns_to_copy(kind, options):
-    config = RNNSeq2SeqConfig(
-        vocabulary_size=12, width=32, embedding_width=16, encoder_layers=1, decoder_layers=1, dropout=0.0,
-        bidirectional=False, attention=kind, **options,
-    )  # fmt: skip
-    model = RNNSeq2Seq(config, seed=1)
-    noise = np.random.default_rng(0)
-    words, bos, eos = noise.integers(4, 12, (32, 5)), 2, 3
-    lengths = noise.integers(1, 6, 32)
-    words = np.where(np.arange(5) < lengths[:, None], words, 0)
-    labels = np.pad(words, [(0, 0), (0, 1)])
-    labels[np.arange(32), lengths] = eos
-    features = {
-        "source_tokens": labels,
-        "source_lengths": lengths + 1,
-        "target_tokens": np.concatenate([np.full([32, 1], bos), words], axis=1),
-    }
-    batch = tf.nest.map_structure(lambda a: tf.constant(a, tf.int32), (features, labels))
-    weights = tf.cast(np.arange(6) <= lengths[:, None], tf.float32)
-    model.compile(keras.optimizers.Adam(0.02), clip_norm=1.0, jit_compile=False)
-    dataset = tf.data.Dataset.from_tensors((*batch, weights)).repeat(70)
-    model.fit(dataset, verbose=0, shuffle=False)
-    metrics = model.evaluate(dataset.take(1), verbose=0, return_dict=True)
-    assert metrics["perplexity"] < 1.1 and metrics["accuracy"] > 0.99
-
-
 def test_the_seed_decides_the_weights():
     config = RNNSeq2SeqConfig(vocabulary_size=13, width=4, embedding_width=4, attention="none", bidirectional=False)
     one, other, third = (RNNSeq2Seq(config, seed=seed).initialize() for seed in (5, 5, 6))

@@ -16,14 +16,11 @@ def source_is_ambiguous(grammar: SynchronousGrammar) -> bool:
     seen: set[Any] = set()
     open_states: list[Any] = [((Child("x", grammar.start),), None)]
     while open_states:
-        left, right = state = open_states.pop()
-        if state in seen:
-            continue
-        seen.add(state)
+        left, right = open_states.pop()
         if right is None:
-            while left and isinstance(left[0], str):
-                left = left[1:]
-            if left:
+            left = _after_texts(left)
+            if left and (left, None) not in seen:
+                seen.add((left, None))
                 sources = [rule.source + left[1:] for rule in grammar.rules[left[0].symbol]]
                 open_states += [(source, None) for source in sources]
                 firsts = [_first(grammar, source[0]) for source in sources]
@@ -36,6 +33,9 @@ def source_is_ambiguous(grammar: SynchronousGrammar) -> bool:
             return True
         if not left or not right or not _first(grammar, left[0]) & _first(grammar, right[0]):
             continue
+        if (left, right) in seen:
+            continue
+        seen.add((left, right))
         if isinstance(left[0], Child):
             open_states += [(rule.source + left[1:], right) for rule in grammar.rules[left[0].symbol]]
         else:
@@ -67,14 +67,12 @@ def target_is_ambiguous(grammar: SynchronousGrammar) -> bool:
             continue
         if left == right:
             return True
-        if not left or not right:
+        if not left or not right or not _could_meet(grammar, left[0], right[0]):
             continue
         left, right, known = state = _renamed(left, right, dict(known))
         if state in seen:
             continue
         seen.add(state)
-        if not _could_meet(grammar, left[0], right[0]):
-            continue
         if isinstance(left[0], tuple):
             for side, table in _expanded(grammar, left[0], known):
                 open_states.append((side + left[1:], right, table))

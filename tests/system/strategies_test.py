@@ -21,7 +21,7 @@ from tf_textgen.training.checkpoints import Checkpoints
 
 STEPS = int(os.environ.get("STRATEGY_STEPS", "8"))
 WAYS = {
-    "1 device": [],
+    "1 device": ["--run.xla=off"],
     "2 workers": ["--run.xla=off"],
     "2 replicas 2 micro": ["--run.logical_cpus=2", "--run.micro_batches=2", "--run.xla=on"],
     "2 replicas": ["--run.strategy=mirrored", "--run.logical_cpus=2"],
@@ -29,10 +29,20 @@ WAYS = {
     "4 workers": [],
     "2 micro": ["--run.micro_batches=2"],
 }
-if os.environ.get("STRATEGY_WAYS") != "all":
+ALL = os.environ.get("STRATEGY_WAYS") == "all"
+if not ALL:
     WAYS = dict(list(WAYS.items())[:3])
-# Rows that neither two nor four divide, of which many have no weight; clipping is active (see the test).
-PAIRS = ["--data.format=tsv", "--data.batch_tokens=440", "--data.num_buckets=3", "--tokenizer.kind=characters"]
+# Rows that neither two nor four divide, of which some have no weight; clipping is active (see the test). By default of
+# one length, since XLA takes half a minute to compile one: 29 rows, of which a batch of the eight fills 26.
+PAIRS = [
+    "--data.format=tsv",
+    *(
+        ("--data.batch_tokens=440", "--data.num_buckets=3")
+        if ALL
+        else ("--data.batch_tokens=1458", "--data.num_buckets=1")
+    ),
+    "--tokenizer.kind=characters",
+]
 TEXT = ["--data.documents=line", "--data.batch_size=8", "--data.context=24", "--tokenizer.kind=bytes"]
 MODELS = {
     "rnn_seq2seq": [*PAIRS, "--rnn_seq2seq.width=24", "--rnn_seq2seq.embedding_width=24", "--rnn_seq2seq.dropout=0"],
@@ -48,7 +58,9 @@ MODELS = {
     ],
     "rnn_lm": [*TEXT, "--data.carry_state", "--rnn_lm.width=24", "--rnn_lm.num_layers=1", "--rnn_lm.dropout=0"],
 }
-RATES, TOLERANCES = {"sgd": 0.3, "adamw": 3e-3}, {"sgd": 1e-5, "adamw": 1e-3}
+# At 0.3 the loss of the recurrent language model jumps, and a jump enlarges the last bits of floats a thousandfold on
+# whatever way: losses were apart by 2e-4 around step 61 while the weights agreed to 1e-5.
+RATES, TOLERANCES = {"sgd": 0.1, "adamw": 3e-3}, {"sgd": 1e-5, "adamw": 1e-3}
 
 
 def write_corpus(folder: pathlib.Path) -> list[str]:
@@ -112,10 +124,10 @@ def compare(tmp_path: pathlib.Path, model: str, optimizer: str, ways: dict[str, 
 
 
 def test_the_result_does_not_depend_on_where_the_replicas_are(tmp_path):
-    compare(tmp_path, "rnn_seq2seq", "sgd", WAYS)
+    compare(tmp_path, "transformer_seq2seq", "sgd", WAYS)
 
 
-@pytest.mark.skipif(os.environ.get("STRATEGY_WAYS") != "all", reason="STRATEGY_WAYS=all compares every model family")
+@pytest.mark.skipif(not ALL, reason="STRATEGY_WAYS=all compares every model family")
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("model", MODELS)
 def test_every_family_and_optimizer(tmp_path, model, optimizer):
