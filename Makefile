@@ -1,5 +1,6 @@
 # make quickstart   train, judge, sample and serve a first model (about 5 minutes after the installation)
-# make test         every test
+# make test         the tests, in less than 10 minutes on two cores
+# make thorough     those that repeat for every model what the others show for some
 # make check        lint, format, types
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ TEXTGEN := $(BIN)/python -m tf_textgen
 RECIPE := experiments/language_model/quickstart.flags
 PROMPTS := --prompt='The for statement' --prompt='A function' --prompt='If the'
 
-.PHONY: quickstart test check clean
+.PHONY: quickstart test thorough check clean
 .DELETE_ON_ERROR:
 
 quickstart: $(VENV)/installed
@@ -30,6 +31,9 @@ quickstart: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+thorough: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --thorough -m thorough
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check tf_textgen tests

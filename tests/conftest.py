@@ -15,11 +15,16 @@ LONGEST = (
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=None, help="kills of each run in tests/system (default: a few)")
     parser.addoption("--kill_seed", type=int, default=0, help="seed of their moments")
+    parser.addoption("--thorough", action="store_true", help="also what is marked thorough, as .ci/run has it")
 
 
-def pytest_collection_modifyitems(items):
-    """The long ones first, so that no process works on them alone at the end."""
+def pytest_collection_modifyitems(config, items):
+    """The long ones first, so that no process works on them alone at the end; the thorough ones by wish."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    if not config.getoption("--thorough"):
+        left = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ import tf_textgen
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 
+@pytest.mark.thorough
 def test_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

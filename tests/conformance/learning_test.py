@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.cases import BOS, CASES, build
+from tests.support.thorough import cases
 
 ROWS, LONGEST = 64, 4
 
@@ -29,7 +30,10 @@ def _copying(case):
     return features, ended.astype(np.int32), weights
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.learns])
+LEARNING = [name for name, case in CASES.items() if case.learns]
+
+
+@pytest.mark.parametrize("name", cases(LEARNING, always=("gpt2", "luong", "vaswani")))
 def test_learns_to_copy(name):
     case = CASES[name]
     model = build(case, **{"dropout": 0.0, "width": 32, **case.copying})

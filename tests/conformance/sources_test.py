@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support import tiny_models
+from tests.support.thorough import cases
 from tf_textgen.decoding.decoding_config import DecodingConfig
 
 GREEDY = DecodingConfig(temperature=0.0, max_new_tokens=8)
@@ -28,7 +29,7 @@ def generate(generator, sources):
         tf.config.run_functions_eagerly(False)
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", cases(READERS, always=("rnn_seq2seq-luong", "transformer_lm-pair")))
 def test_a_source_of_one_token_beside_one_of_five_hundred(name):
     model, options = READERS[name]
     generator = tiny_models.generator(model, **options)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests.generator.wishes import WISHES, merged
 from tests.support import tiny_models
+from tests.support.thorough import cases
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import from_config
 from tf_textgen.errors import UserError
@@ -14,7 +15,7 @@ from tf_textgen.generator.compiled import in_few_shapes, power_of_two, widen
 FAMILIES = ["rnn_seq2seq", "transformer_lm"]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", cases(FAMILIES, always=["transformer_lm"]))
 def test_compiled_steps_give_the_same_texts(name):
     prompts, parameters = tf.constant(list(WISHES)), merged([from_config(wish, 1) for wish in WISHES.values()])
     plain, compiled = (tiny_models.generator(name, jit_compile=jit).generate_graph for jit in (False, True))
@@ -27,6 +28,7 @@ def test_compiled_steps_give_the_same_texts(name):
         np.testing.assert_allclose(found.score, expected.score[:rows], atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_compiled_beam_finds_the_same():
     beam = DecodingConfig(beam_width=3, num_best=2, max_new_tokens=12)
     texts = ["abc", "", "a longer source than the others"]

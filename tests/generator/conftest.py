@@ -5,6 +5,7 @@ import functools
 import pytest
 
 from tests.support import tiny_models
+from tests.support.thorough import cases
 
 FAMILIES = ["ngram", "transformer_lm", "rnn_lm", "rnn_seq2seq", "transformer_seq2seq"]
 
@@ -14,7 +15,7 @@ def generator_of(family):
     return tiny_models.generator(family)
 
 
-@pytest.fixture(scope="package", params=FAMILIES)
+@pytest.fixture(scope="package", params=cases(FAMILIES, always=("transformer_lm", "rnn_seq2seq")))
 def generator(request):
     return generator_of(request.param)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.data_files import write
+from tests.support.thorough import cases
 from tf_textgen.export import exported
 from tf_textgen.jobs import loading, main
 from tf_textgen.models import MODELS
@@ -49,7 +50,7 @@ def one_trace():
         yield
 
 
-@pytest.fixture(scope="module", params=RECIPES)
+@pytest.fixture(scope="module", params=cases(RECIPES, always=["transformer_seq2seq"]))
 def family(request, tmp_path_factory):
     """A family's name, its run after two steps (or counted), and the folder of its export."""
     folder = tmp_path_factory.mktemp(request.param)
