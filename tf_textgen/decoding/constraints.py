@@ -203,4 +203,6 @@ def _prefix(texts: tf.Tensor, tokenize: Tokenize, unk_id: int, room: tf.Tensor) 
     """The tokens of the texts, one more at the most than the longest `room` (`[B]` int32), and the bad rows."""
     tokens = tokenize(texts)
     foreign = tf.reduce_any(tf.equal(tokens, unk_id), axis=1)
-    return tokens.to_tensor(-1)[:, : tf.reduce_max(room) + 1], foreign | (tf.not_equal(texts, "") & tf.equal(tokens.row_lengths(), 0))
+    return tokens.to_tensor(-1)[:, : tf.reduce_max(room) + 1], foreign | (
+        tf.not_equal(texts, "") & tf.equal(tokens.row_lengths(), 0)
+    )
