@@ -40,6 +40,18 @@ def test_banned_words_have_two_spellings_and_forced_ones_one():
     assert error.numpy().tolist() == [b""] * 3
 
 
+def test_a_prefix_that_is_far_too_long_makes_no_wide_tensor():
+    """It would cost the rows beside it a step for each of its tokens."""
+    found, error = parse(
+        DecodingConfig(forced_prefix="ab" * 999, max_new_tokens=4), DecodingConfig(forced_prefix="b", max_new_tokens=3)
+    )
+    assert found.prefix.numpy().tolist() == [[-1] * 5, [B, -1, -1, -1, -1]]
+    assert error.numpy().tolist() == [
+        b"invalid max_new_tokens: expected enough for the tokens of forced and forced_prefix",
+        b"",
+    ]
+
+
 def test_allowed_are_the_tokens_of_all_texts():
     found, _ = parse(DecodingConfig(allowed=("ab", "xc")), DecodingConfig())
     assert np.flatnonzero(found.allowed[0]).tolist() == [A, B, C]

@@ -15,6 +15,17 @@ ROWS, ROOM, SIZE = 64, 20, 8
 WORDS = [[5, 6], [6, 5, 6], [7], [5, 5]]
 
 
+def test_no_told_place_is_outside_of_its_word():
+    """Whatever a request says of what is written: a gather that fails would fail the requests beside it."""
+    told = tf.constant([[0, 1], [0, 2], [0, -1], [0, -(2**31)], [2, 1], [-1, 1], [1, 0]])
+    rows = len(told)
+    words = Words(tf.constant([[[5, 6], [7, -1]]] * rows), tf.constant([[2, 1]] * rows))
+    found = forcing.resume(words, tf.zeros([rows, 3], tf.int32), told[:, 0], told[:, 1])
+    assert found.word.numpy().tolist() == [0, 0, 0, 0, 0, 0, 1]
+    assert found.place.numpy().tolist() == [1, 0, 0, 0, 0, 0, 0]
+    assert forcing.next_token(found, words).numpy().tolist() == [6] + [5] * (rows - 1)
+
+
 def test_adjust_alone_gives_the_guarantee():
     """A random walk over what is possible, as a beam may take it, ends with all words, however near to its bound."""
     rng = np.random.default_rng(0)

@@ -8,6 +8,7 @@ is wrong fails by itself.
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_a_client_over_http_gets_what_the_export_says(exported, beam_export):
         assert client.metadata().signatures["generate"].text_input == "source"
 
 
-def test_versions_are_numbered_and_never_overwritten(exported):
+def test_versions_are_numbered_and_never_overwritten(exported, monkeypatch):
     generator, path = exported.generator, exported.loaded.path
     root = path.parent
     assert path.name == "1"
@@ -102,6 +103,9 @@ def test_versions_are_numbered_and_never_overwritten(exported):
     with pytest.raises(UserError, match=r"--export.version=1: .* exists already"):
         export_saved_model(generator, root, version=1)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    monkeypatch.chdir(root)
+    with pytest.raises(UserError, match=f"{re.escape(str(path.resolve()))} exists already"):  # its name is the model's
+        export_saved_model(generator, ".", version=1)
     assert sorted(entry.name for entry in root.iterdir()) == ["1", "batching_parameters.txt", "models.config"]
 
 
@@ -226,6 +230,22 @@ def test_an_exported_beam_equals_the_generators(beam_export):
     assert self_check.ask(loaded._loaded, "serving_default", {"text": TEXTS})["text"] == best
     greedy = DecodingConfig(temperature=0.0, max_new_tokens=6)
     assert [c.text for c in loaded.generate(TEXTS, greedy)] == [c.text for c in generator.generate(TEXTS, greedy)]
+
+
+def test_a_beam_of_an_earlier_version_answers_what_it_knows(beam_export, monkeypatch):
+    _, loaded, _ = beam_export
+    expected, ask, names = loaded.generate(TEXTS[:2]), self_check.ask, self_check.input_names
+
+    def ask_earlier(model, signature, inputs):
+        answer = ask(model, signature, {**inputs, "loop_repeats": [0] * 2})
+        return {name: values for name, values in answer.items() if not name.startswith("token_text")}
+
+    monkeypatch.setattr(self_check, "input_names", lambda *asked: [n for n in names(*asked) if n != "loop_repeats"])
+    monkeypatch.setattr(self_check, "ask", ask_earlier)
+    found = loaded.generate(TEXTS[:2])
+    assert found == [dataclasses.replace(one, token_texts=()) for one in expected]
+    with pytest.raises(UserError, match=r"--decoding.loop_repeats=3: .* was exported by an earlier version"):
+        loaded.generate(TEXTS[:1], dataclasses.replace(BEAM, loop_repeats=3))
 
 
 def test_every_row_of_an_exported_beam_has_its_own_length_penalty(beam_export):

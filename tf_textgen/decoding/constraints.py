@@ -64,14 +64,17 @@ def parse(
     allowed, no_token = _if_any(
         parameters.allowed, lambda x: _allowed(x, tokenize, vocabulary_size, unk_id), none.allowed
     )
-    prefix, foreign_prefix = _if_any(parameters.forced_prefix, lambda x: _prefix(x, tokenize, unk_id), none.prefix)
+    room = parameters.max_new_tokens
+    prefix, foreign_prefix = _if_any(
+        parameters.forced_prefix, lambda x: _prefix(x, tokenize, unk_id, room), none.prefix
+    )
     constraints = Constraints(banned, allowed, forced, prefix)
     problems = {
         "invalid forced: expected words that the vocabulary has": foreign,
         "invalid allowed: expected text that the vocabulary has": no_token,
         "invalid forced_prefix: expected text that the vocabulary has": foreign_prefix,
         "invalid max_new_tokens: expected enough for the tokens of forced and forced_prefix": needed_tokens(constraints)
-        > parameters.max_new_tokens,
+        > room,
         **_contradictions(parameters, constraints),
     }
     error = tf.fill(tf.shape(parameters.seed), "")
@@ -196,7 +199,10 @@ def _allowed(joined: tf.Tensor, tokenize: Tokenize, vocabulary_size: int, unk_id
     return named | free[:, tf.newaxis], ~free & ~tf.reduce_any(named, axis=1)
 
 
-def _prefix(texts: tf.Tensor, tokenize: Tokenize, unk_id: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _prefix(texts: tf.Tensor, tokenize: Tokenize, unk_id: int, room: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The tokens of the texts, one more at the most than the longest `room` (`[B]` int32), and the bad rows."""
     tokens = tokenize(texts)
     foreign = tf.reduce_any(tf.equal(tokens, unk_id), axis=1)
-    return tokens.to_tensor(-1), foreign | (tf.not_equal(texts, "") & tf.equal(tokens.row_lengths(), 0))
+    return tokens.to_tensor(-1)[:, : tf.reduce_max(room) + 1], foreign | (
+        tf.not_equal(texts, "") & tf.equal(tokens.row_lengths(), 0)
+    )

@@ -33,7 +33,7 @@ def begin(words: Words) -> Forcing:
 def resume(words: Words, tokens: tf.Tensor, word: tf.Tensor, place: tf.Tensor) -> Forcing:
     """The state after `tokens` (`[B, N]` int32), from `word` and `place` as they were told; nonsense counts as none."""
     own = tf.equal(tf.range(tf.shape(words.lengths)[1]), word[:, tf.newaxis])
-    fits = tf.reduce_any(own & (place[:, tf.newaxis] < words.lengths), axis=1)
+    fits = tf.reduce_any(own & (place[:, tf.newaxis] < words.lengths), axis=1) & (place >= 0)
     found = tf.equal(words.lengths, 0) | contained(words, tokens)
     return Forcing(found, tf.where(fits, word, 0), tf.where(fits, place, 0))
 

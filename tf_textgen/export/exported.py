@@ -58,19 +58,18 @@ class Exported:
         text_name = "source" if self.is_pair else "prompt"
         if decoding.beam_width > 1:
             self._check_beam(decoding)
-            answer = self_check.ask(self._loaded, "beam_search", beam_inputs(text_name, texts, decoding))
-            return to_best_continuations(texts, answer, decoding)
+            inputs = self._known("beam_search", beam_inputs(text_name, texts, decoding))
+            answer = self_check.ask(self._loaded, "beam_search", inputs)
+            return to_best_continuations(texts, _told(answer, [[()] * decoding.num_best] * len(texts)), decoding)
         rows = [(text, sample) for text in texts for sample in range(decoding.num_samples)]
         inputs = generate_inputs(text_name, [text for text, _ in rows], decoding)
         inputs["seed"] = [sample_seed(decoding.seed, sample) for _, sample in rows]
-        answer = self_check.ask(self._loaded, "generate", self._known(inputs))
-        # Of an export by an earlier version.
-        answer = {"token_log_probabilities": [()] * len(rows), "token_texts": [()] * len(rows), **answer}
-        return to_continuations(rows, answer, decoding)
+        answer = self_check.ask(self._loaded, "generate", self._known("generate", inputs))
+        return to_continuations(rows, _told(answer, [()] * len(rows)), decoding)
 
-    def _known(self, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    def _known(self, signature_name: str, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """What the export has inputs for: one by an earlier version lacks some, which do nothing at their defaults."""
-        known, defaults = self_check.input_names(self._loaded, "generate"), values_of(DecodingConfig())
+        known, defaults = self_check.input_names(self._loaded, signature_name), values_of(DecodingConfig())
         for name, values in inputs.items():
             if name not in known and values and values[0] != defaults[name]:
                 raise UserError(
@@ -93,6 +92,11 @@ class Exported:
                 f"--decoding.num_best={decoding.num_best}: {self.path} was exported with {number}; expected at most "
                 f"{number}, or an export with --decoding.num_best={decoding.num_best}"
             )
+
+
+def _told(answer: dict[str, list[Any]], nothing: list[Any]) -> dict[str, list[Any]]:
+    """The answer with `nothing` for the tokens, of an export by an earlier version, which does not tell them."""
+    return {"token_log_probabilities": nothing, "token_texts": nothing, **answer}
 
 
 def decoding_of(path: str | os.PathLike[str]) -> DecodingConfig:

@@ -18,7 +18,7 @@ from tf_textgen.export.exported import CONFIG_FILE
 from tf_textgen.export.model_card import model_card
 from tf_textgen.export.server_files import write_server_files
 from tf_textgen.export.signatures import signatures_of
-from tf_textgen.export.versions import cannot_write, locked, version_numbers
+from tf_textgen.export.versions import locked, version_numbers, writing
 from tf_textgen.export.warmup import warm_up_requests
 from tf_textgen.generator import TextGenerator
 from tf_textgen.serving.prediction_log import REQUESTS_FILE, write_requests
@@ -58,6 +58,7 @@ def export_saved_model(
     decoding = decoding or DecodingConfig(max_new_tokens=generator.default_new_tokens)
     generator.check(decoding)
     root = pathlib.Path(directory)
+    root = root if root.name not in ("", "..") else root.resolve()  # its name is the model's
     with locked(root):
         version = version or max(version_numbers(root), default=0) + 1
         target, beside = root / str(version), root / f".{version}.writing"
@@ -72,23 +73,23 @@ def export_saved_model(
                 name: tf.function(one.function, autograph=False).get_concrete_function(**one.inputs)
                 for name, one in signatures.items()
             }
-            tf.saved_model.save(_Served(generator), str(beside), signatures=functions)
-            (beside / CONFIG_FILE).parent.mkdir()
             resolved = {
                 **(config or {}),
                 "truncation_side": generator.truncation_side,
                 "jit_compile": generator.jit_compile,
                 "decoding": decoding.to_json(),
             }
-            (beside / CONFIG_FILE).write_text(json.dumps(resolved, indent=2, ensure_ascii=False) + "\n", "utf-8")
             card = model_card(root.name, generator, signatures, functions, resolved, record or {})
-            (beside / CARD_FILE).write_text(card, "utf-8")
-            write_requests(beside / REQUESTS_FILE, root.name, warm_up_requests(signatures, decoding))
+            with writing(root):
+                tf.saved_model.save(_Served(generator), str(beside), signatures=functions)
+                (beside / CONFIG_FILE).parent.mkdir()
+                (beside / CONFIG_FILE).write_text(json.dumps(resolved, indent=2, ensure_ascii=False) + "\n", "utf-8")
+                (beside / CARD_FILE).write_text(card, "utf-8")
+                write_requests(beside / REQUESTS_FILE, root.name, warm_up_requests(signatures, decoding))
             check_export(signatures, beside, decoding, prompts)
-            os.rename(beside, target)
-            write_server_files(root)
-        except (OSError, tf.errors.OpError) as error:
-            raise cannot_write(root, error) from error
+            with writing(root):
+                write_server_files(root)
+                os.rename(beside, target)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return target

@@ -9,6 +9,8 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+import tensorflow as tf
+
 from tf_textgen.errors import UserError
 from tf_textgen.training.durable import reason
 
@@ -43,11 +45,9 @@ def remove_old_versions(root: pathlib.Path, written: int, keep: int) -> list[int
 @contextlib.contextmanager
 def locked(root: pathlib.Path) -> Iterator[None]:
     """Makes the folder of a served model and lets one export after the other write there."""
-    try:
+    with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         handle = os.open(root, os.O_RDONLY)
-    except OSError as error:
-        raise cannot_write(root, error) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -55,9 +55,13 @@ def locked(root: pathlib.Path) -> Iterator[None]:
         os.close(handle)
 
 
-def cannot_write(root: pathlib.Path, error: Exception) -> UserError:
-    """What to say where the folder takes no export."""
-    return UserError(
-        f"--export.dir={root}: cannot be written ({reason(error)}); expected a folder with room for the export; "
-        "make room or name another"
-    )
+@contextlib.contextmanager
+def writing(root: pathlib.Path) -> Iterator[None]:
+    """Raises `UserError` where what is done in the block fails because the folder takes no export."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(
+            f"--export.dir={root}: cannot be written ({reason(error)}); expected a folder with room for the export; "
+            "make room or name another"
+        ) from error

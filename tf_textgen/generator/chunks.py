@@ -123,6 +123,11 @@ def settled_text(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
     return tf.strings.substr(whole, tf.zeros_like(kept), kept)
 
 
+def without_score(state: str) -> str:
+    """A state but for the score's bits and the mark of them, which differ with the order of a sum."""
+    return " ".join(state.split(" ")[_HEAD - 2 :]) or state
+
+
 def _bits(values: tf.Tensor) -> tf.Tensor:
     """A float32 exactly, as a number from 0 on: int64."""
     return tf.cast(tf.bitcast(values, tf.uint32), tf.int64)

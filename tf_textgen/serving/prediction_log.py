@@ -17,7 +17,6 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorflow.core.framework import tensor_pb2
 
 REQUESTS_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
-MAX_REQUESTS = 1000  # more of them TF Serving does not load
 _PACKAGE = "tf_textgen.serving"
 # message -> field -> (number, type); a type with a capital is a message of these, "Input" an entry of a map.
 _FIELDS = {

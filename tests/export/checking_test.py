@@ -1,0 +1,38 @@
+"""What counts as another answer than the run's."""
+
+import pathlib
+
+import pytest
+import tensorflow as tf
+
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.errors import UserError
+from tf_textgen.export import checking
+from tf_textgen.export.signatures import Signature
+
+
+def check(monkeypatch, own, found):
+    """Compares answers `(state, score)` of one row."""
+    inputs = {"state": tf.TensorSpec([None], tf.string)}
+    chunk = Signature(
+        lambda state: {"state": tf.constant([own[0]]), "score": tf.constant([own[1]])},
+        inputs,
+        lambda *_: {"state": [""]},
+    )
+    answer = {"foreign_ops": [], "answers": [{"state": [found[0]], "score": [found[1]]}], "warm_up": 3}
+    monkeypatch.setattr(checking, "answer_in_fresh_process", lambda *_: answer)
+    return checking.check_export({"generate_chunk": chunk}, pathlib.Path(), DecodingConfig(), ["a"])
+
+
+def test_a_state_is_compared_but_for_its_score(monkeypatch):
+    """A sum in another order has other last bits, and the state holds them."""
+    own = ("1 4711 3212836864 0 0 17 4", -1.0)
+    assert check(monkeypatch, own, ("1 42 3212836865 0 0 17 4", -1.00001)) == 3
+    for other in ("1 4711 3212836864 0 0 17 5", "1 4711 3212836864 0 1 17 4", "finished", ""):
+        with pytest.raises(UserError, match=r"the export gives .* as state of generate_chunk for 'a', the run"):
+            check(monkeypatch, own, (other, -1.0))
+    with pytest.raises(UserError, match="as score of generate_chunk"):
+        check(monkeypatch, own, (own[0], -1.01))
+    assert check(monkeypatch, ("finished", -1.0), ("finished", -1.0)) == 3
+    with pytest.raises(UserError, match="as state of generate_chunk"):
+        check(monkeypatch, ("finished", -1.0), ("", -1.0))
