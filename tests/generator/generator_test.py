@@ -333,6 +333,7 @@ def test_bad_rows_of_a_stream_fail_alone_and_by_name(generator):
         "finished": STATE,
         "1 猫 \x00": STATE,
         "9" * 40: STATE,
+        generator._sealed(tf.constant(["ab"]), tf.ragged.constant([[0x7FC00000, 0, 0, 81]], tf.int64))[0].numpy(): STATE,
     }
     rows = [*states, state, state, state, state]
     prompts = ["ab"] * len(states) + ["abc", "ab", "ab", "ab"]

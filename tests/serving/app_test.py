@@ -104,7 +104,7 @@ def test_any_name_is_answered_where_other_machines_may_ask(toy_root):
 
 
 def test_a_full_queue_and_too_many_requests_are_told(toy_root):
-    with serving(toy_root, max_queue_rows=1, max_requests=3) as server, asking(server) as client:
+    with serving(toy_root, max_queue_rows=1, max_requests=3, num_batch_threads=1) as server, asking(server) as client:
         gate = Gate(server)
         running = in_thread(server)
         assert gate.entered.wait(DEADLINE_S)

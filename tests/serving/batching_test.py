@@ -147,3 +147,28 @@ def test_padding_of_others_is_cut():
     none = {"token_count": np.zeros([0], int), "token_texts": np.zeros([0, 3])}
     assert cut_padding(none)["token_texts"].shape == (0, 0)
     assert cut_padding({"text": texts}) == {"text": texts}
+
+
+def test_long_texts_do_not_hold_up_short_ones(batcher, doubling):
+    held(batcher, doubling)
+    wanted = {1: 8, 2: 60, 3: 9, 4: 33}
+    for x, length in wanted.items():
+        future = batcher.submit("s", {**numbers(x), "max_new_tokens": np.array([length])})
+    chunk = {"max_new_tokens": np.array([8]), "chunk_tokens": np.array([40])}
+    batcher.submit("s", {**numbers(5), **chunk})
+    doubling.gate.set()
+    assert future.result(60)["y"].tolist() == [8]
+    batcher.close()
+    assert [sorted(x) for _, x in doubling.runs[1:]] == [[1, 3], [2, 4], [5]]
+
+
+def test_threads_answer_batches_at_the_same_time_and_each_row_once():
+    doubling = Doubling()
+    several = Batcher(doubling, max_batch_size=1, batch_timeout_s=0.0, max_queue_rows=6, num_threads=2)
+    doubling.gate.clear()
+    futures = [several.submit("s", numbers(value)) for value in (1, 2, 3)]
+    until(lambda: len(doubling.runs) == 2)
+    doubling.gate.set()
+    assert [future.result(60)["y"].tolist() for future in futures] == [[2], [4], [6]]
+    several.close()
+    assert sorted(x for _, (x,) in doubling.runs) == [1, 2, 3]

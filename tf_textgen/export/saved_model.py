@@ -22,6 +22,7 @@ from tf_textgen.export.versions import locked, version_numbers, writing
 from tf_textgen.export.warmup import warm_up_requests
 from tf_textgen.generator import TextGenerator
 from tf_textgen.serving.prediction_log import REQUESTS_FILE, write_requests
+from tf_textgen.training.durable import sync_directory, sync_folder
 
 CARD_FILE = os.path.join("assets.extra", "model_card.md")
 
@@ -89,7 +90,9 @@ def export_saved_model(
             check_export(signatures, beside, decoding, prompts)
             with writing(root):
                 write_server_files(root)
+                sync_folder(beside)
                 os.rename(beside, target)
+                sync_directory(root)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return target

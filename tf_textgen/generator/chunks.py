@@ -92,6 +92,7 @@ class Streaming(RequestReader):
         count = tf.cast(tokens.row_lengths(), tf.int32)
         fits = tf.reduce_all(tokens.with_flat_values(ordinary), axis=1)
         fits &= (count > 0) & (count < parameters.max_new_tokens)
+        fits &= ~tf.math.is_nan(_of_bits(numbers[:, 2:3].to_tensor(0, shape=[None, 1])[:, 0]))
         fits &= tf.equal(self._sealed(prompts, numbers[:, 2:]), states)
         return numbers, tf.where(fits | tf.equal(states, ""), "", _BAD_STATE)
 
@@ -109,7 +110,7 @@ class Streaming(RequestReader):
         lengths = tf.cast(tokens.row_lengths(), tf.int32)
         word, place = tf.cast(word, tf.int32), tf.cast(place, tf.int32)
         begun = Begun(pad_left(tokens, self.tokenizer.pad_id), lengths, word, place, more)
-        return tf.cast(tf.bitcast(tf.cast(score, tf.uint32), tf.float32), tf.float64), begun
+        return tf.cast(_of_bits(score), tf.float64), begun
 
 
 def settled_text(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
@@ -131,3 +132,8 @@ def without_score(state: str) -> str:
 def _bits(values: tf.Tensor) -> tf.Tensor:
     """A float32 exactly, as a number from 0 on: int64."""
     return tf.cast(tf.bitcast(values, tf.uint32), tf.int64)
+
+
+def _of_bits(numbers: tf.Tensor) -> tf.Tensor:
+    """What `_bits` was given: float32."""
+    return tf.bitcast(tf.cast(numbers, tf.uint32), tf.float32)

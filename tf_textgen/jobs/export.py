@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from shlex import quote
 
 from absl import flags
 
@@ -53,7 +54,7 @@ def run(flag_values: flags.FlagValues) -> None:
     if decoding.beam_width > 1:
         print(f"  a beam of {decoding.beam_width} answers, in the signature beam_search with {decoding.num_best} best")
     print("serve it with TF Serving:")
-    print(f"  tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path={root} \\")
+    print(f"  tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path={quote(str(root))} \\")
     xla = " \\\n    --xla_cpu_compilation_enabled=true" if wanted.jit_compile else ""
-    print(f"    --enable_batching --batching_parameters_file={root / BATCHING_FILE}{xla}")
+    print(f"    --enable_batching --batching_parameters_file={quote(str(root / BATCHING_FILE))}{xla}")
     print(f"""  curl -d '{{"instances": ["Once upon a time"]}}' localhost:8501/v1/models/{name}:predict""")

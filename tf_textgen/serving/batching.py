@@ -2,7 +2,7 @@
 
 A run of the decoding loop costs about as much for 32 rows as for one, and the graph gives each row what it would give
 it alone. So requests that wait are joined along the first dimension, as TF Serving's `--enable_batching` does, and
-their answers taken apart again.
+their answers taken apart again. Those for longer texts do not hold up those for shorter ones.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tf_textgen.serving.json_tensors import Arrays
 from tf_textgen.serving.request_error import RequestError, invalid
 
 Run = Callable[[str, Arrays], Arrays]
-Key = tuple[str, tuple[tuple[int, ...], ...]]
+Key = tuple[str, tuple[tuple[int, ...], ...], int]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Task:
-    key: Key  # the signature and the shapes of its inputs' rows: what may be joined
+    key: Key  # the signature, the shapes of its inputs' rows and how long it takes: what may be joined
     inputs: Arrays
     rows: int
     arrived: float
@@ -33,13 +33,15 @@ class _Task:
 
 
 class Batcher:
-    """A queue and the one thread that empties it.
+    """A queue and the threads that empty it.
 
     Args:
       run: `(signature name, inputs) -> outputs`, every array with the batch first.
       max_batch_size: rows of a run.
       batch_timeout_s: how long the oldest task waits for others.
       max_queue_rows: rows that may wait.
+      num_threads: runs at the same time. A step of decoding is many small operations, of which TensorFlow spreads few
+        over several cores.
       on_batch: told the signature and the rows of each run.
     """
 
@@ -50,6 +52,7 @@ class Batcher:
         max_batch_size: int,
         batch_timeout_s: float,
         max_queue_rows: int,
+        num_threads: int = 1,
         on_batch: Callable[[str, int], None] = lambda signature, rows: None,
     ) -> None:
         self._run = run
@@ -60,8 +63,11 @@ class Batcher:
         self._tasks: collections.deque[_Task] = collections.deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"batcher {number}", daemon=True) for number in range(num_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def queued_rows(self) -> int:
@@ -78,7 +84,7 @@ class Batcher:
         rows = len(next(iter(inputs.values())))
         if rows > self._max_batch_size:
             raise invalid(f"{rows} rows came: expected at most {self._max_batch_size} (--max_batch_size); send fewer")
-        key = (signature, tuple(inputs[name].shape[1:] for name in sorted(inputs)))
+        key = (signature, tuple(inputs[name].shape[1:] for name in sorted(inputs)), _length_class(inputs))
         task = _Task(key, inputs, rows, time.monotonic(), Future())
         with self._changed:
             if self._closed:
@@ -87,15 +93,16 @@ class Batcher:
             if waiting + rows > self._max_queue_rows:
                 raise RequestError(503, f"overloaded: {waiting} rows wait already; try again later")
             self._tasks.append(task)
-            self._changed.notify()
+            self._changed.notify_all()  # one thread may wait for a task, another for this one to fill its batch
         return task.future
 
     def close(self) -> None:
-        """Answers what waits and ends the thread."""
+        """Answers what waits and ends the threads."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _queued_rows(self) -> int:
         return sum(task.rows for task in self._tasks)
@@ -110,15 +117,17 @@ class Batcher:
     def _next(self) -> list[_Task]:
         """The oldest task and those that may run with it; empty when closed."""
         with self._changed:
-            while not self._tasks and not self._closed:
-                self._changed.wait()
-            if not self._tasks:
-                return []
-            oldest = self._tasks[0]
-            until = oldest.arrived + self._batch_timeout_s
-            while not self._closed and self._is_filling(oldest.key) and (left := until - time.monotonic()) > 0:
-                self._changed.wait(left)
-            return self._take(oldest.key)
+            while True:
+                if not self._tasks:
+                    if self._closed:
+                        return []
+                    self._changed.wait()
+                    continue
+                oldest = self._tasks[0]
+                left = oldest.arrived + self._batch_timeout_s - time.monotonic()
+                if self._closed or left <= 0 or not self._is_filling(oldest.key):
+                    return self._take(oldest.key)
+                self._changed.wait(left)  # after which another thread may have taken it
 
     def _is_filling(self, key: Key) -> bool:
         return sum(task.rows for task in self._tasks if task.key == key) < self._max_batch_size
@@ -158,6 +167,12 @@ class Batcher:
             cut_padding({name: array[end - task.rows : end] for name, array in outputs.items()})
             for task, end in zip(tasks, ends, strict=True)
         ]
+
+
+def _length_class(inputs: Arrays) -> int:
+    """The same for texts of like lengths, within a factor of two: a batch takes as long as its longest text."""
+    wanted = inputs.get("chunk_tokens", inputs.get("max_new_tokens"))
+    return 0 if wanted is None else int(wanted.max(initial=0)).bit_length()
 
 
 def cut_padding(outputs: Arrays) -> Arrays:

@@ -172,6 +172,7 @@ class ServedModel:
             max_batch_size=self._config.max_batch_size,
             batch_timeout_s=self._config.batch_timeout_ms / 1000,
             max_queue_rows=self._config.max_queue_rows,
+            num_threads=self._config.num_batch_threads,
             on_batch=self._on_batch,
         )
         self._set(number, _AVAILABLE)

@@ -19,6 +19,9 @@ class ServerConfig(Config):
     batch_timeout_ms: float = field(
         5.0, "How long a row waits for others to join its batch, where nothing else is running.", at_least=0.0
     )
+    num_batch_threads: int = field(
+        2, "Batches that are answered at the same time, each with memory of its own.", at_least=1
+    )
     max_queue_rows: int = field(
         1024, "Rows that may wait; what comes beyond is answered with 503 and Retry-After.", at_least=1
     )

@@ -48,9 +48,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield beside
         os.chmod(beside, 0o755)
-        for path_inside in beside.rglob("*"):
-            (sync_directory if path_inside.is_dir() else _sync_file)(path_inside)
-        sync_directory(beside)
+        sync_folder(beside)
         if path.exists():
             os.rename(path, old)
         os.rename(beside, path)
@@ -76,6 +74,13 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sync_folder(path: Path) -> None:
+    """Forces all that is in a folder to disk."""
+    for inside in path.rglob("*"):
+        (sync_directory if inside.is_dir() else _sync_file)(inside)
+    sync_directory(path)
 
 
 def sync_directory(path: Path) -> None:
