@@ -123,16 +123,21 @@ def test_prompts_may_have_seeds_of_their_own(generator):
         generator.generate(["one", "two"], decoding, seeds=[1])
 
 
+def first_features(generator, text):
+    """What the model reads of a source, and the target's first tokens."""
+    tokens = generator.tokenizer.tokenize(tf.constant([text])).to_list()[0]
+    if not generator.is_pair:
+        return {}, tokens
+    source = [*tokens, generator.tokenizer.eos_id]
+    features = {"source_tokens": tf.constant([source]), "source_lengths": tf.constant([len(source)])}
+    return features, [generator.tokenizer.bos_id]
+
+
 def test_greedy_equals_full_forward_passes(generator):
     """Oracle: argmax of teacher forcing over the whole sequence, one token at a time, without any cache."""
     (continuation,) = generator.generate(["abc"], GREEDY)
     tokenizer, model = generator.tokenizer, generator.model
-    prompt = tokenizer.tokenize(tf.constant(["abc"])).to_list()[0]
-    features = {}
-    if generator.is_pair:
-        source = [*prompt, tokenizer.eos_id]
-        features = {"source_tokens": tf.constant([source]), "source_lengths": tf.constant([len(source)])}
-        prompt = [tokenizer.bos_id]
+    features, prompt = first_features(generator, "abc")
     tokens, total = list(prompt), 0.0
     while len(tokens) - len(prompt) < GREEDY.max_new_tokens:
         logits = model({**features, "target_tokens": tf.constant([tokens])})[0, -1].numpy().astype(np.float64)
@@ -152,12 +157,7 @@ def test_greedy_equals_full_forward_passes(generator):
 def test_beam_equals_a_plain_search_with_full_forward_passes(generator):
     """No cache, no state that has to follow a hypothesis: each step reads the whole sequence anew."""
     tokenizer, model = generator.tokenizer, generator.model
-    prompt = tokenizer.tokenize(tf.constant(["abc"])).to_list()[0]
-    features = {}
-    if generator.is_pair:
-        source = [*prompt, tokenizer.eos_id]
-        features = {"source_tokens": tf.constant([source]), "source_lengths": tf.constant([len(source)])}
-        prompt = [tokenizer.bos_id]
+    features, prompt = first_features(generator, "abc")
     full = tf.function(lambda tokens: model({**features, "target_tokens": tokens}), reduce_retracing=True)
 
     def without_special_tokens(logits, _):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.serving import model_server
 from tests.serving.served import asking, export, serving
-from tests.serving.toy_export import write_toy
+from tests.serving.toy_export import toy_folder
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.export.versions import locked
 
@@ -29,19 +29,13 @@ def client(server):
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory):
     """`toy/1`, of which `tests.serving.toy_export` knows what it says."""
-    root = tmp_path_factory.mktemp("toys") / "toy"
-    root.mkdir()
-    write_toy(root, 1)
-    return root
+    return toy_folder(tmp_path_factory, "toy")
 
 
 @pytest.fixture(scope="session")
 def pair_root(tmp_path_factory):
     """`pairs/1`, which maps sources and has a beam."""
-    root = tmp_path_factory.mktemp("toys") / "pairs"
-    root.mkdir()
-    write_toy(root, 1, beam=True)
-    return root
+    return toy_folder(tmp_path_factory, "pairs", beam=True)
 
 
 @pytest.fixture(scope="session")

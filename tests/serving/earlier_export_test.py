@@ -4,24 +4,15 @@ import re
 
 import pytest
 
-from tests.serving.served import serving
-from tests.serving.toy_export import expected, write_toy
+from tests.serving.toy_export import expected, toy_folder
 from tf_textgen.jobs import main
 from tf_textgen.serving.client import Client, InvalidRequest
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exports") / "earlier"
-    folder.mkdir()
-    write_toy(folder, 1, earlier=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(root):
-    with serving(root) as running:
-        yield running
+def toy_root(tmp_path_factory):
+    """What `server` serves here."""
+    return toy_folder(tmp_path_factory, "earlier", earlier=True)
 
 
 @pytest.fixture
@@ -62,8 +53,8 @@ def test_what_it_has_not_is_told(texts, client):
 
 
 @pytest.mark.parametrize("is_served", [True, False])
-def test_generate_continues_prompts(root, server, capsys, is_served):
-    place = [f"--server={server.url}", "--server_model=earlier"] if is_served else [f"--saved_model={root}"]
+def test_generate_continues_prompts(toy_root, server, capsys, is_served):
+    place = [f"--server={server.url}", "--server_model=earlier"] if is_served else [f"--saved_model={toy_root}"]
     wish = ["--decoding.seed=2", "--decoding.max_new_tokens=4", "--prompt=x", "--prompt=从"]
     assert main(["generate", *place, *wish]) == 0
     assert capsys.readouterr().out.splitlines() == ["x" + expected(2, 4), "从" + expected(2, 4)]

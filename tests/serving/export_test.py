@@ -182,7 +182,8 @@ def test_a_client_tells_what_was_refused(texts, name):
 def test_what_the_graphs_say_of_any_bytes_is_valid_utf8(server):
     loaded = server.model.current.loaded
     for signature in loaded.signature_names:
-        self_check.ask(loaded._loaded, signature, asked_for(signature, ODD_TEXTS))  # raises where it is not
+        answer = self_check.ask(loaded._loaded, signature, asked_for(signature, ODD_TEXTS))  # raises where it is not
+        assert answer and {len(rows) for rows in answer.values()} == {len(ODD_TEXTS)}
 
 
 @pytest.mark.parametrize("signature", [*GENERATING, "score", "tokenize", "embed"])

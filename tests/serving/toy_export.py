@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import pathlib
 
+import pytest
 import tensorflow as tf
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -102,6 +103,14 @@ class _Toy(tf.Module):
 
     def serving_default(self, text):
         return {"text": text + self._letters[0]}
+
+
+def toy_folder(tmp_path_factory: pytest.TempPathFactory, name: str, **kinds: bool) -> pathlib.Path:
+    """The folder of a served model `name`, with one version as `write_toy` makes it."""
+    root = tmp_path_factory.mktemp("toys") / name
+    root.mkdir()
+    write_toy(root, 1, **kinds)
+    return root
 
 
 def write_toy(

@@ -1,4 +1,4 @@
-"""Whether an export answers as its generator does, asked where nothing but TensorFlow and tensorflow-text is loaded."""
+"""Whether an export answers as its generator does, asked of a session in a fresh process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers requests from a SavedModel as TF Serving does, with TensorFlow and tensorflow-text alone.
+"""Answers requests from a SavedModel as TF Serving does, with TensorFlow's and tensorflow-text's ops alone.
 
 Run in a fresh process it shows what a server will answer:
 
