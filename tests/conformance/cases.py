@@ -141,9 +141,11 @@ class Decoding:
         self.model = make(case)
         ids, counts = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
         source = {"source_tokens": ids, "source_lengths": counts} if case.reads_source else {}
-        self.whole = tf.function(self._whole, input_signature=[{**source, "target_tokens": ids}])
+        self.whole = tf.function(self._whole, input_signature=[{**source, "target_tokens": ids}], autograph=False)
         prompts = {**source, "target_tokens": ids, "target_lengths": counts}
-        self.stepwise = tf.function(self._stepwise, input_signature=[prompts, ids, tf.TensorSpec([], tf.int32)])
+        self.stepwise = tf.function(
+            self._stepwise, input_signature=[prompts, ids, tf.TensorSpec([], tf.int32)], autograph=False
+        )
 
     def exportable(self) -> tf.Module:
         """The same graphs with the weights they read."""

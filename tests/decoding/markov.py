@@ -7,7 +7,7 @@ state: a state that strays from its row changes the text.
 import numpy as np
 import tensorflow as tf
 
-from tf_textgen.decoding import loop
+from tf_textgen.decoding import single_search
 from tf_textgen.decoding.constraints import parse
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import DTYPES, Parameters
@@ -26,7 +26,7 @@ class Markov:
         self.pieces = [p.encode() for p in (PIECES + ["a"] * vocabulary_size)[:vocabulary_size]]
         shapes = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)]
         signature = [*shapes, Parameters(*(tf.TensorSpec([None], dtype) for dtype in DTYPES))]
-        traced = tf.function(self.decode_eagerly, input_signature=signature)
+        traced = tf.function(self.decode_eagerly, input_signature=signature, autograph=False)
         self.decode = self.decode_eagerly if eager else traced
 
     def row(self, token, salt, count):
@@ -46,7 +46,7 @@ class Markov:
 
         constraints, problem = parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
         tf.debugging.assert_equal(problem, "")
-        return loop.decode(
+        return single_search.decode(
             tf.gather(table, self.row(prompts[:, -1], state["salt"], 0)),
             state,
             step,
@@ -75,7 +75,7 @@ class Markov:
         width = max([pad_to, *map(len, prompts)])
         padded = np.array([[PAD] * (width - len(p)) + list(p) for p in prompts], np.int32).reshape(len(prompts), width)
         decoded = self.decode(padded, np.array([len(p) for p in prompts], np.int32), stack(configs))
-        return loop.Decoded(*(x.numpy() for x in decoded))
+        return single_search.Decoded(*(x.numpy() for x in decoded))
 
     def expect(self, prompt, config):
         """(tokens, log probabilities, finish reason, text) by the plainest means."""

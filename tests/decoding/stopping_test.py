@@ -57,7 +57,7 @@ def test_common_prefix():
 
 def test_cut_follows_a_growing_text():
     """The end of a text may be rewritten by the next token."""
-    cut = tf.function(stopping.cut, reduce_retracing=True)
+    cut = tf.function(stopping.cut, reduce_retracing=True, autograph=False)
     stops = [[s for s in random_texts(3, 3) if s] or [b"a"] for _ in range(200)]
     parsed = stopping.parse_stops(tf.constant([b"\x1f".join(s) for s in stops]))
     before, found_by_now = [b""] * 200, np.zeros(200, bool)

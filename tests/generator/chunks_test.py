@@ -30,6 +30,7 @@ def test_what_is_shown_is_never_taken_back(kind):
     show = tf.function(
         lambda tokens: settled_text(tokenizer.detokenize(tokens), stops),
         input_signature=[tf.TensorSpec([1, None], tf.int32)],
+        autograph=False,
     )
     for _ in range(6):
         tokens = [of_byte[bytes([byte])] for piece in rng.choice(pieces, 20) for byte in piece]

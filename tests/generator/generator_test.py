@@ -158,7 +158,9 @@ def test_beam_equals_a_plain_search_with_full_forward_passes(generator):
     """No cache, no state that has to follow a hypothesis: each step reads the whole sequence anew."""
     tokenizer, model = generator.tokenizer, generator.model
     features, prompt = first_features(generator, "abc")
-    full = tf.function(lambda tokens: model({**features, "target_tokens": tokens}), reduce_retracing=True)
+    full = tf.function(
+        lambda tokens: model({**features, "target_tokens": tokens}), reduce_retracing=True, autograph=False
+    )
 
     def without_special_tokens(logits, _):
         logits[[tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id]] = -np.inf

@@ -34,8 +34,8 @@ _REPLICAS = """
     def masks(jit_compile):
         with strategy.scope():
             layer = Dropout(0.5, seed=3)
-        drop = tf.function(lambda x: layer(x, training=True), jit_compile=jit_compile)
-        draw = tf.function(lambda: strategy.run(lambda: drop(tf.ones([400]))))
+        drop = tf.function(lambda x: layer(x, training=True), jit_compile=jit_compile, autograph=False)
+        draw = tf.function(lambda: strategy.run(lambda: drop(tf.ones([400]))), autograph=False)
         return np.stack([np.stack(strategy.experimental_local_results(draw())) for _ in range(2)])
 
     for jit_compile in (False, True):
@@ -45,7 +45,7 @@ _REPLICAS = """
         agreement = [[np.mean(a == b) for a in rows] for b in rows]
         assert np.max(agreement - np.eye(6)) < 0.65, agreement  # half by chance
         alone = Dropout(0.5, seed=3)
-        drop = tf.function(lambda x: alone(x, training=True), jit_compile=jit_compile)
+        drop = tf.function(lambda x: alone(x, training=True), jit_compile=jit_compile, autograph=False)
         np.testing.assert_array_equal(first[0, 0], drop(tf.ones([400])))
 """
 

@@ -17,7 +17,7 @@ def _random(batch, slots, seed=0):
 def test_writes_one_slot_of_all_rows(batch, for_xla):
     past, new = _random(batch, 5), _random(batch, 1, seed=1)
     with writes_for_xla() if for_xla else contextlib.nullcontext():
-        run = tf.function(write, jit_compile=for_xla)
+        run = tf.function(write, jit_compile=for_xla, autograph=False)
         result = run(KeyValues(*map(tf.constant, past)), KeyValues(*map(tf.constant, new)), tf.constant(3))
     for before, update, after in zip(past, new, result, strict=True):
         expected = before.copy()
@@ -43,5 +43,5 @@ def test_reserves_empty_slots(capacity):
 
 
 def test_dynamic_capacity_in_a_graph():
-    run = tf.function(lambda past, capacity: reserve(past, capacity), reduce_retracing=True)
+    run = tf.function(lambda past, capacity: reserve(past, capacity), reduce_retracing=True, autograph=False)
     assert run(KeyValues(*map(tf.constant, _random(2, 5))), tf.constant(9)).keys.shape == (2, 2, 9, 3)

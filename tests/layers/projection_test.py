@@ -21,7 +21,7 @@ def test_seeds_differ_by_name_and_repeat():
 
 
 def test_dimensions_are_static_where_known():
-    @tf.function(input_signature=[tf.TensorSpec([None, 3])])
+    @tf.function(input_signature=[tf.TensorSpec([None, 3])], autograph=False)
     def trace(x):
         batch, width = dimensions(x)
         assert isinstance(width, int)

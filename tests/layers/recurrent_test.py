@@ -130,7 +130,7 @@ def test_equals_keras_with_its_weights_in_outputs_states_and_gradients(cell):
     reference.set_weights([kernel, recurrent_kernel, np.stack(biases) if len(biases) > 1 else biases[0]])
     mask = tf.sequence_mask([7, 1, 4, 2], 7)
 
-    @tf.function
+    @tf.function(autograph=False)
     def run(call, variables):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
@@ -193,7 +193,9 @@ def test_gradients_in_graphs_of_static_and_dynamic_length(jit):
     expected = gradients(tf.constant(inputs), tf.constant(mask))
     for signature in (dynamic, static):
         for one, other in zip(
-            tf.function(gradients, input_signature=signature, jit_compile=jit)(inputs, mask), expected, strict=True
+            tf.function(gradients, input_signature=signature, jit_compile=jit, autograph=False)(inputs, mask),
+            expected,
+            strict=True,
         ):
             np.testing.assert_allclose(one, other, atol=1e-4)
 
@@ -204,6 +206,7 @@ def test_no_rows_and_no_steps(shape, layer):
     run = tf.function(
         lambda x, valid: layer(x, valid=valid),
         input_signature=[tf.TensorSpec([None, None, 3]), tf.TensorSpec([None, None], tf.bool)],
+        autograph=False,
     )
     for call in (run, lambda x, valid: layer(x, valid=valid)):
         outputs, state = call(tf.zeros(shape), tf.ones(shape[:2], tf.bool))
@@ -214,7 +217,7 @@ def test_no_rows_and_no_steps(shape, layer):
 def test_gradients_without_steps_are_zero():
     layer = layer_with_random_weights(Recurrent(4))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 3])])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3])], autograph=False)
     def gradients(inputs):
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(layer(inputs)[0])

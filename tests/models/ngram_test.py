@@ -160,7 +160,7 @@ def test_one_trace_of_a_loop_serves_all_shapes(models, order):
     def body(logits, state):
         return model.step(tf.argmax(logits, -1, tf.int32), state)
 
-    @tf.function(input_signature=[spec])
+    @tf.function(input_signature=[spec], autograph=False)
     def run(features):
         return tf.while_loop(lambda *_: True, body, model.start(features, 9), maximum_iterations=2)[0]
 

@@ -183,8 +183,8 @@ def test_start_and_steps_equal_call_with_left_padded_prompts(kind):
     features = draw_features([3, 1, 5], 6)
     expected = model(features).numpy()
     lengths = [3, 1, 2]
-    logits, state = tf.function(model.start)(prompts_of(features, lengths), 6)
-    step = tf.function(model.step)
+    logits, state = tf.function(model.start, autograph=False)(prompts_of(features, lengths), 6)
+    step = tf.function(model.step, autograph=False)
     targets = features["target_tokens"].numpy()
     for new in range(3):
         at = np.array(lengths) + new
@@ -225,7 +225,7 @@ def test_a_state_is_a_loop_variable(kind):
     count = tf.TensorSpec([None], tf.int32)
 
     @tf.function(input_signature=[{"source_tokens": ids, "source_lengths": count, "target_tokens": ids,
-                                   "target_lengths": count}])  # fmt: skip
+                                   "target_lengths": count}], autograph=False)  # fmt: skip
     def greedy(features):
         logits, state = model.start(features, 9)
 
@@ -291,7 +291,7 @@ def test_a_training_step_under_xla_equals_one_without(kind):
         model = make(kind, bidirectional=False, decoder_layers=1 if kind == "bahdanau" else 2)  # compiles in seconds
         model.compile(keras.optimizers.SGD(1.0))
         model.optimizer.build(model.trainable_variables)
-        tf.function(model.train_step, input_signature=[signature], jit_compile=jit)(data)
+        tf.function(model.train_step, input_signature=[signature], jit_compile=jit, autograph=False)(data)
         weights.append([v.numpy() for v in model.trainable_variables])
     for one, other in zip(*weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)

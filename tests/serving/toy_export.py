@@ -155,4 +155,4 @@ def _traced(function, dtypes):
         text = inputs.pop("source", None)
         return function(**inputs) if text is None else function(prompt=text, **inputs)
 
-    return tf.function(renamed).get_concrete_function(**specs)
+    return tf.function(renamed, autograph=False).get_concrete_function(**specs)

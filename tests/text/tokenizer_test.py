@@ -149,7 +149,7 @@ def test_in_a_function_and_in_a_dataset(tokenizer):
     texts = ["the cat", "", "hat </s> sat"]
     expected = tokenizer.tokenize(tf.constant(texts)).to_list()
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def both(texts):
         tokens = tokenizer.tokenize(texts)
         return tokens, tokenizer.detokenize(tokens), tokenizer.detokenize(tokens.to_tensor(tokenizer.pad_id))
@@ -166,11 +166,13 @@ def test_all_tokenizers_in_one_saved_model(tokenizers, tmp_path):
     module = tf.Module()
     module.tokenizers = dict(tokenizers)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def tokenize(texts):
         return {kind: each.tokenize(texts).to_tensor(-1) for kind, each in module.tokenizers.items()}
 
-    @tf.function(input_signature=[{kind: tf.TensorSpec([None, None], tf.int32) for kind in tokenizers}])
+    @tf.function(
+        input_signature=[{kind: tf.TensorSpec([None, None], tf.int32) for kind in tokenizers}], autograph=False
+    )
     def detokenize(tokens):
         return {kind: each.detokenize(tokens[kind]) for kind, each in module.tokenizers.items()}
 

@@ -64,7 +64,7 @@ def test_updates_equal_numpy(name, weight_decay):
     weights = variables()
     expected = [w.numpy().astype("float64") for w in weights]
     optimizer = make_optimizer(config, weights)
-    apply = tf.function(lambda gradients: optimizer.apply(gradients, weights))
+    apply = tf.function(lambda gradients: optimizer.apply(gradients, weights), autograph=False)
     draw, memories = np.random.default_rng(1).normal, [{} for _ in weights]
     for t in range(1, STEPS + 1):
         gradients = [draw(size=w.shape) for w in expected]

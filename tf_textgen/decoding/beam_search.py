@@ -25,7 +25,7 @@ from tf_textgen.decoding import forcing, stopping
 from tf_textgen.decoding.constraints import Constraints
 from tf_textgen.decoding.length_penalty import LengthPenalty, divisor
 from tf_textgen.decoding.logits import adjust
-from tf_textgen.decoding.loop import Detokenize, Search, Step, bounded_rows, loop_periods, make_search, run, steps_of
+from tf_textgen.decoding.loop import Detokenize, Search, Step, bounded_rows, loop_periods, make_search, run
 from tf_textgen.decoding.parameters import Parameters, neutral_where
 from tf_textgen.decoding.sampling import log_normalizer, normalize
 
@@ -37,8 +37,8 @@ _LAST = np.float64(-1e300)
 class Hypotheses(NamedTuple):
     """The n-best of each row, best first; `N` is the batch's largest number of new tokens.
 
-    Tokens, count, score and text are those of `loop.Decoded`. A row that has fewer than n hypotheses leaves the last
-    places empty: no tokens, no text, no finish reason.
+    Tokens, count, score and text are as in `single_search.Decoded`. A row that has fewer than n hypotheses leaves the
+    last places empty: no tokens, no text, no finish reason.
     """
 
     tokens: tf.Tensor  # [B, n, N] int32, pad beyond a hypothesis' end
@@ -113,13 +113,14 @@ def beam_search(
       logits: `[B, V]` float32 of each prompt's last position; `V` is static.
       state: nest of `[B, ...]` tensors, a NamedTuple with `per_step` (its rows change places with the hypotheses) and
         `per_source` (equal for all hypotheses of a row).
-      step: as `loop.decode` takes it.
+      step: as `single_search.decode` takes it.
       parameters: of the rows; those of sampling are not read.
       length_penalty: of the rows.
       width: `W`, hypotheses of a row.
       num_best: n, at most `width`.
       prompt_tokens, prompt_lengths, eos_id, max_new_tokens, pad_id, banned_ids, constraints, detokenize: as
-        `loop.decode` takes them. A hypothesis that misses a forced word cannot end but goes on until it is written.
+        `single_search.decode` takes them. A hypothesis that misses a forced word cannot end but goes on until it is
+        written.
     """
     rows = bounded_rows(parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens)
     own = {"width": width, "num_best": num_best, "limit": rows[0].max_new_tokens, "length_penalty": length_penalty}
@@ -148,7 +149,8 @@ class BeamSearch(Search):
 
     def begin(self) -> BeamProgress:
         """One hypothesis without tokens in each row."""
-        rows, steps = tf.shape(self.limit)[0], steps_of(self.parameters)
+        rows = tf.shape(self.limit)[0]
+        steps = tf.maximum(tf.reduce_max(self.limit), 1)  # the maximum of no rows is negative
         hypotheses, places = rows * self.width, [rows, self.num_best]
         one = tf.one_hot(0, self.width, on_value=0.0, off_value=_NOWHERE, dtype=tf.float64)
         return BeamProgress(

@@ -1,19 +1,17 @@
-"""The decoding loop: a model's `step` and a way of choosing, until every row has ended."""
+"""The decoding loop, a model's `step` and a search's `advance` in turn, and what all searches share."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import tensorflow as tf
 
 from tf_textgen.decoding import forcing, stopping
 from tf_textgen.decoding.constraints import Constraints, no_constraints
-from tf_textgen.decoding.logits import adjust
-from tf_textgen.decoding.parameters import Parameters, neutral_where
-from tf_textgen.decoding.sampling import log_probability, pick, uniforms
-from tf_textgen.decoding.state import History, Progress, initial_progress, write_column
+from tf_textgen.decoding.parameters import Parameters
+from tf_textgen.decoding.state import History, write_column
 
 Step = Callable[[tf.Tensor, Any], tuple[tf.Tensor, Any]]
 Rows = tuple[Parameters, Constraints, tf.Tensor, tf.Tensor]  # with the prompts' tokens and lengths
@@ -61,65 +59,6 @@ WrittenT = TypeVar("WrittenT", bound=Written)
 SearchT = TypeVar("SearchT", bound="Search")
 
 
-class Decoded(NamedTuple):
-    """Continuations; `N` is the batch's largest number of new tokens.
-
-    The end token, and the token that completed a stop string, belong to `tokens`, `token_count` and `score`. The text
-    ends before the stop string.
-    """
-
-    tokens: tf.Tensor  # [B, N] int32, pad beyond a row's end
-    token_count: tf.Tensor  # [B] int32
-    log_probabilities: (
-        tf.Tensor
-    )  # [B, N] float32, of the model's own distribution, before any processor; 0 beyond the end
-    score: tf.Tensor  # [B] float32, sum of log_probabilities
-    finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop" or "loop"
-    texts: tf.Tensor  # [B] string, bytes as `detokenize` gave them; empty without it
-
-
-def decode(
-    logits: tf.Tensor,
-    state: Any,
-    step: Step,
-    parameters: Parameters,
-    *,
-    prompt_tokens: tf.Tensor,
-    prompt_lengths: tf.Tensor,
-    eos_id: int,
-    max_new_tokens: int,
-    pad_id: int = 0,
-    banned_ids: Sequence[int] = (),
-    constraints: Constraints | None = None,
-    detokenize: Detokenize | None = None,
-) -> Decoded:
-    """Continues each row by sampling, or greedily where its temperature is 0.
-
-    A row's result depends on its own prompt and parameters alone. If no token is left (all logits -inf, or NaN), the
-    row ends with the end token, or goes on with a forced word that it misses. Its score is finite where the model's
-    own logits are.
-
-    Args:
-      logits: `[B, V]` float32 of each prompt's last position; `V` is static.
-      state: nest of `[B, ...]` tensors as `step` takes it.
-      step: `(tokens [B] int32, state) -> (logits [B, V], state)`; rows that have ended get pad.
-      parameters: of the rows, within the bounds that `parameters.sanitize` checks.
-      prompt_tokens: `[B, P]` int32, left-padded.
-      prompt_lengths: `[B]` int32.
-      eos_id: the end token.
-      max_new_tokens: bound of `parameters.max_new_tokens`.
-      pad_id: stands in `tokens` beyond a row's end.
-      banned_ids: never generated.
-      constraints: the words of `parameters` as tokens (`constraints.parse`); None leaves them out of account.
-      detokenize: `[B, N]` int32 -> `[B]` string, dropping pad and the end token. Without it there are no texts and stop
-        strings are ignored.
-    """
-    rows = bounded_rows(parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens)
-    ids = (eos_id, pad_id, tuple(banned_ids))
-    search = make_search(SingleSearch, rows, ids, detokenize, draws=draws(rows[0], steps_of(rows[0])))
-    return decoded(run(search.advance, search.begin(), logits, state, step), detokenize)
-
-
 def bounded_rows(
     parameters: Parameters,
     constraints: Constraints | None,
@@ -127,15 +66,10 @@ def bounded_rows(
     prompt_lengths: tf.Tensor,
     max_new_tokens: int,
 ) -> Rows:
-    """What `decode` and `beam_search` know of each row, within their bounds."""
+    """What a search knows of each row, within its bounds."""
     limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
     constraints = no_constraints(tf.shape(limit)[0]) if constraints is None else constraints
     return parameters._replace(max_new_tokens=limit), constraints, prompt_tokens, prompt_lengths
-
-
-def steps_of(parameters: Parameters) -> tf.Tensor:
-    """How many tokens the longest row may have, scalar int32."""
-    return tf.maximum(tf.reduce_max(parameters.max_new_tokens), 1)  # the maximum of no rows is negative
 
 
 def loop_periods(parameters: Parameters, steps: tf.Tensor) -> tf.Tensor:
@@ -157,7 +91,7 @@ def make_search(
       kind: the class.
       rows: as `bounded_rows` gives them.
       ids: the end token, what stands beyond a row's end, and what is never generated.
-      detokenize: as `decode` takes it.
+      detokenize: as `single_search.decode` takes it.
       own: the fields that `kind` alone has.
     """
     parameters, constraints, prompt_tokens, prompt_lengths = rows
@@ -269,68 +203,6 @@ class Search:
         return tf.cond(tf.reduce_any(wanted), look, lambda: nothing)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SingleSearch(Search):
-    """Searching with one hypothesis a row: what is picked is kept."""
-
-    draws: tf.Tensor  # [B, N] float64, uniforms
-
-    def begin(self) -> Progress:
-        """No tokens yet."""
-        steps = steps_of(self.parameters)
-        return initial_progress(
-            tf.shape(self.parameters.max_new_tokens)[0],
-            steps,
-            pad_id=self.pad_id,
-            forcing=forcing.begin(self.constraints.forced),
-            periods=loop_periods(self.parameters, steps),
-        )
-
-    def advance(self, progress: Progress, logits: tf.Tensor) -> Progress:
-        """Appends one token to every running row, given the logits `[B, V]` of its next."""
-        logits = tf.cast(logits, tf.float32)
-        running = tf.equal(progress.finish, stopping.RUNNING)
-        chosen, forced = self._choose(progress, logits, running)
-        log_probabilities = log_probability(logits, chosen)
-        written, finish = self.append(progress, chosen, log_probabilities, running=running, forced=forced)
-        return written._replace(
-            token_count=progress.token_count + tf.cast(running, tf.int32),
-            finish=tf.where(running, finish, progress.finish),
-        )
-
-    def _choose(self, progress: Progress, logits: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The next token of each row, and `[B]` bool whether it is one of a forced word's."""
-        asked, words = neutral_where(~running, self.parameters), self.constraints.forced
-        adjusted = adjust(
-            logits,
-            asked,
-            self.constraints,
-            self.history(progress),
-            eos_id=self.eos_id,
-            banned_ids=self.banned_ids,
-            replaces_end=True,
-        )
-        chosen = pick(adjusted, self.draws[:, progress.step], asked)
-        possible = tf.reduce_max(adjusted, axis=-1) > -float("inf")
-        chosen = tf.where(possible, chosen, self.eos_id)
-
-        def force() -> tuple[tf.Tensor, tf.Tensor]:
-            early = tf.equal(chosen, self.eos_id) & forcing.missing(progress.forcing)
-            due = forcing.is_due(progress.forcing, words, self.parameters.max_new_tokens - progress.step)
-            return tf.where(early, forcing.next_token(progress.forcing, words), chosen), early | due
-
-        return tf.cond(tf.reduce_any(words.lengths > 0), force, lambda: (chosen, tf.zeros_like(running)))
-
-
-def draws(parameters: Parameters, steps: tf.Tensor) -> tf.Tensor:
-    """The uniforms of each row and step, `[B, N]` float64; not made where no row samples."""
-    return tf.cond(
-        tf.reduce_any(parameters.temperature > 0.0),
-        lambda: uniforms(parameters.seed, steps),
-        lambda: tf.zeros([tf.shape(parameters.seed)[0], steps], tf.float64),
-    )
-
-
 def run(
     advance: Callable[[RunningT, tf.Tensor], RunningT],
     progress: RunningT,
@@ -350,34 +222,23 @@ def run(
       step: of the model.
       rearrange: (progress, state) -> the state with its rows where the search has moved them.
     """
-    if not tf.executing_eagerly():  # there nothing is traced
-        advance = tf.function(advance, autograph=False)  # traced once for the first token and the loop's
 
-    def running(progress: RunningT, state: Any) -> tf.Tensor:
-        del state
+    def running(progress: RunningT, logits: tf.Tensor, state: Any) -> tf.Tensor:
+        del logits, state
         return tf.reduce_any(tf.equal(progress.finish, stopping.RUNNING))
 
-    def body(progress: RunningT, state: Any) -> tuple[RunningT, Any]:
-        arranged = rearrange(progress, state)
-        logits, new_state = step(progress.tokens[:, progress.step - 1], arranged)
-        new_state = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), new_state, state)
-        return advance(progress, logits), new_state
+    def body(progress: RunningT, logits: tf.Tensor, state: Any) -> tuple[RunningT, tf.Tensor, Any]:
+        progress = advance(progress, logits)
 
-    progress, _ = tf.while_loop(running, body, (advance(progress, logits), state))
+        def read() -> tuple[tf.Tensor, Any]:
+            arranged = rearrange(progress, state)
+            new_logits, new_state = step(progress.tokens[:, progress.step - 1], arranged)
+            return tf.nest.map_structure(
+                lambda new, old: tf.ensure_shape(new, old.shape), (new_logits, new_state), (logits, state)
+            )
+
+        # The model reads no token that nothing follows. The search stands in the graph once: it is the larger part.
+        return progress, *tf.cond(running(progress, logits, state), read, lambda: (logits, state))
+
+    progress, _, _ = tf.while_loop(running, body, (progress, logits, state))
     return progress
-
-
-def decoded(progress: Progress, detokenize: Detokenize | None) -> Decoded:
-    """What a search with one hypothesis a row has found."""
-    texts = progress.text
-    if detokenize is not None:
-        texts = tf.where(tf.equal(progress.finish, stopping.STOP), progress.text, detokenize(progress.tokens))
-    score = tf.reduce_sum(tf.cast(progress.log_probabilities, tf.float64), axis=-1)
-    return Decoded(
-        tokens=progress.tokens,
-        token_count=progress.token_count,
-        log_probabilities=progress.log_probabilities,
-        score=tf.saturate_cast(score, tf.float32),
-        finish_reason=tf.gather(tf.constant(stopping.REASONS), progress.finish),
-        texts=texts,
-    )

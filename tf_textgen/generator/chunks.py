@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.chunks import Begun, decode_chunk
-from tf_textgen.decoding.parameters import Parameters, harmless_where
+from tf_textgen.decoding.parameters import Parameters
+from tf_textgen.decoding.single_search import Begun
 from tf_textgen.decoding.stopping import Stops, held_back, parse_stops
 from tf_textgen.generator.requests import RequestReader
 from tf_textgen.text.decimal_ids import join_ids, split_ids
@@ -52,24 +52,23 @@ class Streaming(RequestReader):
     def _generate_chunk(
         self, prompts: tf.Tensor, states: tf.Tensor, chunk_tokens: tf.Tensor, parameters: Parameters
     ) -> Chunk:
-        safe, constraints, problem = self._checked(parameters)
-        numbers, foreign = self._opened(prompts, states, safe)
-        problem = tf.where(tf.equal(problem, ""), foreign, problem)
+        numbers, problem = self._opened(prompts, states, tf.minimum(parameters.max_new_tokens, self.max_new_tokens))
         problem = tf.where(tf.equal(problem, "") & (chunk_tokens < 1), _BAD_COUNT, problem)
         good = tf.equal(problem, "")
-        safe, more = harmless_where(~good, safe), tf.where(good, tf.minimum(chunk_tokens, self.max_new_tokens), 1)
+        more = tf.where(good, tf.minimum(chunk_tokens, self.max_new_tokens), 1)
         before, begun = self._begun(keep_first(numbers, tf.where(good, numbers.row_lengths(), 0)), more)
-        logits, state, safe, known, truncated = self._start(prompts, safe, constraints, begun)
-        found, forced = decode_chunk(logits, state, self.step, safe, begun, **known)
+        found, unwanted, truncated = self.continue_graph(prompts, parameters, begun)
+        problem = tf.where(tf.equal(unwanted, ""), problem, unwanted)
+        good = tf.equal(problem, "")
         score = tf.saturate_cast(before + tf.cast(found.score, tf.float64), tf.float32)
         columns, first = tf.range(tf.shape(found.tokens)[1]), begun.first[:, tf.newaxis]
         written = (columns >= first) & (columns < first + found.token_count[:, tf.newaxis])
         tokens = tf.ragged.boolean_mask(tf.cast(found.tokens, tf.int64), written)
-        word = tf.where(forced.place > 0, forced.word, 0)  # else its number depends on the words of other rows
-        head = tf.stack([_bits(score), tf.cast(word, tf.int64), tf.cast(forced.place, tf.int64)], axis=1)
+        head = tf.stack([_bits(score), tf.cast(found.word, tf.int64), tf.cast(found.place, tf.int64)], axis=1)
         next_states = self._sealed(prompts, tf.concat([tf.RaggedTensor.from_tensor(head), tokens], axis=1))
         finished = tf.not_equal(found.finish_reason, "")
-        text = tf.where(finished, repair_utf8(found.texts), settled_text(found.texts, parse_stops(safe.stop)))
+        stops = parse_stops(tf.where(good, parameters.stop, ""))
+        text = tf.where(finished, repair_utf8(found.texts), settled_text(found.texts, stops))
         return Chunk(
             text=tf.where(good, text, ""),
             state=tf.where(good, tf.where(finished, _FINISHED, next_states), ""),
@@ -81,7 +80,7 @@ class Streaming(RequestReader):
         )
 
     def _opened(
-        self, prompts: tf.Tensor, states: tf.Tensor, parameters: Parameters
+        self, prompts: tf.Tensor, states: tf.Tensor, max_new_tokens: tf.Tensor
     ) -> tuple[tf.RaggedTensor, tf.Tensor]:
         """The numbers of each state, none of the first, and what is wrong with it `[B]`, or ""."""
         tokenizer, numbers = self.tokenizer, split_ids(states)
@@ -91,7 +90,7 @@ class Streaming(RequestReader):
             ordinary &= tf.not_equal(tokens.flat_values, special)
         count = tf.cast(tokens.row_lengths(), tf.int32)
         fits = tf.reduce_all(tokens.with_flat_values(ordinary), axis=1)
-        fits &= (count > 0) & (count < parameters.max_new_tokens)
+        fits &= (count > 0) & (count < max_new_tokens)
         fits &= ~tf.math.is_nan(_of_bits(numbers[:, 2:3].to_tensor(0, shape=[None, 1])[:, 0]))
         fits &= tf.equal(self._sealed(prompts, numbers[:, 2:]), states)
         return numbers, tf.where(fits | tf.equal(states, ""), "", _BAD_STATE)

@@ -19,8 +19,8 @@ from tf_textgen.decoding.length_penalty import (
     length_penalty_of,
     sanitize_length_penalty,
 )
-from tf_textgen.decoding.loop import Decoded, decode
 from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config
+from tf_textgen.decoding.single_search import BEGUN_SPECS, Decoded, nothing_begun
 from tf_textgen.errors import UserError
 from tf_textgen.generator.answers import (
     BestGeneration,
@@ -88,10 +88,12 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
             raise UserError(f"jit_compile: XLA does not compile {model.name}; expected a neural model, or leave it out")
         self.jit_compile, self.step = jit_compile, compiled_step(model.step) if jit_compile else model.step
         text, rows = tf.TensorSpec([None], tf.string), _specs(DTYPES)
-        self.generate_graph = self._decoding_graph(self._generate, text, rows)
+        self.continue_graph = self._decoding_graph(self._continue, text, rows, BEGUN_SPECS)
+        self.generate_graph = tf.function(self._generate, autograph=False, input_signature=[text, rows])
         self.score_graph = tf.function(self._score, autograph=False, input_signature=[text, text])
         count = tf.TensorSpec([None], tf.int32)
-        self.chunk_graph = self._decoding_graph(self._generate_chunk, text, text, count, rows)
+        signature = [text, text, count, rows]
+        self.chunk_graph = tf.function(self._generate_chunk, autograph=False, input_signature=signature)
         self.tokenize_graph = tf.function(self._tokenize, autograph=False, input_signature=[text])
         self.detokenize_graph = tf.function(self._detokenize, autograph=False, input_signature=[text])
         if self.has_vectors:
@@ -190,9 +192,8 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         return results
 
     def _generate(self, prompts: tf.Tensor, parameters: Parameters) -> Generation:
-        safe, constraints, problem = self._checked(parameters)
-        logits, state, safe, known, truncated = self._start(prompts, safe, constraints)
-        found = decode(logits, state, self.step, safe, **known)
+        nothing = nothing_begun(tf.shape(prompts)[0], self.max_new_tokens)
+        found, problem, truncated = self.continue_graph(prompts, parameters, nothing)
         return Generation(**self._answer(found, problem), prompt_truncated=truncated)
 
     def _search(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from tf_textgen.decoding.chunks import Begun
 from tf_textgen.decoding.constraints import Constraints, needed_tokens, parse
 from tf_textgen.decoding.loop import Step
 from tf_textgen.decoding.parameters import Parameters, harmless_where, sanitize, with_ratios
+from tf_textgen.decoding.single_search import Begun, Decoded, decode
 from tf_textgen.generator.compiled import FEWEST_SLOTS, power_of_two, widen
 from tf_textgen.generator.prompts import PromptReader
 
@@ -20,9 +20,20 @@ class RequestReader(PromptReader):
 
     Attributes:
       step: of the model, compiled where `jit_compile` says so.
+      continue_graph: `(prompts [B] string, Parameters, Begun) -> (Decoded, problem [B] string, prompt_truncated [B]
+        bool)`; what is begun is left out of account in rows with a problem.
     """
 
     step: Step
+    continue_graph: Callable[..., tuple[Decoded, tf.Tensor, tf.Tensor]]
+
+    def _continue(
+        self, prompts: tf.Tensor, parameters: Parameters, begun: Begun
+    ) -> tuple[Decoded, tf.Tensor, tf.Tensor]:
+        safe, constraints, problem = self._checked(parameters)
+        begun = begun._replace(lengths=tf.where(tf.equal(problem, ""), begun.lengths, 0))
+        logits, state, safe, known, truncated = self._start(prompts, safe, constraints, begun)
+        return decode(logits, state, self.step, safe, begun=begun, **known), problem, truncated
 
     def _checked(self, parameters: Parameters) -> tuple[Parameters, Constraints, tf.Tensor]:
         """The parameters and their words with bad rows made harmless, and what is wrong with those `[B]`, else ""."""

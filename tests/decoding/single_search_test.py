@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.decoding.markov import BANNED, EOS, PAD, Markov, random_configs, stack
 from tf_textgen.decoding import logits as processors
-from tf_textgen.decoding import loop
+from tf_textgen.decoding import single_search
 from tf_textgen.decoding.decoding_config import DecodingConfig
 
 ROWS = 48
@@ -107,7 +107,7 @@ def test_eager_equals_graph(model, wishes, batch):
     eager = model.decode_eagerly(left, tf.constant([len(p) for p in prompts]), stack(configs))
     model.traces -= 1
     for i in range(3):
-        same_row(batch, i, loop.Decoded(*(x.numpy() for x in eager)), i)
+        same_row(batch, i, single_search.Decoded(*(x.numpy() for x in eager)), i)
 
 
 def test_saved_model(model, wishes, batch, tmp_path):
@@ -197,7 +197,7 @@ def test_per_row_limits_are_clipped_to_the_bound():
 
 def test_without_detokenizer_there_are_no_texts():
     table = tf.zeros([8, 8])
-    decoded = loop.decode(
+    decoded = single_search.decode(
         tf.gather(table, [5, 6]),
         (),
         lambda tokens, state: (tf.gather(table, tokens), state),
@@ -257,7 +257,7 @@ def test_the_model_is_not_stepped_past_the_last_token():
         steps.append(tokens.numpy().tolist())
         return tf.zeros([2, 8]), state
 
-    loop.decode(
+    single_search.decode(
         tf.zeros([2, 8]),
         tf.zeros([2]),
         step,
