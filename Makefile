@@ -30,10 +30,10 @@ quickstart: $(VENV)/installed
 	  '$(TEXTGEN) generate --run.dir=runs/quickstart --prompt="Your own beginning"'
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 thorough: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --thorough -m thorough
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --thorough -m thorough
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check tf_textgen tests

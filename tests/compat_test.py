@@ -22,6 +22,7 @@ def test_tensorflow_is_imported_quietly():
     assert _stderr("from tf_textgen.compat import import_tensorflow_quietly as f; f(); import tensorflow") == ""
 
 
+@pytest.mark.thorough
 def test_tensorflow_itself_is_not_quiet_yet():
     assert _stderr("import tensorflow as tf; tf.config.list_physical_devices()") != ""
 
@@ -55,10 +56,12 @@ def test_sentencepiece_is_loaded_quietly(load_model):
     assert _stderr(load_model.format("SentencePieceTokenizer")) == ""
 
 
+@pytest.mark.thorough
 def test_sentencepiece_itself_is_not_quiet_yet(load_model):
     assert "identity" in _stderr(load_model.format("tensorflow_text.SentencepieceTokenizer"))
 
 
+@pytest.mark.thorough
 def test_sentencepiece_itself_does_not_outlive_its_kernel_yet(load_model):
     code = load_model.format("op = tensorflow_text.SentencepieceTokenizer") + (
         "\nimport sys, tensorflow as tf; tf.random.set_seed(1)\n"
@@ -82,6 +85,7 @@ print("fit works", flush=True)
 """
 
 
+@pytest.mark.thorough
 def test_keras_itself_does_not_fit_over_two_workers_yet():
     environments = [{**os.environ, "TF_CONFIG": config} for config in tf_configs(2)]
     command = [sys.executable, "-c", _PLAIN_FIT]

@@ -1,6 +1,7 @@
 """Options of the whole suite, and what makes it fast."""
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 LONGEST = (
     "tests/system/",
@@ -10,6 +11,24 @@ LONGEST = (
     "tests/serving/export_test.py",
     "tests/serving/readme_test.py",
 )
+# Files whose tests use the same export or the same graphs, which take long to make: one process has them all.
+TOGETHER = (
+    ("tests/serving/export_test.py", "tests/serving/readme_test.py"),
+    ("tests/conformance/decoding_test.py", "tests/conformance/precision_test.py"),
+    ("tests/generator/",),
+)
+
+
+class ByFile(LoadFileScheduling):
+    """A file, or what belongs together, to one process."""
+
+    def _split_scope(self, nodeid):
+        file = super()._split_scope(nodeid)
+        return next((files[0] for files in TOGETHER if file.startswith(files)), file)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
 
 
 def pytest_addoption(parser):

@@ -6,12 +6,13 @@ A new family is a row in `CASES`: a name, its key in `MODELS`, the fields of its
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tests.support.thorough import cases
 from tf_textgen.config import Config
 from tf_textgen.models import family
 from tf_textgen.models.base import Features, TextModel
@@ -120,6 +121,16 @@ CASES = {
         ),
     )
 }
+
+LEARNING = [name for name, case in CASES.items() if case.learns]
+READERS = [name for name, case in CASES.items() if case.reads_source]
+ONE_EACH = ("gpt2", "luong", "ngram", "rnn_lm", "transformer_seq2seq")
+
+
+def often(names: Iterable[str]) -> list[Any]:
+    """Parameters of a test that takes its time: one of these rows for each family, the others by `--thorough`."""
+    names = list(names)
+    return cases(names, always=[name for name in names if name in ONE_EACH])
 
 
 def build(case: Case, dtype: str | None = None, **fields: Any) -> TextModel:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.cases import CASES, V, decoding, draw
+from tests.conformance.cases import CASES, READERS, V, decoding, draw, often
 
-all_cases = pytest.mark.parametrize("name", CASES)
+all_cases = pytest.mark.parametrize("name", often(CASES))
 LENGTHS = (1, 3, 2)  # of the prompts
 STEPS = 3
 
@@ -54,7 +54,7 @@ def test_a_token_changes_nothing_before_it(name):
         assert np.abs(logits[t, t] - logits[-1, t]).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.reads_source])
+@pytest.mark.parametrize("name", often(READERS))
 def test_padding_of_a_source_changes_nothing(name):
     features, graphs = draw(CASES[name]), decoding(name)
     prompts, tokens = _start(features, LENGTHS)

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.cases import BOS, CASES, build
-from tests.support.thorough import cases
+from tests.conformance.cases import BOS, CASES, LEARNING, build, often
 
 ROWS, LONGEST = 64, 4
 
@@ -30,10 +29,7 @@ def _copying(case):
     return features, ended.astype(np.int32), weights
 
 
-LEARNING = [name for name, case in CASES.items() if case.learns]
-
-
-@pytest.mark.parametrize("name", cases(LEARNING, always=("gpt2", "luong", "vaswani")))
+@pytest.mark.parametrize("name", often(LEARNING))
 def test_learns_to_copy(name):
     case = CASES[name]
     model = build(case, **{"dropout": 0.0, "width": 32, **case.copying})

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.cases import CASES, decoding, draw, make
+from tests.conformance.cases import CASES, decoding, draw, make, often
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", often(CASES))
 def test_mixed_bfloat16(name):
     case = CASES[name]
     model, features = make(case, dtype="mixed_bfloat16"), draw(case)

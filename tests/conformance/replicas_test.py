@@ -4,9 +4,12 @@ import subprocess
 import sys
 import textwrap
 
-from tests.conformance.cases import CASES
+import pytest
 
-LEARNING = [name for name, case in CASES.items() if case.learns]
+from tests.conformance.cases import LEARNING, ONE_EACH
+
+ONES = [name for name in LEARNING if name in ONE_EACH]
+OTHERS = [name for name in LEARNING if name not in ONE_EACH]
 _UPDATES = """
     import keras, numpy as np, sys, tensorflow as tf
     from tests.conformance.cases import CASES, build, draw
@@ -46,8 +49,9 @@ _UPDATES = """
 """
 
 
-def test_replicas_and_micro_batches_make_the_same_update():
-    """In a process of its own, since devices are made once, and in one for all models, since that takes seconds."""
+@pytest.mark.parametrize("names", [ONES, pytest.param(OTHERS, marks=pytest.mark.thorough)], ids=["one each", "others"])
+def test_replicas_and_micro_batches_make_the_same_update(names):
+    """In a process of its own, since devices are made once, and in one for many models, since that takes seconds."""
     code = textwrap.dedent(_UPDATES)
-    done = subprocess.run([sys.executable, "-c", code, *LEARNING], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conformance.cases import CASES, draw, make
+from tests.conformance.cases import CASES, draw, make, often
 from tf_textgen.training.checkpoints import Checkpoints, by_path
 from tf_textgen.training.run_state import RunState
 
@@ -27,7 +27,7 @@ def _assert_same(found, expected):
         np.testing.assert_array_equal(found[path], value, err_msg=path)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", often(CASES))
 def test_checkpoint(name, tmp_path):
     """Frozen weights, the seeds of dropout and the optimizer's moments among them."""
     case = CASES[name]
@@ -56,7 +56,7 @@ def test_configuration(name):
     assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", often(CASES))
 def test_keras_file(name, tmp_path):
     """Before a model is compiled and after."""
     case = CASES[name]

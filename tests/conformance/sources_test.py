@@ -29,7 +29,7 @@ def generate(generator, sources):
         tf.config.run_functions_eagerly(False)
 
 
-@pytest.mark.parametrize("name", cases(READERS, always=("rnn_seq2seq-luong", "transformer_lm-pair")))
+@pytest.mark.parametrize("name", cases(READERS, always=("transformer_seq2seq", "transformer_lm-pair")))
 def test_a_source_of_one_token_beside_one_of_five_hundred(name):
     model, options = READERS[name]
     generator = tiny_models.generator(model, **options)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.layers.recurrent_test import NUMPY_CELLS
+from tests.support.thorough import cases
 from tf_textgen.errors import UserError
 from tf_textgen.models.rnn_lm import RNNLM
 from tf_textgen.models.rnn_lm_config import RNNLMConfig
@@ -173,8 +174,9 @@ def nats(logits, labels):
     return (log_sum - np.take_along_axis(logits, labels[..., None], -1)[..., 0]).sum()
 
 
-@pytest.mark.parametrize("kind, jit_compile", [*((kind, False) for kind in KINDS), ("lstm", True)])
-def test_carried_state_reads_a_stream_as_one_pass_does(kind, jit_compile):
+@pytest.mark.parametrize("way", cases([*KINDS, "lstm by xla"], always=["gru", "lstm by xla"]))
+def test_carried_state_reads_a_stream_as_one_pass_does(way):
+    kind, jit_compile = way.split()[0], way.endswith("xla")
     model, tokens = make(kind), draw(3, 13, seed=4)
     model.compile(keras.optimizers.SGD(0.0), carried_rows=3, jit_compile=jit_compile)
     expected = sum(
