@@ -16,6 +16,7 @@ TOGETHER = (
     ("tests/serving/export_test.py", "tests/serving/readme_test.py"),
     ("tests/conformance/decoding_test.py", "tests/conformance/precision_test.py"),
     ("tests/generator/",),
+    tuple(f"tests/jobs/{name}_test.py" for name in ("average", "evaluate", "generate", "score", "train")),
 )
 
 

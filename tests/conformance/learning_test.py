@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.cases import BOS, CASES, LEARNING, build, often
+from tests.conformance.cases import BOS, CASES, LEARNING, build
+from tests.support.thorough import cases
 
 ROWS, LONGEST = 64, 4
 
@@ -29,7 +30,7 @@ def _copying(case):
     return features, ended.astype(np.int32), weights
 
 
-@pytest.mark.parametrize("name", often(LEARNING))
+@pytest.mark.parametrize("name", cases(LEARNING, always=("gpt2", "luong")))
 def test_learns_to_copy(name):
     case = CASES[name]
     model = build(case, **{"dropout": 0.0, "width": 32, **case.copying})

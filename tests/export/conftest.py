@@ -1,8 +1,10 @@
 """One export for all tests of this folder: each takes long to trace, to write and to check."""
 
+import functools
 from typing import NamedTuple
 
 import pytest
+import tensorflow as tf
 
 from tests.support import tiny_models
 from tf_textgen.compat import ServedModel
@@ -27,16 +29,21 @@ class Export(NamedTuple):
 def exported(tmp_path_factory):
     """Of a language model that samples.
 
-    The check is made in this process, whose session the tests go on with: to make another takes as long again. Fresh
-    processes check the exports of `tests/jobs/export_test.py`.
+    The check is made in this process, whose session the tests go on with: to make another takes as long again. Its
+    graphs run as they were traced (see `graphs_as_written`). Fresh processes check the exports of
+    `tests/jobs/export_test.py`.
     """
     generator, sessions = tiny_models.generator("transformer_lm", num_layers=1), []
+    as_written = tf.compat.v1.ConfigProto()
+    as_written.graph_options.rewrite_options.disable_meta_optimizer = True
+    session = functools.partial(tf.compat.v1.Session, config=as_written)
 
     def session_of(path: str) -> ServedModel:
         sessions.append(ServedModel(path))
         return sessions[-1]
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.compat.v1, "Session", session)
         patch.setattr(self_check, "ServedModel", session_of)
         patch.setattr(checking, "answer_in_fresh_process", lambda path, asked: self_check.check(str(path), asked))
         path = export_saved_model(

@@ -221,6 +221,7 @@ _REPLICAS = """
 """
 
 
+@pytest.mark.thorough
 def test_two_replicas_train_as_one_device():
     """Replicas with different numbers of tokens, clipping active: in a process of its own, devices are made once."""
     done = subprocess.run(

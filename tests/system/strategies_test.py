@@ -1,7 +1,8 @@
 """The same training on one device, on replicas of one process, on several workers and in micro-batches.
 
-By default a few steps of one model on three of these ways; `STRATEGY_STEPS=100 STRATEGY_WAYS=all` takes a hundred steps
-of every family on every way, and `pytest -s` shows the curves of the loss side by side.
+By default a few steps of one model on one device and two workers; `--thorough` also has replicas and micro-batches
+compiled by XLA, which takes half a minute. `STRATEGY_STEPS=100 STRATEGY_WAYS=all` takes a hundred steps of every family
+on every way, and `pytest -s` shows the curves of the loss side by side.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support.data_files import random_texts
+from tests.support.thorough import cases
 from tests.training.fitting_test import scalars
 from tf_textgen.training.checkpoints import Checkpoints
 
@@ -30,8 +32,6 @@ WAYS = {
     "2 micro": ["--run.micro_batches=2"],
 }
 ALL = os.environ.get("STRATEGY_WAYS") == "all"
-if not ALL:
-    WAYS = dict(list(WAYS.items())[:3])
 # Rows that neither two nor four divide, of which some have no weight; clipping is active (see the test). By default of
 # one length, since XLA takes half a minute to compile one: 29 rows, of which a batch of the eight fills 26.
 PAIRS = [
@@ -123,8 +123,9 @@ def compare(tmp_path: pathlib.Path, model: str, optimizer: str, ways: dict[str, 
         np.testing.assert_allclose(validations[way], validations["1 device"], rtol=1e-4, err_msg=way)
 
 
-def test_the_result_does_not_depend_on_where_the_replicas_are(tmp_path):
-    compare(tmp_path, "transformer_seq2seq", "sgd", WAYS)
+@pytest.mark.parametrize("way", cases(["2 workers", "2 replicas 2 micro"], always=["2 workers"]))
+def test_the_result_does_not_depend_on_where_the_replicas_are(tmp_path, way):
+    compare(tmp_path, "transformer_seq2seq", "sgd", {name: WAYS[name] for name in ("1 device", way)})
 
 
 @pytest.mark.skipif(not ALL, reason="STRATEGY_WAYS=all compares every model family")

@@ -58,6 +58,7 @@ def lose(line, run, folder, number):
     assert said.endswith(f"which goes on from step {step}")
 
 
+@pytest.mark.thorough
 def test_a_lost_worker_ends_the_other_in_time_and_the_restart_ends_bitwise_as_uninterrupted(whole, tmp_path):
     run = tmp_path / "run"
     line = whole.command(run, launches=False)

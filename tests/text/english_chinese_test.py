@@ -12,6 +12,7 @@ from tf_textgen.text.english_chinese import grammar
 from tf_textgen.text.grammar import Pair
 
 
+@pytest.mark.thorough
 def test_no_sentence_has_two_derivations():
     # One word of each class keeps every construction; the words of a class differ from each other (next test).
     assert not grammar_oracle.source_is_ambiguous(grammar(1))

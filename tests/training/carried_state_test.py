@@ -194,6 +194,7 @@ _REPLICAS = """
 """
 
 
+@pytest.mark.thorough
 def test_two_replicas_carry_the_state_of_their_own_rows(tmp_path):
     """In a process of its own, since devices are made once."""
     done = subprocess.run(
