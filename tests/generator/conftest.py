@@ -3,6 +3,7 @@
 import functools
 
 import pytest
+import tensorflow as tf
 
 from tests.support import tiny_models
 from tests.support.thorough import cases
@@ -18,6 +19,14 @@ def generator_of(family):
 @pytest.fixture(scope="package", params=cases(FAMILIES, always=["transformer_lm"]))
 def generator(request):
     return generator_of(request.param)
+
+
+@pytest.fixture
+def eagerly():
+    """A graph takes longer to trace than to run step by step for one short text."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="package")

@@ -8,6 +8,7 @@ from tests.generator.conftest import generator_of
 from tests.models import rnn_lm_test, rnn_seq2seq_test
 from tests.support import tiny_models
 from tests.support import transformer_oracle as oracle
+from tests.support.thorough import cases
 from tf_textgen.errors import UserError
 
 TEXTS = ["abc", "", "a much longer text than its neighbours", "猫"]
@@ -21,7 +22,7 @@ HIDDEN = {
 }
 
 
-@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("name", cases(HIDDEN, always=("transformer_lm", "transformer_seq2seq")))
 def test_a_vector_is_the_mean_over_the_tokens_of_the_text(name):
     generator = generator_of(name)
     tokenizer, found = generator.tokenizer, generator.embed_graph(tf.constant(TEXTS))

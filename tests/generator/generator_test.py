@@ -71,14 +71,14 @@ def test_tokens_of_the_answer(generator):
     assert pieces[len(pieces) - ends :] == ("</s>",) * ends and {*pieces} <= {"a", "b", "\ufffd", "</s>"}
 
 
-def test_loops_end_with_their_own_reason():
+def test_loops_end_with_their_own_reason(eagerly):
     wanted = DecodingConfig(temperature=0.0, max_new_tokens=24, loop_repeats=3)
     (looped,) = generator_of("rnn_seq2seq").generate(["abc"], wanted)
     assert looped.finish_reason == "loop" and len({*looped.token_texts[-3:]}) == 1
 
 
 @pytest.mark.parametrize("prompt_format", ["source", "pair"])
-def test_lengths_relative_to_the_source(prompt_format, pair_generator):
+def test_lengths_relative_to_the_source(prompt_format, pair_generator, eagerly):
     generator = generator_of("rnn_seq2seq") if prompt_format == "source" else pair_generator
     decoding = DecodingConfig(max_new_tokens=24, min_length_ratio=2.0, max_length_ratio=2.0)
     counts = [c.token_count for c in generator.generate(["ab", "abcde", "", "a" * 20], decoding)]
@@ -182,6 +182,7 @@ def test_beam_equals_a_plain_search_with_full_forward_passes(generator):
         np.testing.assert_allclose(continuation.normalized_score, wanted.normalized, atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_a_beam_of_one_is_greedy():
     generator = generator_of("ngram")  # a search that no family has a part in but by what a wider one asks of it too
     greedy = generator.generate(PROMPTS, GREEDY)
@@ -223,7 +224,7 @@ def test_pair_format_frames_the_source(pair_generator):
     assert not any(truncated.numpy())
 
 
-def test_source_and_target_have_the_whole_context_each():
+def test_source_and_target_have_the_whole_context_each(eagerly):
     generator = tiny_models.generator("transformer_seq2seq", max_positions=16, positions="learned", decoder_layers=1)
     assert (generator.max_prompt_tokens, generator.max_new_tokens, generator.default_new_tokens) == (16, 15, 15)
     wanted = DecodingConfig(temperature=0.0, max_new_tokens=15, min_new_tokens=15)
@@ -263,7 +264,7 @@ def test_a_long_source_loses_what_training_took(name, room, side):
     assert text.decode() == kept
 
 
-def test_default_leaves_the_prompt_half_of_the_context():
+def test_default_leaves_the_prompt_half_of_the_context(eagerly):
     generator = tiny_models.generator("transformer_lm", max_positions=16, num_layers=1)
     assert generator.max_new_tokens == 15 and generator.default_new_tokens == 8
     (continuation,) = generator.generate(["12345678"])

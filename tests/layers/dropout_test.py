@@ -4,6 +4,7 @@ import textwrap
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tf_textgen.layers.dropout import Dropout
@@ -50,6 +51,7 @@ _REPLICAS = """
 """
 
 
+@pytest.mark.thorough
 def test_replicas_draw_masks_of_their_own_that_can_be_repeated():
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(_REPLICAS)], capture_output=True, text=True, check=False

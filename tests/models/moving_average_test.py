@@ -155,6 +155,7 @@ _REPLICAS = """
 """
 
 
+@pytest.mark.thorough
 def test_replicas_move_their_averages_alike(tmp_path):
     """In a process of its own, since devices are made once."""
     done = subprocess.run(

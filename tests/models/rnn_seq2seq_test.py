@@ -280,6 +280,7 @@ def test_mixed_bfloat16_keeps_logits_and_states_float32(kind):
     assert all(t.dtype in (tf.bfloat16, tf.bool) for t in tf.nest.flatten(state.per_source))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind, dtype", [("feeding_gru", None), ("bahdanau", "mixed_bfloat16")])
 def test_keras_file_round_trip(kind, dtype, tmp_path):
     model = shared(kind, dtype)
