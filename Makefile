@@ -1,6 +1,6 @@
 # make quickstart   train, judge, sample and serve a first model (about 5 minutes after the installation)
 # make test         the tests, in less than 10 minutes on two cores
-# make thorough     those that repeat for every model what the others show for some
+# make thorough     those that repeat for further models what the others show for some, or take long
 # make check        lint, format, types
 PYTHON ?= python3
 VENV := .venv
