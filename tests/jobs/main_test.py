@@ -5,6 +5,7 @@ import sys
 import time
 
 import pytest
+import tensorflow as tf
 
 from tf_textgen.jobs import JOBS, main
 
@@ -104,12 +105,28 @@ class _Job:
         raise self.error
 
 
+OOM = tf.errors.ResourceExhaustedError(
+    None, None, "node x\nOOM when allocating tensor with shape[9,9] and type float on /job:localhost by allocator cpu\n"
+)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (OSError(28, "No space left on device", "x"), 2, "x: No space left on device; expected room on the disk; make"),
         (OSError(13, "Permission denied", "x"), 2, "x: Permission denied; expected what may be read and written; ch"),
         (OSError(5, "Input/output error"), 2, "a file: Input/output error; expected a file or folder that can be"),
+        (MemoryError(), 2, "out of memory (MemoryError); expected a model, a batch and a context that fit"),
+        (
+            OOM,
+            2,
+            "out of memory (OOM when allocating tensor with shape[9,9] and type float); expected a model",
+        ),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "x; full"),
+            1,
+            "unexpected ResourceExhaustedError: x; full;",
+        ),
         (KeyError("a\nb"), 1, r"unexpected KeyError: 'a\nb'; give --debug as well to see where"),
     ],
 )

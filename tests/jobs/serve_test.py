@@ -12,7 +12,10 @@ import pytest
 
 from tests.serving.served import DEADLINE_S, Client, until
 from tests.serving.toy_export import write_toy
+from tf_textgen.errors import UserError
 from tf_textgen.jobs import main
+from tf_textgen.serving.server import LocalServer
+from tf_textgen.serving.server_config import ServerConfig
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,17 @@ def test_a_port_in_use_is_told(toy, capsys):
         assert main(["serve", f"--saved_model={toy}", f"--port={port}"]) == 2
     said = capsys.readouterr().err
     assert f"error: --host=127.0.0.1 --port={port}: cannot listen there (Address already in use); expected" in said
+
+
+def test_a_port_taken_while_the_model_was_loaded_is_told(toy):
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        server = LocalServer(str(toy), ServerConfig(port=port))
+        other.listen()
+        with pytest.raises(UserError, match=f"--port={port}: cannot listen there .Address already in use.; expected"):
+            server.serve()
 
 
 @pytest.mark.parametrize("package", ["starlette", "uvicorn"])

@@ -14,7 +14,7 @@ MOST_BYTES = 20_000
 PREDICT, COMPLETIONS = "/v1/models/toy:predict", "/v1/completions"
 ROW = {"prompt": "x", "max_new_tokens": 2, "seed": 1, "stop": "", "temperature": 1.0, "top_k": 0}
 STRINGS, WHOLE = ("prompt", "stop"), ("max_new_tokens", "seed", "top_k")
-ODD_TEXTS = ["", "\x00", "‮", "从" * 99, "a" * 9999, "../../etc/passwd", "%s%n", "<script>", "NaN", "ÿ"]
+ODD_TEXTS = ["", "\x00", "‮", "从" * 99, "a" * 9999, "../../etc/passwd", "%s%n", "<script>", "NaN", "ÿ", "\ud800"]
 DEEP = [json.loads("[" * depth + "]" * depth) for depth in (1, 2, 9, 60, 900)]
 
 

@@ -131,6 +131,8 @@ def test_what_is_not_there_is_told(client, method, path, code, message):
         (b"[" * 100_000, "JSON Parse error: nested too deeply"),
         (b'["a"]', "Is not object"),
         (b'{"instances": ["\\ud800"]}', "surrogate pair in string is invalid"),
+        (b'{"signature_name": "\\ud800", "instances": ["a"]}', "surrogate pair in string is invalid"),
+        (b'{"instances": ["a"], "\\udfff": 1}', "surrogate pair in string is invalid"),
         ({}, "Missing 'inputs' or 'instances' key"),
         ({"inputs": ["a"], "instances": ["a"]}, "expecting only one of 'inputs' or 'instances'"),
         ({"instances": "a"}, "Excepting 'instances' to be an list/array"),

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        bad_input = isinstance(error, (UserError, flags.Error, OSError))
+        bad_input = isinstance(error, (UserError, flags.Error, OSError)) or _allocation(error)
         print(f"error: {' '.join(_message(error).split())}", file=sys.stderr)
         return BAD_INPUT_EXIT_CODE if bad_input else INTERNAL_ERROR_EXIT_CODE
     except KeyboardInterrupt:
@@ -85,7 +85,18 @@ def _message(error: Exception) -> str:
         return f"{error.filename or 'a file'}: {error.strerror}; {advice}"
     if isinstance(error, (UserError, flags.Error, OSError)):
         return str(error).removeprefix("ERROR:: ")
+    if failed := _allocation(error):
+        return f"out of memory ({failed}); expected a model, a batch and a context that fit: describe shows their needs"
     return f"unexpected {type(error).__name__}: {str(error)[:300]}; give --debug as well to see where, and report it"
+
+
+def _allocation(error: Exception) -> str:
+    """What could not be allocated, "" where that is not the error."""
+    if isinstance(error, MemoryError):
+        return str(error) or "MemoryError"
+    # By its name: not every job has loaded TensorFlow, whose error of this class may also tell of a full disk.
+    found = re.search(r"(OOM when|[Oo]ut of memory).{,200}?(?= on /job:|$)", str(error), re.MULTILINE)
+    return found[0] if found and type(error).__name__ == "ResourceExhaustedError" else ""
 
 
 def _check_utf8(arguments: Sequence[str]) -> None:

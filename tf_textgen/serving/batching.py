@@ -32,6 +32,12 @@ class _Task:
     future: Future[Arrays]
 
 
+def check_rows(rows: int, max_batch_size: int) -> None:
+    """Raises `RequestError` where one request has more rows than a run may have."""
+    if rows > max_batch_size:
+        raise invalid(f"{rows} rows came: expected at most {max_batch_size} (--max_batch_size); send fewer")
+
+
 class Batcher:
     """A queue and the threads that empty it.
 
@@ -82,8 +88,7 @@ class Batcher:
           RequestError: 400 where it has more rows than a run, 503 where too many wait.
         """
         rows = len(next(iter(inputs.values())))
-        if rows > self._max_batch_size:
-            raise invalid(f"{rows} rows came: expected at most {self._max_batch_size} (--max_batch_size); send fewer")
+        check_rows(rows, self._max_batch_size)
         key = (signature, tuple(inputs[name].shape[1:] for name in sorted(inputs)), _length_class(inputs))
         task = _Task(key, inputs, rows, time.monotonic(), Future())
         with self._changed:

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_textgen.config import did_you_mean
+from tf_textgen.serving.batching import check_rows
 from tf_textgen.serving.client_inputs import SEPARATOR, sample_seed
 from tf_textgen.serving.json_tensors import Arrays, to_array
 from tf_textgen.serving.loaded_version import LoadedVersion
@@ -51,13 +52,16 @@ class CompletionRequest:
         return [prompt if self.echo else "" for prompt in self.prompts for _ in range(self.n)]
 
 
-def parse_completion(document: Mapping[str, Any], name: str, loaded: LoadedVersion) -> CompletionRequest:
+def parse_completion(
+    document: Mapping[str, Any], name: str, loaded: LoadedVersion, max_batch_size: int
+) -> CompletionRequest:
     """Reads a request.
 
     Args:
       document: the body's object.
       name: of the model that is served.
       loaded: its version.
+      max_batch_size: prompts times samples, at most: a short body may ask for millions.
 
     Raises:
       RequestError: where a field has no meaning here, or not the type it should have.
@@ -76,6 +80,7 @@ def parse_completion(document: Mapping[str, Any], name: str, loaded: LoadedVersi
     if echo and text_name == "source":
         raise invalid("echo: this model maps a source and does not continue it; leave it out", "echo")
     prompts, n = _prompts(given), _whole(given, "n", 1, _MAX_SAMPLES)
+    check_rows(len(prompts) * n, max_batch_size)
     return CompletionRequest(
         prompts=prompts,
         n=n,

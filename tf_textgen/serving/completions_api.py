@@ -44,7 +44,7 @@ async def completions(exchange: Exchange) -> Response:
         first = await anext(events)  # what is wrong with the request is told before the answer has begun
         return StreamingResponse(_with_first(first, events), media_type="text/event-stream")
     with exchange.model.lease() as served:
-        wish = parse_completion(document, exchange.model.name, served.loaded)
+        wish = parse_completion(document, exchange.model.name, served.loaded, exchange.config.max_batch_size)
         outputs = await exchange.ask(served, SIGNATURE, wish.inputs)
     _check_rows(outputs, wish)
     choices = [_choice(row, outputs, before, wish.logprobs) for row, before in enumerate(wish.echoed)]
@@ -110,7 +110,7 @@ def _logprobs(row: int, outputs: Arrays) -> dict[str, Any]:
 async def _events(exchange: Exchange, document: Mapping[str, Any]) -> AsyncIterator[bytes]:
     """The events of a stream; raises before the first one alone."""
     with exchange.model.lease() as served:
-        wish = parse_completion(document, exchange.model.name, served.loaded)
+        wish = parse_completion(document, exchange.model.name, served.loaded, exchange.config.max_batch_size)
         head, rows = _head(exchange), np.arange(len(wish.echoed))
         before, read, new_tokens = wish.echoed, [0] * len(rows), 0
         inputs: Arrays = {

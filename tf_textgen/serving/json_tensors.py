@@ -46,6 +46,10 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         # ValueError: no UTF-8, no JSON, or an integer of thousands of digits.
         document = json.loads(body.decode("utf-8-sig"))
+        if b"\\u" in body:  # it may stand for half a character, which neither a tensor nor an answer can have
+            to_json(document)
+    except UnicodeEncodeError as error:
+        raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:_SHOWN]
         raise invalid(f"JSON Parse error: {reason}") from error
@@ -237,10 +241,7 @@ def _bytes(value: Any) -> bytes:
             raise invalid("Unable to base64 decode") from error
     if not isinstance(value, str):
         raise invalid(f"JSON Value: {_show(value)} Type: {_type(value)} is not of expected type: string")
-    try:
-        return value.encode()
-    except UnicodeEncodeError as error:
-        raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
+    return value.encode()
 
 
 def _plain(name: str, array: np.ndarray) -> list[Any]:

@@ -41,6 +41,7 @@ class LocalServer:
     """
 
     def __init__(self, saved_model: str, config: ServerConfig) -> None:
+        self._config = config
         with contextlib.ExitStack() as opened:
             self._socket = opened.enter_context(_bind(config))  # first, since it fails at once
             # A copy of standard error, which the loading of a version keeps from writing for a while.
@@ -68,11 +69,13 @@ class LocalServer:
         """Answers until SIGTERM, SIGINT (KeyboardInterrupt then) or `stop`."""
         self.model.watch()
         try:
-            self._socket.listen(_BACKLOG)
+            with _told(self._config):  # another process may have begun to, while the model was loaded
+                self._socket.listen(_BACKLOG)
             on_ready()
             with _sigterm_ignored():
                 self._server.run(sockets=[self._socket])
         finally:
+            self._socket.close()
             self.model.close()
             self._log.close()
 
@@ -101,7 +104,7 @@ def _sigterm_ignored() -> Iterator[None]:
 
 
 def _bind(config: ServerConfig) -> socket.socket:
-    try:
+    with _told(config):
         family, _, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -110,9 +113,16 @@ def _bind(config: ServerConfig) -> socket.socket:
         except BaseException:
             bound.close()
             raise
+    return bound
+
+
+@contextlib.contextmanager
+def _told(config: ServerConfig) -> Iterator[None]:
+    """What the system says of an address, as a `UserError`."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"--host={config.host} --port={config.port}: cannot listen there ({error.strerror}); expected an address "
             "of this machine and a free port; --port=0 takes one"
         ) from error
-    return bound
