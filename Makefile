@@ -1,6 +1,6 @@
 # make quickstart   train, judge, sample and serve a first model (about 5 minutes after the installation)
 # make test         the tests, in less than 10 minutes on two cores
-# make thorough     those that repeat for further models what the others show for some, or take long
+# make thorough     those of further models, those that take long, those that an upgrade alone can change
 # make check        lint, format, types
 PYTHON ?= python3
 VENV := .venv
@@ -30,10 +30,10 @@ quickstart: $(VENV)/installed
 	  '$(TEXTGEN) generate --run.dir=runs/quickstart --prompt="Your own beginning"'
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 thorough: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --thorough -m thorough
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --thorough -m thorough
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check tf_textgen tests

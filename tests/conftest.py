@@ -1,7 +1,6 @@
 """Options of the whole suite, and what makes it fast."""
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 LONGEST = (
     "tests/system/",
@@ -20,16 +19,17 @@ TOGETHER = (
 )
 
 
-class ByFile(LoadFileScheduling):
-    """A file, or what belongs together, to one process."""
-
-    def _split_scope(self, nodeid):
-        file = super()._split_scope(nodeid)
-        return next((files[0] for files in TOGETHER if file.startswith(files)), file)
-
-
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return ByFile(config, log)
+    """`--dist=loadfile`, but that what belongs together goes to one process."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return next((files[0] for files in TOGETHER if file.startswith(files)), file)
+
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_addoption(parser):
@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(config, items):
 def graphs_as_written():
     """Graphs run as they were traced: TensorFlow's optimizers take longer with one than a test has use for it.
 
-    They do their work in the processes that the tests of exports, jobs and whole trainings start.
+    They do their work in the processes that the tests of jobs and whole trainings start, and that check an export.
     """
     import tensorflow as tf
 

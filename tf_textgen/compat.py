@@ -110,15 +110,18 @@ class ServedModel:
 
     Args:
       path: the version's folder.
+      optimize: whether TensorFlow optimizes the graphs at first, as a server does: seconds for each signature.
 
     Attributes:
       signatures: name -> `SignatureDef`.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, optimize: bool = True) -> None:
         import tensorflow as tf
 
-        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        config = tf.compat.v1.ConfigProto()
+        config.graph_options.rewrite_options.disable_meta_optimizer = not optimize
+        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         with self._session.graph.as_default(), quiet_stderr():
             meta_graph = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], path)
         self.signatures = dict(meta_graph.signature_def)

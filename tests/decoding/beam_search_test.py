@@ -272,6 +272,7 @@ def test_a_beam_of_one_is_greedy(model, wishes):
     found = model.run(prompts, configs, width=1, num_best=1)
     greedy = [x.numpy() for x in model.graph()(*padded(prompts), stack(configs))]
     expected = dict(zip(single_search.Decoded._fields, greedy, strict=True))
+    assert expected.keys() - found._asdict().keys() == {"first", "word", "place"}  # of a search that pauses
     for name in expected.keys() & found._asdict().keys():
         np.testing.assert_array_equal(getattr(found, name)[:, 0], expected[name], err_msg=name)
     assert {*expected["finish_reason"]} == {b"eos", b"length", b"stop", b"loop"}

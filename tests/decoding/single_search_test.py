@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.decoding.markov import BANNED, EOS, PAD, Markov, random_configs, stack
+from tests.decoding.markov import BANNED, EOS, PAD, UNK, Markov, random_configs, stack
 from tf_textgen.decoding import logits as processors
-from tf_textgen.decoding import single_search
+from tf_textgen.decoding.constraints import parse
 from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.parameters import DTYPES, Parameters
+from tf_textgen.decoding.single_search import BEGUN_SPECS, Begun, Decoded, decode
 
 ROWS = 48
 
@@ -85,7 +87,106 @@ def test_large_vocabulary_rows_equal_rows_alone():
         same_row(batch, i, model.run([prompt], [config]), 0)
 
 
-def test_one_trace_for_all_shapes(model, wishes):
+class Pausing(Markov):
+    """Searches that begin where others paused."""
+
+    def __init__(self):
+        super().__init__(bound=12)
+        ids = tf.TensorSpec([None], tf.int32)
+        signature = [tf.TensorSpec([None, None], tf.int32), *[ids] * 3, BEGUN_SPECS]
+        signature.append(Parameters(*(tf.TensorSpec([None], dtype) for dtype in DTYPES)))
+        self.graph = tf.function(self.go_on, autograph=False, input_signature=signature)
+
+    def go_on(self, prompts, lengths, salts, counts, begun, parameters):
+        table = tf.constant(self.table)
+
+        def step(tokens, state):
+            salts, counts = state
+            return tf.gather(table, self.row(tokens, salts, counts)), (salts, counts + 1)
+
+        constraints, problem = parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
+        tf.debugging.assert_equal(problem, "")
+        return decode(
+            tf.gather(table, self.row(prompts[:, -1], salts, counts)),
+            (salts, counts + 1),
+            step,
+            parameters,
+            prompt_tokens=prompts,
+            prompt_lengths=lengths,
+            eos_id=EOS,
+            banned_ids=BANNED,
+            constraints=constraints,
+            detokenize=self.detokenize,
+            max_new_tokens=self.bound,
+            begun=begun,
+        )
+
+    def go_on_with(self, rows, more):
+        """Each row with its prompt, tokens so far, word, place and configuration; what it has after `more` tokens."""
+        read, begun = [row.prompt + row.tokens for row in rows], [row.tokens for row in rows]
+        vectors = [[*map(len, read)], [sum(row.prompt) for row in rows], [*map(len, begun)]]
+        found = self.graph(
+            left_padded(read),
+            *(np.array(vector, np.int32) for vector in vectors),
+            Begun(
+                left_padded(begun),
+                *(np.array(v, np.int32) for v in (vectors[2], [r.word for r in rows], [r.place for r in rows], more)),
+            ),
+            stack([row.config for row in rows]),
+        )
+        return Decoded(*(x.numpy() for x in found))
+
+
+@dataclasses.dataclass
+class Row:
+    prompt: list
+    config: DecodingConfig
+    tokens: list = dataclasses.field(default_factory=list)
+    log_probabilities: list = dataclasses.field(default_factory=list)
+    word: int = 0
+    place: int = 0
+
+
+def left_padded(rows):
+    width = max(map(len, rows))
+    return np.array([[PAD] * (width - len(row)) + row for row in rows], np.int32).reshape(len(rows), width)
+
+
+def test_a_search_that_pauses_goes_on_as_though_it_had_not():
+    """In batches of rows that are not equally far, which change; bit by bit."""
+    model, rng = Pausing(), np.random.default_rng(2)
+    prompts = [[int(token) for token in rng.integers(5, 16, rng.integers(1, 4))] for _ in range(14)]
+    configs = random_configs(rng, 12, max_new_tokens=12)
+    configs += [
+        DecodingConfig(seed=seed, max_new_tokens=12, min_new_tokens=10, forced=("abcab", "cc")) for seed in (3, 4)
+    ]
+    whole = model.run(prompts, configs)
+    inside_words, reasons = 0, set()
+    for _ in range(4):
+        going = dict(enumerate(Row(*both) for both in zip(prompts, configs, strict=True)))
+        while going:
+            at = [int(i) for i in rng.permutation([*going])]
+            rows = [going[i] for i in at]
+            found = model.go_on_with(rows, [int(n) for n in rng.integers(1, 5, len(at))])
+            for place, (i, row) in enumerate(zip(at, rows, strict=True)):
+                columns = slice(found.first[place], found.first[place] + found.token_count[place])
+                before, row.tokens = row.tokens, found.tokens[place, columns].tolist()
+                assert row.tokens[: len(before)] == before and not found.tokens[place, : columns.start].any()
+                row.log_probabilities += found.log_probabilities[place, columns].tolist()[len(before) :]
+                row.word, row.place = int(found.word[place]), int(found.place[place])
+                if reason := found.finish_reason[place]:
+                    count = whole.token_count[i]
+                    assert row.tokens == whole.tokens[i, :count].tolist()
+                    assert row.log_probabilities == whole.log_probabilities[i, :count].tolist()
+                    assert (reason, found.texts[place]) == (whole.finish_reason[i], whole.texts[i])
+                    reasons.add(reason)
+                    del going[i]
+                else:
+                    inside_words += row.place > 0
+    assert inside_words and reasons >= {b"eos", b"length"}
+
+
+def test_one_trace_for_all_shapes(model, wishes, batch):
     traces = model.traces
     prompts, configs = wishes
     for rows, width in ((0, 3), (1, 1), (2, 9), (7, 5)):
@@ -107,7 +208,7 @@ def test_eager_equals_graph(model, wishes, batch):
     eager = model.decode_eagerly(left, tf.constant([len(p) for p in prompts]), stack(configs))
     model.traces -= 1
     for i in range(3):
-        same_row(batch, i, single_search.Decoded(*(x.numpy() for x in eager)), i)
+        same_row(batch, i, Decoded(*(x.numpy() for x in eager)), i)
 
 
 def test_saved_model(model, wishes, batch, tmp_path):
@@ -197,7 +298,7 @@ def test_per_row_limits_are_clipped_to_the_bound():
 
 def test_without_detokenizer_there_are_no_texts():
     table = tf.zeros([8, 8])
-    decoded = single_search.decode(
+    decoded = decode(
         tf.gather(table, [5, 6]),
         (),
         lambda tokens, state: (tf.gather(table, tokens), state),
@@ -250,22 +351,47 @@ def test_processors_that_no_row_needs_are_not_run(watched, config, expected):
     assert ran == expected
 
 
-def test_the_model_is_not_stepped_past_the_last_token():
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_the_model_is_not_stepped_past_the_last_token(in_graph):
     steps = []
 
     def step(tokens, state):
-        steps.append(tokens.numpy().tolist())
-        return tf.zeros([2, 8]), state
+        with tf.control_dependencies([tf.py_function(lambda one: steps.append(one.numpy().tolist()), [tokens], [])]):
+            return tf.zeros([2, 8]), tf.identity(state)
 
-    single_search.decode(
-        tf.zeros([2, 8]),
-        tf.zeros([2]),
-        step,
-        stack([DecodingConfig(max_new_tokens=n, min_new_tokens=n, temperature=0.0) for n in (2, 4)]),
-        prompt_tokens=tf.constant([[5], [6]]),
-        prompt_lengths=tf.constant([1, 1]),
-        eos_id=EOS,
-        banned_ids=BANNED,
-        max_new_tokens=4,
-    )
+    def run():
+        return decode(
+            tf.zeros([2, 8]),
+            tf.zeros([2]),
+            step,
+            stack([DecodingConfig(max_new_tokens=n, min_new_tokens=n, temperature=0.0) for n in (2, 4)]),
+            prompt_tokens=tf.constant([[5], [6]]),
+            prompt_lengths=tf.constant([1, 1]),
+            eos_id=EOS,
+            banned_ids=BANNED,
+            max_new_tokens=4,
+        )
+
+    (tf.function(run, autograph=False) if in_graph else run)()
     assert steps == [[5, 5], [5, 5], [PAD, 5]]
+
+
+def test_logits_of_steps_may_have_another_dtype_and_a_batch_its_static_size():
+    table = tf.random.stateless_normal([8, 8], [1, 2])
+
+    def run(dtype):
+        found = decode(
+            tf.gather(table, [5]),
+            (),
+            lambda tokens, state: (tf.cast(tf.gather(table, tokens), dtype), state),
+            stack([DecodingConfig(max_new_tokens=4, min_new_tokens=4, temperature=0.0)]),
+            prompt_tokens=tf.constant([[5]]),
+            prompt_lengths=tf.constant([1]),
+            eos_id=EOS,
+            max_new_tokens=4,
+        )
+        return found.tokens
+
+    expected = run(tf.float32)
+    for dtype in (tf.float32, tf.bfloat16):
+        np.testing.assert_array_equal(tf.function(run, autograph=False)(dtype), expected)

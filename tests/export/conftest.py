@@ -1,10 +1,8 @@
 """One export for all tests of this folder: each takes long to trace, to write and to check."""
 
-import functools
 from typing import NamedTuple
 
 import pytest
-import tensorflow as tf
 
 from tests.support import tiny_models
 from tf_textgen.compat import ServedModel
@@ -34,16 +32,12 @@ def exported(tmp_path_factory):
     `tests/jobs/export_test.py`.
     """
     generator, sessions = tiny_models.generator("transformer_lm", num_layers=1), []
-    as_written = tf.compat.v1.ConfigProto()
-    as_written.graph_options.rewrite_options.disable_meta_optimizer = True
-    session = functools.partial(tf.compat.v1.Session, config=as_written)
 
     def session_of(path: str) -> ServedModel:
-        sessions.append(ServedModel(path))
+        sessions.append(ServedModel(path, optimize=False))
         return sessions[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tf.compat.v1, "Session", session)
         patch.setattr(self_check, "ServedModel", session_of)
         patch.setattr(checking, "answer_in_fresh_process", lambda path, asked: self_check.check(str(path), asked))
         path = export_saved_model(

@@ -7,17 +7,35 @@ import tensorflow as tf
 
 from tests.support import tiny_models
 from tests.support.thorough import cases
+from tf_textgen.generator import TextGenerator
 
 FAMILIES = ["ngram", "transformer_lm", "rnn_lm", "rnn_seq2seq", "transformer_seq2seq"]
 
 
+TRACED = []  # the generators whose search was traced, each as often
+
+
 @functools.cache
 def generator_of(family):
-    return tiny_models.generator(family)
+    search = TextGenerator._continue
+
+    def traced(self, *inputs):
+        TRACED.extend([self] if tf.inside_function() else [])
+        return search(self, *inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TextGenerator, "_continue", traced)
+        return tiny_models.generator(family)
 
 
 @pytest.fixture(scope="package", params=cases(FAMILIES, always=["transformer_lm"]))
 def generator(request):
+    return generator_of(request.param)
+
+
+@pytest.fixture(scope="package", params=cases(FAMILIES, always=["transformer_lm", "transformer_seq2seq"]))
+def either_kind(request):
+    """A model that continues, and one that reads a source."""
     return generator_of(request.param)
 
 

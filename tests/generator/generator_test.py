@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.decoding.beam_oracle import plain_beam_search
-from tests.generator.conftest import generator_of
+from tests.generator.conftest import TRACED, generator_of
 from tests.generator.wishes import WISHES, merged
 from tests.support import tiny_models
 from tf_textgen.decoding.decoding_config import DecodingConfig
@@ -99,7 +99,7 @@ def test_what_cannot_be_done_is_told_before_there_are_prompts(generator):
 def test_one_trace_for_any_number_and_length_of_prompts(generator):
     for prompts in ([], ["a"], ["long " * 20, "b"], [""] * 5):
         assert len(generator.generate(prompts, GREEDY)) == len(prompts)
-    assert generator.generate_graph.experimental_get_tracing_count() == 1
+    assert TRACED.count(generator) == 1
 
 
 def test_samples_differ_and_do_not_depend_on_their_place(generator):
@@ -154,10 +154,10 @@ def test_greedy_equals_full_forward_passes(generator):
     assert continuation.score == pytest.approx(total, abs=1e-3)
 
 
-def test_beam_equals_a_plain_search_with_full_forward_passes(generator):
+def test_beam_equals_a_plain_search_with_full_forward_passes(either_kind):
     """No cache, no state that has to follow a hypothesis: each step reads the whole sequence anew."""
-    tokenizer, model = generator.tokenizer, generator.model
-    features, prompt = first_features(generator, "abc")
+    tokenizer, model = either_kind.tokenizer, either_kind.model
+    features, prompt = first_features(either_kind, "abc")
     full = tf.function(
         lambda tokens: model({**features, "target_tokens": tokens}), reduce_retracing=True, autograph=False
     )
@@ -166,7 +166,7 @@ def test_beam_equals_a_plain_search_with_full_forward_passes(generator):
         logits[[tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id]] = -np.inf
         return logits
 
-    found = generator.generate(["abc"], BEAM)
+    found = either_kind.generate(["abc"], BEAM)
     expected = plain_beam_search(
         lambda tokens: full(tf.constant([[*prompt, *tokens]]))[0, -1].numpy(),
         without_special_tokens,
@@ -302,12 +302,12 @@ def streamed(generator, wishes, sizes):
     return answers
 
 
-def test_the_last_chunk_is_the_answer_of_one_request(generator):
+def test_the_last_chunk_is_the_answer_of_one_request(either_kind):
     wishes = WISHES | MORE_WISHES
-    whole = generator.generate_graph(tf.constant(list(wishes)), merged([from_config(w, 1) for w in wishes.values()]))
+    whole = either_kind.generate_graph(tf.constant(list(wishes)), merged([from_config(w, 1) for w in wishes.values()]))
     sizes = [1 + (3 * i) % 7 for i in range(len(wishes))]
     sizes[1] = 2**31 - 1
-    for row, answers in enumerate(streamed(generator, wishes, sizes)):
+    for row, answers in enumerate(streamed(either_kind, wishes, sizes)):
         for name in ("text", "token_count", "finish_reason", "prompt_truncated"):
             assert answers[-1][name] == getattr(whole, name)[row].numpy(), (name, row)
         np.testing.assert_allclose(answers[-1]["score"], whole.score[row], atol=1e-4)
@@ -362,8 +362,9 @@ def test_bad_rows_of_a_stream_fail_alone_and_by_name(generator):
     assert found.state[1].numpy().split()[3:] == first.state[0].numpy().split()[3:]
 
 
-def test_no_rows_and_one_trace_of_chunks(generator):
+def test_no_rows_and_one_search_for_texts_and_chunks(generator):
     none = tf.constant([], tf.string)
+    assert generator.generate([], GREEDY) == [] and len(generator.generate(["a"], GREEDY)) == 1
     found = generator.chunk_graph(none, none, tf.constant([], tf.int32), from_config(DecodingConfig(), 0))
     assert found.text.shape == (0,)
-    assert generator.chunk_graph.experimental_get_tracing_count() == 1
+    assert TRACED.count(generator) == 1

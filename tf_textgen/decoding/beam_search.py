@@ -174,8 +174,8 @@ class BeamSearch(Search):
         )
 
     def advance(self, progress: BeamProgress, logits: tf.Tensor) -> BeamProgress:
-        """Extends the hypotheses of every running row, given the logits `[B*W, V]` of their next tokens."""
-        extensions = self._extend(progress, tf.cast(logits, tf.float32))
+        """Extends the hypotheses of every running row, given the logits `[B*W, V]` float32 of their next tokens."""
+        extensions = self._extend(progress, logits)
         running = self._by_hypothesis(extensions.sums > _NOWHERE)
         grown, finish = self.append(
             self._move(progress, extensions),

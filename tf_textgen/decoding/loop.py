@@ -57,6 +57,7 @@ WrittenT = TypeVar("WrittenT", bound=Written)
 
 
 SearchT = TypeVar("SearchT", bound="Search")
+NestT = TypeVar("NestT")
 
 
 def bounded_rows(
@@ -223,22 +224,24 @@ def run(
       rearrange: (progress, state) -> the state with its rows where the search has moved them.
     """
 
-    def running(progress: RunningT, logits: tf.Tensor, state: Any) -> tf.Tensor:
-        del logits, state
+    def running(progress: RunningT, *_: Any) -> tf.Tensor:
         return tf.reduce_any(tf.equal(progress.finish, stopping.RUNNING))
 
     def body(progress: RunningT, logits: tf.Tensor, state: Any) -> tuple[RunningT, tf.Tensor, Any]:
-        progress = advance(progress, logits)
+        progress = _shaped_as(progress, advance(progress, logits))
 
         def read() -> tuple[tf.Tensor, Any]:
             arranged = rearrange(progress, state)
             new_logits, new_state = step(progress.tokens[:, progress.step - 1], arranged)
-            return tf.nest.map_structure(
-                lambda new, old: tf.ensure_shape(new, old.shape), (new_logits, new_state), (logits, state)
-            )
+            return _shaped_as((logits, state), (tf.cast(new_logits, tf.float32), new_state))
 
         # The model reads no token that nothing follows. The search stands in the graph once: it is the larger part.
-        return progress, *tf.cond(running(progress, logits, state), read, lambda: (logits, state))
+        return progress, *tf.cond(running(progress), read, lambda: (logits, state))
 
-    progress, _, _ = tf.while_loop(running, body, (progress, logits, state))
+    progress, _, _ = tf.while_loop(running, body, (progress, tf.cast(logits, tf.float32), state))
     return progress
+
+
+def _shaped_as(old: NestT, new: NestT) -> NestT:
+    """`new` with the static shapes of `old`, which a loop has to keep."""
+    return tf.nest.map_structure(lambda a, b: b if a.shape == b.shape else tf.ensure_shape(b, a.shape), old, new)

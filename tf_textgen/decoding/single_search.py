@@ -23,7 +23,7 @@ from tf_textgen.decoding.logits import adjust
 from tf_textgen.decoding.loop import Detokenize, Search, Step, Written, bounded_rows, loop_periods, make_search, run
 from tf_textgen.decoding.parameters import Parameters, neutral_where
 from tf_textgen.decoding.sampling import log_probability, pick, uniforms
-from tf_textgen.decoding.state import History, Progress, initial_progress
+from tf_textgen.decoding.state import History, Progress
 
 
 class Begun(NamedTuple):
@@ -58,7 +58,7 @@ class Decoded(NamedTuple):
     ends before the stop string.
     """
 
-    tokens: tf.Tensor  # [B, N] int32, from the column `Begun.first` on; pad before them and beyond a row's end
+    tokens: tf.Tensor  # [B, N] int32, from the column `first` on; pad before it and beyond a row's end
     token_count: tf.Tensor  # [B] int32, of all tokens
     log_probabilities: (
         tf.Tensor
@@ -66,6 +66,7 @@ class Decoded(NamedTuple):
     score: tf.Tensor  # [B] float32, sum of log_probabilities
     finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop" or "loop"; "" where a row pauses
     texts: tf.Tensor  # [B] string of all tokens, bytes as `detokenize` gave them; empty without it
+    first: tf.Tensor  # [B] int32, 0 where nothing had been begun in any row
     word: tf.Tensor  # [B] int32, for `Begun.word`; 0 where no word is being written
     place: tf.Tensor  # [B] int32, for `Begun.place`
 
@@ -145,24 +146,20 @@ class SingleSearch(Search):
         """The tokens so far."""
         begun, words = self.begun, self.constraints.forced
         (rows, columns), steps = tf.unstack(tf.shape(begun.tokens)), tf.shape(self.draws)[1]
-        progress = initial_progress(
-            rows,
-            steps,
-            pad_id=self.pad_id,
-            forcing=forcing.resume(words, begun.tokens, begun.word, begun.place),
-            periods=loop_periods(self.parameters, steps),
-        )
-        return progress._replace(
+        no_repeats = tf.zeros([rows, loop_periods(self.parameters, steps)], tf.int32)
+        return Progress(
             step=columns,
-            tokens=tf.concat([begun.tokens, progress.tokens[:, columns:]], axis=1),
+            tokens=tf.concat([begun.tokens, tf.fill([rows, steps - columns], self.pad_id)], axis=1),
+            log_probabilities=tf.zeros([rows, steps]),
             token_count=begun.lengths,
-            repeats=stopping.recount_repeats(progress.repeats, begun.tokens),
+            finish=tf.fill([rows], stopping.RUNNING),
+            forcing=forcing.resume(words, begun.tokens, begun.word, begun.place),
+            repeats=stopping.recount_repeats(no_repeats, begun.tokens),
             text=self._begin_text(),
         )
 
     def advance(self, progress: Progress, logits: tf.Tensor) -> Progress:
-        """Appends one token to every running row, given the logits `[B, V]` of its next."""
-        logits = tf.cast(logits, tf.float32)
+        """Appends one token to every running row, given the logits `[B, V]` float32 of its next."""
         running = tf.equal(progress.finish, stopping.RUNNING)
         chosen, forced = self._choose(progress, logits, running)
         log_probabilities = log_probability(logits, chosen)
@@ -194,6 +191,7 @@ class SingleSearch(Search):
             score=tf.saturate_cast(score, tf.float32),
             finish_reason=tf.gather(tf.constant(stopping.REASONS), progress.finish),
             texts=texts,
+            first=self.begun.first,
             word=tf.where(place > 0, word, 0),  # else its number depends on the words of other rows
             place=place,
         )

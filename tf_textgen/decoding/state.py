@@ -10,12 +10,12 @@ from tf_textgen.decoding.forcing import Forcing
 
 
 class Progress(NamedTuple):
-    """The continuations so far; `N` is the batch's largest number of new tokens."""
+    """The continuations so far; `N` columns, as in `single_search.Decoded`."""
 
-    step: tf.Tensor  # [] int32, tokens generated so far
-    tokens: tf.Tensor  # [B, N] int32, pad beyond a row's end
+    step: tf.Tensor  # [] int32, the column that is written next
+    tokens: tf.Tensor  # [B, N] int32, aligned to the right up to `step`; pad elsewhere
     log_probabilities: tf.Tensor  # [B, N] float32, 0 beyond a row's end
-    token_count: tf.Tensor  # [B] int32
+    token_count: tf.Tensor  # [B] int32, of what had been begun too
     finish: tf.Tensor  # [B] int32, index into stopping.REASONS
     forcing: Forcing  # which forced words are written
     repeats: tf.Tensor  # [B, R] int32, as `stopping.count_repeats` counts; R is 0 where no row looks for loops
@@ -49,22 +49,6 @@ class History(NamedTuple):
     def end(self) -> tf.Tensor:
         """The column of `sequence` in which the next token of every row will stand, scalar int32."""
         return tf.shape(self.prompt_tokens)[1] + self.step - self.overlap
-
-
-def initial_progress(
-    rows: tf.Tensor, steps: tf.Tensor, *, pad_id: int, forcing: Forcing, periods: tf.Tensor
-) -> Progress:
-    """No tokens yet; room for `steps` in each of `rows` rows, and for loops of up to `periods` tokens."""
-    return Progress(
-        step=tf.constant(0),
-        tokens=tf.fill([rows, steps], pad_id),
-        log_probabilities=tf.zeros([rows, steps]),
-        token_count=tf.zeros([rows], tf.int32),
-        finish=tf.zeros([rows], tf.int32),
-        forcing=forcing,
-        repeats=tf.zeros([rows, periods], tf.int32),
-        text=tf.fill([rows], ""),
-    )
 
 
 def write_column(matrix: tf.Tensor, column: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

@@ -61,7 +61,7 @@ class Streaming(RequestReader):
         problem = tf.where(tf.equal(unwanted, ""), problem, unwanted)
         good = tf.equal(problem, "")
         score = tf.saturate_cast(before + tf.cast(found.score, tf.float64), tf.float32)
-        columns, first = tf.range(tf.shape(found.tokens)[1]), begun.first[:, tf.newaxis]
+        columns, first = tf.range(tf.shape(found.tokens)[1]), found.first[:, tf.newaxis]
         written = (columns >= first) & (columns < first + found.token_count[:, tf.newaxis])
         tokens = tf.ragged.boolean_mask(tf.cast(found.tokens, tf.int64), written)
         head = tf.stack([_bits(score), tf.cast(found.word, tf.int64), tf.cast(found.place, tf.int64)], axis=1)

@@ -1,4 +1,4 @@
-"""What a request for new text asks for, checked row by row, and its prompts as the model's state."""
+"""What a request for new text asks for, checked row by row, its prompts as the model's state, and its search."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RequestReader(PromptReader):
         self, prompts: tf.Tensor, parameters: Parameters, begun: Begun
     ) -> tuple[Decoded, tf.Tensor, tf.Tensor]:
         safe, constraints, problem = self._checked(parameters)
-        begun = begun._replace(lengths=tf.where(tf.equal(problem, ""), begun.lengths, 0))
+        begun = _only_in(tf.equal(problem, ""), begun, self.tokenizer.pad_id)
         logits, state, safe, known, truncated = self._start(prompts, safe, constraints, begun)
         return decode(logits, state, self.step, safe, begun=begun, **known), problem, truncated
 
@@ -85,6 +85,18 @@ class RequestReader(PromptReader):
         is_source = self.prompt_format == "source"
         lengths = features["source_lengths"] - 1 if is_source else features["target_lengths"] - 2  # without the frame
         return with_ratios(parameters, lengths, needed)
+
+
+def _only_in(rows: tf.Tensor, begun: Begun, pad_id: int) -> Begun:
+    """What is begun in some rows, `[B]` bool, in as few columns as hold it."""
+    lengths = tf.where(rows, begun.lengths, 0)
+    unused = tf.shape(begun.tokens)[1] - tf.reduce_max(tf.concat([[0], lengths], axis=0))
+    return begun._replace(
+        tokens=tf.where(rows[:, tf.newaxis], begun.tokens, pad_id)[:, unused:],
+        lengths=lengths,
+        word=tf.where(rows, begun.word, 0),
+        place=tf.where(rows, begun.place, 0),
+    )
 
 
 def _append(features: Mapping[str, tf.Tensor], begun: Begun, pad_id: int) -> dict[str, tf.Tensor]:
