@@ -282,7 +282,16 @@ def test_damaged_newer_checkpoints_do_not_push_out_those_to_come(tmp_path):
     assert {path.name for path in tmp_path.glob("damaged-*")} == {"damaged-step-00000210", "damaged-step-00000211"}
 
 
-@pytest.mark.parametrize("damage", [truncate, lambda folder: (folder / "manifest.json").write_text('{"files": {}}')])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate,
+        *(
+            lambda folder, text=text: (folder / "manifest.json").write_text(text)
+            for text in ('{"files": {}}', '{"files": [1], "variables": {"model": {}}}')
+        ),
+    ],
+)
 def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(tmp_path, damage):
     model, optimizer = make()
     checkpoints = Checkpoints(tmp_path)

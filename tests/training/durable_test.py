@@ -68,3 +68,9 @@ def test_a_full_disk_is_told_with_the_files_name(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"No space left on device.*a\.txt'"):
         durable.write_text(tmp_path / "a.txt", "new")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def test_a_text_that_cannot_be_written_is_told_by_its_own_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        durable.write_text(tmp_path / "none" / "x", "text")
+    assert caught.value.filename == str(tmp_path / "none" / "x")

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from tests.support.run_folders import write_run
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
+from tf_textgen.text.bytes import ByteTokenizer
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 from tf_textgen.training.run_folder import RunFolder, load_run, make_model, read_config
 
@@ -157,8 +159,14 @@ def test_records_survive(tmp_path):
         assert folder.record() == json.loads((tmp_path / "run.json").read_text()) == {"validation.nats_per_token": 1.5}
 
 
-PARTS = {"model": "transformer_lm", "model_config": {}, "data": {}, "run": {"seed": 0, "precision": "float32"}}
-DAMAGED = [json.dumps({**PARTS, **part}) for part in ({"decoding": [1]}, {"run": [0]})]
+PARTS = {
+    "model": "transformer_lm",
+    "model_config": {},
+    "data": {},
+    "run": {"seed": 0, "precision": "float32"},
+}
+WRONG = ({"decoding": [1]}, {"run": [0]}, {"tokenizer": None}, {"embedding": []}, {"data": 1}, {"model": "x"})
+DAMAGED = [json.dumps({**PARTS, **part}) for part in WRONG]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": "transformer_lm"}', "null", *DAMAGED])
@@ -168,6 +176,22 @@ def test_a_damaged_configuration_is_told(content, tmp_path):
         UserError, match=r"config.json is damaged \(.*expected JSON as train wrote it; put the file back"
     ):
         read_config(tmp_path)
+
+
+def test_a_configuration_that_makes_no_model_is_told(tmp_path):
+    data = DataConfig(cache_dir=str(tmp_path / "cache"))
+    run = write_run(tmp_path / "run", "transformer_lm", ByteTokenizer(), data, num_layers=1)
+    whole = json.loads((run / "config.json").read_text())
+    damaged = r"config.json is damaged \(.*expected JSON as train wrote it; put the file back or train anew"
+    for part, wrong, message in (
+        ("run", {"precision": "float99"}, damaged),
+        ("model_config", {"width": "wide"}, "a configuration of 'transformer_lm' is damaged"),
+    ):
+        (run / "config.json").write_text(json.dumps({**whole, part: {**whole[part], **wrong}}))
+        with pytest.raises(UserError, match=message):
+            load_run(run)
+    (run / "config.json").write_text(json.dumps(whole))
+    assert load_run(run).step == 1
 
 
 def test_a_damaged_record_is_none(tmp_path):

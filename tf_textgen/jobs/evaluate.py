@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,8 @@ def _check_folder(flag: str, path: str | None) -> None:
         raise UserError(f"--{flag}={path}: a folder; expected the name of a file to write")
     if path and not Path(path).parent.is_dir():
         raise UserError(f"--{flag}={path}: no folder {Path(path).parent}; expected one that exists; make it")
+    if path and not os.access(Path(path).parent, os.W_OK):
+        raise UserError(f"--{flag}={path}: {Path(path).parent} may not be written; expected a folder that may")
 
 
 def _write_record(

@@ -32,7 +32,7 @@ from tf_textgen.training.run_state import RunState
 
 _logger = logging.getLogger(__name__)
 _SEED_GENERATOR = re.compile(r"seed_generator(_\d+)?/seed_generator_state$")
-_DAMAGE = (OSError, ValueError, KeyError, TypeError)
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class DamagedCheckpoint(Exception):

@@ -16,8 +16,9 @@ from typing import Any
 
 def write_text(path: Path, text: str) -> None:
     """Replaces the file at `path`; whoever reads it sees the old or the new text, never a part."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    beside = ""
     try:
+        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -25,7 +26,8 @@ def write_text(path: Path, text: str) -> None:
         os.chmod(beside, 0o644)
         os.replace(beside, path)
     except BaseException as error:
-        Path(beside).unlink(missing_ok=True)
+        if beside:
+            Path(beside).unlink(missing_ok=True)
         if isinstance(error, OSError):
             error.filename = str(path)  # a full disk names no file, and nobody knows the one beside
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tf_textgen.data.data_config import DataConfig
 from tf_textgen.models import model_kind
 
 if TYPE_CHECKING:
@@ -51,11 +52,12 @@ def prompt_format(config: Mapping[str, Any]) -> PromptFormat:
     """How the rows of the data of `config` (a run's config.json) begin; see `TextGenerator`."""
     if model_kind(config["model"]) == "encoder_decoder":
         return "source"
-    if config["data"]["format"] != "text":
+    data = DataConfig.from_json(config["data"])
+    if data.format != "text":
         return "pair"
-    return "document" if config["data"]["batching"] == "packed" else "continuation"
+    return "document" if data.batching == "packed" else "continuation"
 
 
 def truncation_side(config: Mapping[str, Any]) -> TruncationSide:
     """What an over-long prompt of a run with `config` loses: what `--data.over_long=cut` took from its training."""
-    return "beginning" if config["data"]["format"] in ("text", "dialogue") else "end"
+    return "beginning" if DataConfig.from_json(config["data"]).format in ("text", "dialogue") else "end"

@@ -20,7 +20,7 @@ class RunConfig(Config):
 
     dir: str = field("", "Run folder; the same command again goes on from its last checkpoint.")
     seed: int = field(0, "Seed of initial weights, dropout and data order.", at_least=0, below=2**31)
-    steps: int | None = field(None, "Budget in optimizer steps.", at_least=1)
+    steps: int | None = field(None, "Budget in optimizer steps.", at_least=1, at_most=10**15)
     epochs: float | None = field(None, "Budget in passes over the training data.", above=0.0)
     minutes: float | None = field(
         None, "Budget in minutes, turned into steps once after timing the first ones.", above=0.0

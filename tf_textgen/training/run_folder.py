@@ -45,6 +45,8 @@ _FREE = {
     "embedding": {"file"},
 }
 _FREE_PARTS = ("decoding",)
+_OF_ALL, _OF_SOME = ("model_config", "data", "run"), ("decoding", "tokenizer", "embedding")  # objects of config.json
+_DAMAGE = (AttributeError, KeyError, TypeError, ValueError)
 _NAMED_DIFFERENCES = 4
 
 
@@ -205,21 +207,21 @@ def read_config(directory: str | Path) -> dict[str, Any]:
     path = Path(directory) / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        for part in ("model_config", "data", "run"):
+        for part in (*_OF_ALL, *(part for part in _OF_SOME if part in config)):
             if not isinstance(config[part], dict):
                 raise ValueError(f"{part} is no object")
-        if not isinstance(config.get("decoding", {}), dict):
-            raise ValueError("decoding is no object")
         family(config["model"])
         return config
     except OSError as error:
         raise UserError(
             f"{directory} is no run folder ({path.name}: {error.strerror}): expected the --run.dir of a training"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}): expected JSON as train wrote it; put the file back or train anew"
-        ) from error
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is damaged ({error}): expected JSON as train wrote it; put the file back or train anew")
 
 
 def read_record(directory: str | Path) -> dict[str, Any] | None:
@@ -268,7 +270,12 @@ def load_run(directory: str | Path, checkpoint: str | int = "best", weights: str
     config = read_config(directory)
     checkpoints = Checkpoints(Path(directory) / "checkpoints")
     step = checkpoints.find(checkpoint)
-    model = make_model(config)
+    try:
+        model = make_model(config)
+    except UserError:
+        raise
+    except _DAMAGE as error:
+        raise _damaged(Path(directory) / "config.json", error) from error
     found = checkpoints.restore_weights(step, model, weights)
     shared = config.get("tokenizer", {}).get("shared", True)
     source_tokenizer = None if shared else load_tokenizer(Path(directory) / "source_tokenizer")
