@@ -204,12 +204,24 @@ def test_for_people(pairs_run, capsys):
         (["--decoding.top_k=2"], "--decoding.top_k with --metrics=likelihood: expected some of bleu, chrf, rouge, d"),
         (["--metrics=chrf", "--stride=2"], "--stride with --metrics=chrf: expected some of likelihood beside it; add"),
         (["--record=/no/such/x"], "--record=/no/such/x: no folder /no/such; expected one that exists; make it"),
+        (["--record=/proc/x"], "--record=/proc/x: No such file or directory; expected a file in a folder that may"),
     ],
 )
 def test_bad_flags_are_one_line(pairs_run, capsys, flags, message):
     capsys.readouterr()
     assert main(["evaluate", f"--run.dir={pairs_run}", *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_file_that_is_read_is_not_written(text_run, tmp_path, capsys):
+    path = tmp_path / "a.txt"
+    path.write_text("one two\n")
+    (tmp_path / "link").symlink_to(path)
+    for file, written in ((path, "link"), (tmp_path / "*.txt", "a.txt"), (tmp_path / "a.txt", "a.txt")):
+        flags = [f"--run.dir={text_run}", f"--file={file}", f"--output={tmp_path / written}", "--metrics=distinct"]
+        assert main(["evaluate", *flags]) == 2
+        assert f"--output={tmp_path / written}: this file is read and would be lost" in capsys.readouterr().err
+    assert path.read_text() == "one two\n"
 
 
 def test_texts_have_no_references(text_run, capsys):

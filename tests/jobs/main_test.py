@@ -40,6 +40,9 @@ def test_helpshort_imports_no_tensorflow():
         (["train", "--transformer_lm.num_layers=0"], "--transformer_lm.num_layers=0: expected a value at least 1"),
         (["train", "--transformer_lm.num_layers=two"], "two"),
         (["train", "extra"], "unexpected argument 'extra'"),
+        (["train", "--run.dir=a\0b"], "--run.dir=a<NUL>b: expected text without the character NUL"),
+        (["train", f"--run.steps={2**63}"], f"--run.steps={2**63}: expected a value at least 1 and at most"),
+        (["export", f"--export.version={2**63}"], f"--export.version={2**63}: expected a value at least 1 and at most"),
         (["train", "--run.epochs=inf"], "--run.epochs=inf: expected a finite value above 0"),
         (["train", "--optimizer.learning_rate=inf"], "--optimizer.learning_rate=inf: expected a finite value above 0"),
         (

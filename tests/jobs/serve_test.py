@@ -61,6 +61,7 @@ def test_a_request_is_finished_after_sigterm(toy):
             "--saved_model=/nowhere: no export there; expected NAME or NAME/VERSION",
         ),
         (["--saved_model=x", "--host=256.0.0.1"], "--host=256.0.0.1 --port=8501: cannot listen there"),
+        (["--saved_model=x", "--host=..a"], "--host=..a --port=8501: cannot listen there"),
     ],
 )
 def test_bad_flags_are_told(flags, message, capsys):

@@ -89,6 +89,8 @@ def test_a_stream_is_the_text_in_parts(ask):
         ({"prompt": "x", "n": 33}, None, "33 rows came: expected at most 32"),
         ({"prompt": ["x"] * 20_000, "n": 128}, None, "2560000 rows came: expected at most 32"),
         ({"\ud800": 1}, None, "surrogate pair in string is invalid"),
+        ({"prompt": "x", "best_of": True}, "best_of", "best_of: not supported; leave it out"),
+        ({"prompt": "x", "stop": {}}, "stop", "stop: expected a string, or a list of strings, none empty"),
         ({"prompt": "x", "best_of": 2}, "best_of", "best_of: not supported; leave it out"),
         ({"prompt": "x", "suffix": "y"}, "suffix", "suffix: not supported"),
         ({"prompt": "x", "logit_bias": {"1": 2}}, "logit_bias", "logit_bias: not supported"),

@@ -119,6 +119,27 @@ def test_one_version_is_served_where_it_is_named(root, versions):
     model.close()
 
 
+def test_a_restart_serves_the_newest_version_that_can_be(root, versions, log):
+    shutil.copytree(versions[2], root / "2")
+    for name in ("3", "9"):
+        shutil.copytree(root / "2", root / name)
+        (root / name / "saved_model.pb").write_bytes(b"damaged")
+    for name in ("007", "\u0669", "9" * 19):  # no versions
+        shutil.copytree(root / "9", root / name)
+    made = ServedModel(str(root), ServerConfig(), log=log.append)
+    assert made.current.number == 2 and states(made) == {
+        9: ("END", "UNKNOWN"),
+        3: ("END", "UNKNOWN"),
+        2: ("AVAILABLE", "OK"),
+    }
+    assert [line.split(": ")[0] for line in log] == [
+        f"version {number} of toy failed, the one before it is tried" for number in (9, 3)
+    ]
+    made.refresh()
+    assert made.current.number == 2 and len(log) == 2
+    made.close()
+
+
 def test_no_export_is_told(tmp_path):
     with pytest.raises(UserError, match=r"--saved_model=.*: no export there; expected NAME or NAME/VERSION"):
         ServedModel(str(tmp_path), ServerConfig())

@@ -14,7 +14,7 @@ class ExportConfig(Config):
 
     prefix: ClassVar[str] = "export"
     dir: str = field("", "Folder of the served model, saved_models/NAME; its versions are numbered folders inside.")
-    version: int | None = field(None, "Version number; none takes the next free one.", at_least=1)
+    version: int | None = field(None, "Version number; none takes the next free one.", at_least=1, at_most=10**18 - 1)
     keep: int = field(
         0, "How many older versions stay beside this one and the newest; 0 removes none of them.", at_least=0
     )

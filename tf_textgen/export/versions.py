@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -14,10 +15,12 @@ import tensorflow as tf
 from tf_textgen.errors import UserError
 from tf_textgen.training.durable import reason
 
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # a server's 64 bits
+
 
 def version_numbers(root: pathlib.Path) -> list[int]:
     """The versions in a served model's folder, ascending."""
-    return sorted({int(entry.name) for entry in root.glob("*") if entry.name.isdecimal()}) if root.is_dir() else []
+    return sorted(int(entry.name) for entry in root.glob("*") if _NUMBER.fullmatch(entry.name)) if root.is_dir() else []
 
 
 def remove_old_versions(root: pathlib.Path, written: int, keep: int) -> list[int]:

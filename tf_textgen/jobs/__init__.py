@@ -149,6 +149,9 @@ def parse(arguments: Sequence[str]) -> tuple[ModuleType, flags.FlagValues, list[
         raise UserError(
             f"{rest[0]} is not UTF-8 ({error.reason}): expected a text file with one flag a line"
         ) from error
+    for flag_name in flag_values:
+        if isinstance(value := flag_values[flag_name].value, str) and "\0" in value:
+            raise UserError(f"--{flag_name}={value.replace(chr(0), '<NUL>')}: expected text without the character NUL")
     if positional:
         takes = "flags only, as --name=value" if command is None else "flags, then --, then another job and its flags"
         raise UserError(f"unexpected argument {positional[0]!r}: {name} takes {takes}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shlex
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +60,8 @@ def run(flag_values: flags.FlagValues) -> None:
     judging.check_metrics(metrics, data)
     if files or target_files:
         data, split = _with_files(data, files, target_files), "test"
+    for name in ("record", "output"):
+        _check_not_read(name, flag_values[name].value, data)
     results: dict[str, Any] = {}
     if "likelihood" in metrics:
         results = evaluate(loaded, data, split=split, stride=flag_values["stride"].value)
@@ -130,8 +134,20 @@ def _check_folder(flag: str, path: str | None) -> None:
         raise UserError(f"--{flag}={path}: a folder; expected the name of a file to write")
     if path and not Path(path).parent.is_dir():
         raise UserError(f"--{flag}={path}: no folder {Path(path).parent}; expected one that exists; make it")
-    if path and not os.access(Path(path).parent, os.W_OK):
-        raise UserError(f"--{flag}={path}: {Path(path).parent} may not be written; expected a folder that may")
+    try:
+        with contextlib.nullcontext() if path is None else tempfile.TemporaryFile(dir=Path(path).parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--{flag}={path}: {error.strerror}; expected a file in a folder that may be written"
+        ) from error
+
+
+def _check_not_read(flag: str, path: str | None, data: DataConfig) -> None:
+    patterns = [file for split in SPLITS for name in (split, f"{split}_target") for file in getattr(data, name)]
+    written = Path(path or os.devnull).resolve()
+    if any(written == read or written.match(str(read)) for read in map(Path.resolve, map(Path, patterns))):
+        raise UserError(f"--{flag}={path}: this file is read and would be lost; expected another name")
 
 
 def _write_record(

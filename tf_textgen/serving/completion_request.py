@@ -116,7 +116,7 @@ def text_input(loaded: LoadedVersion) -> str:
 
 def _check_fields(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     for field, neutral in _NEUTRAL.items():
-        if field in given and given[field] not in neutral:
+        if field in given and not any(type(given[field]) is type(one) and given[field] == one for one in neutral):
             raise invalid(f"{field}: not supported; leave it out", field)
     known = [*_OWN, *_ALIASES, *_NEUTRAL, *defaults]
     for field in given:
@@ -160,7 +160,7 @@ def _value(called: str, value: Any, name: str, dtype: tf.DType) -> np.ndarray:
 
 
 def _joined(called: str, value: Any) -> str:
-    texts = value if isinstance(value, list) else [value] if value else []
+    texts = value if isinstance(value, list) else [] if value == "" else [value]
     if not all(isinstance(text, str) and text and SEPARATOR not in text for text in texts):
         raise invalid(
             f"{called}: expected a string, or a list of strings, none empty and none with {SEPARATOR!r}", called

@@ -11,9 +11,10 @@ import contextlib
 import dataclasses
 import gc
 import pathlib
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tf_textgen.errors import UserError
@@ -22,6 +23,8 @@ from tf_textgen.serving.loaded_version import LoadedVersion
 from tf_textgen.serving.request_error import RequestError
 from tf_textgen.serving.server_config import ServerConfig
 
+# Versions as `export` writes them and paths name them: a folder "007" would be another name of 7.
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 # The states of TF Serving (tensorflow_serving/apis/get_model_status.proto).
 _LOADING, _AVAILABLE, _UNLOADING, _END = "LOADING", "AVAILABLE", "UNLOADING", "END"
 
@@ -59,7 +62,9 @@ class ServedModel:
     ) -> None:
         # Absolute, so that "." has a name; links are not followed, lest a name change with what it points to.
         folder = pathlib.Path(path).absolute()
-        self._fixed = int(folder.name) if folder.name.isdecimal() and (folder / "saved_model.pb").is_file() else None
+        self._fixed = (
+            int(folder.name) if _NUMBER.fullmatch(folder.name) and (folder / "saved_model.pb").is_file() else None
+        )
         self._folder = folder if self._fixed is None else folder.parent
         self.name, self.created = self._folder.name, int(time.time())
         self._config, self._on_batch, self._log = config, on_batch, log
@@ -68,12 +73,12 @@ class ServedModel:
         self._failed: dict[int, int] = {}  # version -> when its graph was written: another one may be tried again
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
-        number = max(self._numbers(), default=None)
-        if number is None:
+        numbers = sorted(self._numbers(), reverse=True)
+        if not numbers:
             raise UserError(
                 f"--saved_model={path}: no export there; expected NAME or NAME/VERSION as `export` wrote it"
             )
-        self._current = self._load(number)
+        self._current = self._load_first(numbers)
 
     @property
     def current(self) -> ServedVersion:
@@ -123,9 +128,7 @@ class ServedModel:
         try:
             version = self._load(number)
         except UserError as error:
-            self._failed[number] = self._written(number)
-            self._set(number, _END, str(error))
-            self._log(f"version {number} of {self.name} failed, version {old.number} goes on: {error}")
+            self._fail(number, error, f"version {old.number} goes on")
             return
         with self._changed:
             self._current = version
@@ -155,13 +158,29 @@ class ServedModel:
         if self._fixed is not None:
             return [self._fixed]
         graphs = self._folder.glob("*/saved_model.pb")
-        return [int(graph.parent.name) for graph in graphs if graph.parent.name.isdecimal()]
+        return [int(graph.parent.name) for graph in graphs if _NUMBER.fullmatch(graph.parent.name)]
 
     def _written(self, number: int) -> int:
         try:
             return (self._folder / str(number) / "saved_model.pb").stat().st_mtime_ns
         except OSError:  # deleted meanwhile
             return 0
+
+    def _load_first(self, numbers: Sequence[int]) -> ServedVersion:
+        """The first version that can be served: one that is broken must not make an outage of a restart."""
+        problems: list[UserError] = []
+        for number in numbers:
+            try:
+                return self._load(number)
+            except UserError as error:
+                problems.append(error)
+                self._fail(number, error, "the one before it is tried")
+        raise problems[0]
+
+    def _fail(self, number: int, error: UserError, instead: str) -> None:
+        self._failed[number] = self._written(number)
+        self._set(number, _END, str(error))
+        self._log(f"version {number} of {self.name} failed, {instead}: {error}")
 
     def _load(self, number: int) -> ServedVersion:
         self._set(number, _LOADING)

@@ -121,8 +121,9 @@ def _told(config: ServerConfig) -> Iterator[None]:
     """What the system says of an address, as a `UserError`."""
     try:
         yield
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that is no domain's is no text either
+        problem = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--host={config.host} --port={config.port}: cannot listen there ({error.strerror}); expected an address "
+            f"--host={config.host} --port={config.port}: cannot listen there ({problem}); expected an address "
             "of this machine and a free port; --port=0 takes one"
         ) from error
