@@ -73,6 +73,10 @@ class Config:
 
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, str) and str(entry.type).startswith("tuple"):  # of which each letter would be one
+                name = flag_name(type(self), entry.name)
+                raise UserError(f"{name}={value!r}: a string came; expected a tuple of them, ({value!r},)")
             check_value(flag_name(type(self), entry.name), getattr(self, entry.name), entry.metadata)
 
     def to_json(self) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, t
                 "--data.max_target_tokens=30",
             ],
             "--transformer_seq2seq.max_positions=30: expected at least --data.max_source_tokens and "
-            "--data.max_target_tokens, 31 for the longer with its special token; raise it or shorten the rows",
+            "--data.max_target_tokens, 31 for the longer with its special token; give --transformer_seq2seq.max_positions=31,",
         ),
         (["--optimizer.name=adam"], "--optimizer.name=adam: expected one of adamw"),
         (["--model=transformer"], "--model=transformer: expected one of"),

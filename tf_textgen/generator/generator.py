@@ -127,7 +127,7 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         """Continues each prompt (or maps each source).
 
         Args:
-          prompts: texts; an empty one starts from the beginning-of-text token.
+          prompts: texts, or one; an empty one starts from the beginning-of-text token.
           decoding: parameters for all of them; None samples `default_new_tokens`. A prompt's samples have seeds of
             their own (`sample_seed`), so a text depends on its prompt and seed alone, not on its place among the
             prompts.
@@ -142,6 +142,7 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         Raises:
           UserError: where a parameter is out of its bounds, or there are not as many seeds as prompts.
         """
+        prompts = [prompts] if isinstance(prompts, str) else prompts
         decoding = decoding or DecodingConfig(max_new_tokens=self.default_new_tokens)
         if seeds is not None and len(seeds) != len(prompts):
             raise UserError(f"generate: {len(prompts)} prompts and {len(seeds)} seeds, expected as many of each")

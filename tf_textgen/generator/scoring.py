@@ -35,11 +35,13 @@ class Scoring(PromptReader):
     score_graph: Callable[[tf.Tensor, tf.Tensor], TextScore]
 
     def score(self, texts: Sequence[str], sources: Sequence[str] | None = None) -> TextScore:
-        """Log-probability of each text, given its source where the model maps a source to a target.
+        """Log-probability of each text, or of one, given its source where the model maps a source to a target.
 
         Raises:
           UserError: where sources are missing, not wanted, or of another number.
         """
+        texts = [texts] if isinstance(texts, str) else texts
+        sources = [sources] if isinstance(sources, str) else sources
         if self.is_pair != (sources is not None):
             wanted = "a source for each text" if self.is_pair else "texts alone"
             raise UserError(f"score: got {'no sources' if self.is_pair else 'sources'}, expected {wanted}")

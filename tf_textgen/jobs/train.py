@@ -34,7 +34,7 @@ HELP = "Train a model; the same command again goes on from the last checkpoint."
 _NEXT_STEPS = (
     "tensorboard --logdir={run}/logs",
     "python -m tf_textgen generate --run.dir={run}",
-    "python -m tf_textgen evaluate --run.dir={run}",
+    "python -m tf_textgen evaluate --run.dir={run}{split}",
     "python -m tf_textgen export --run.dir={run}",
 )
 
@@ -167,5 +167,7 @@ def _finish(opened: OpenedRun, model: TextModel, state: RunState, result: FitRes
         opened.say(f"best checkpoint, of step {best}: {describe_metrics(validation)}")
     if baseline:
         opened.say(describe_baseline(baseline))
-    lines = [line for line in _NEXT_STEPS if folder.logs.exists() or "tensorboard" not in line]
-    opened.say("next:", *(f"  {line.format(run=shlex.quote(str(folder.path)))}" for line in lines))
+    possible = {"tensorboard": folder.logs.exists(), "evaluate": valid is not None or bool(opened.recipe.data.test)}
+    lines = [line for line in _NEXT_STEPS if all(can or word not in line for word, can in possible.items())]
+    filled = {"run": shlex.quote(str(folder.path)), "split": " --split=test" if valid is None else ""}
+    opened.say("next:", *(f"  {line.format(**filled)}" for line in lines))

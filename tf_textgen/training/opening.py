@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from tf_textgen.config import flag_name
 from tf_textgen.data.dataset import open_corpus
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import check_against_source, check_against_vocabulary
@@ -68,7 +69,7 @@ class OpenedRun(NamedTuple):
 
     def say(self, *lines: str) -> None:
         """For people; of several workers the first one speaks."""
-        if self.workers.is_chief:
+        if lines and self.workers.is_chief:
             print(*lines, sep="\n", flush=True)
 
     def describe(self, model: TextModel) -> str:
@@ -77,8 +78,17 @@ class OpenedRun(NamedTuple):
         return f"{self.recipe.model}: {model.count_params():,} parameters, {ids}"
 
     def summaries(self) -> list[str]:
-        """A line on each split."""
-        return [split.summary() for split in self.splits.values()]
+        """A line on each split, and on positions that no row of them has."""
+        lines = [split.summary() for split in self.splits.values()]
+        context, model = self.recipe.data.context, self.recipe.model_config
+        learned = getattr(model, "positions", "") == "learned" and not self.recipe.data.is_pairs
+        if learned and context < getattr(model, "max_positions", context):
+            name = flag_name(type(model), "max_positions")
+            lines.append(
+                f"note: positions from {context} on are not trained, since rows have --data.context={context} tokens; "
+                f"--{name}={context} would bound texts to that, rotary positions reach further"
+            )
+        return lines
 
     def compiled_model(self) -> TextModel:
         """The model with its optimizer; made in the scope of the strategy."""

@@ -31,6 +31,7 @@ class Progress(RunCallback):
         self._last_line_at = float("-inf")
         self._bar_length = 0
         self._start: tuple[float, int] | None = None
+        self._has_validated = False
 
     def on_measurement(self, measurement: Measurement) -> None:
         if self.is_terminal:
@@ -40,6 +41,8 @@ class Progress(RunCallback):
             self._write(self._describe(measurement))
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        if not self._has_validated:  # it took the time of its compilation, as no other will
+            self._has_validated, self._start = True, None
         best = " (best so far)" if self.state.best_step == step else ""
         self._write(f"step {step}: {describe_metrics(metrics)}{best}")
 
@@ -59,10 +62,12 @@ class Progress(RunCallback):
         return "  ".join(words)
 
     def _seconds_left(self) -> float | None:
-        """From the wall time since the first measurement: without compilation, with validations and checkpoints."""
+        """From the wall time since a measurement: without compilation, with validations and checkpoints."""
+        if self.state.total_steps is None:  # a budget of minutes is about to be made one of steps, which takes time
+            return None
         now, step = time.monotonic(), self.state.step
         since, first_step = self._start = self._start or (now, step)
-        if self.state.total_steps is None or step == first_step:
+        if step == first_step:
             return None
         return (now - since) / (step - first_step) * max(self.state.total_steps - step, 0)
 

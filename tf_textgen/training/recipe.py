@@ -102,7 +102,9 @@ class Recipe:
             flag = f"--data.max_source_tokens and --data.max_target_tokens, {needed} {counted}"
         if needed > positions:
             name = config.flag_name(type(self.model_config), "max_positions")
-            raise UserError(f"--{name}={positions}: expected at least {flag}; raise it or shorten the rows")
+            raise UserError(
+                f"--{name}={positions}: expected at least {flag}; give --{name}={needed}, or shorten the rows"
+            )
 
     def _check_separate_vocabularies(self) -> None:
         if model_kind(self.model) != "encoder_decoder":
