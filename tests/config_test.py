@@ -30,6 +30,12 @@ def parse(*arguments):
     return values
 
 
+def test_a_string_is_no_tuple_of_strings():
+    with pytest.raises(UserError, match=r"sample.names='one': a string came; expected a tuple of them, \('one',\)"):
+        Sample(size=1, names="one")
+    assert Sample(size=1, names=("one",)).names == ("one",)
+
+
 def test_flags_make_the_configuration():
     values = parse("--sample.count=4", "--sample.names=a", "--sample.names=b", "--nosample.loud", "--sample.rate=0.5")
     assert from_flags(Sample, values, size=7) == Sample(count=4, names=("a", "b"), loud=False, rate=0.5, size=7)

@@ -40,6 +40,13 @@ def test_a_prompt_in_a_batch_gives_what_it_gives_alone(generator, decoding):
     np.testing.assert_allclose([c.score for c in together], [c.score for c in alone], atol=1e-4)
 
 
+def test_one_text_needs_no_list(generator):
+    assert generator.generate("猫 a", GREEDY) == generator.generate(["猫 a"], GREEDY)
+    sources = ["b c"] if generator.is_pair else None
+    alone = generator.score("猫 a", sources and sources[0])
+    np.testing.assert_array_equal(alone.log_probability, generator.score(["猫 a"], sources).log_probability)
+
+
 def test_rows_of_a_batch_keep_their_own_parameters(generator):
     """What a row's neighbours ask for switches processors on and lengthens the cache, but never changes the row."""
     prompts, rows = list(WISHES), [from_config(wish, 1) for wish in WISHES.values()]

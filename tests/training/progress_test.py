@@ -48,6 +48,20 @@ def test_a_file_gets_plain_lines():
     assert "\r" not in "".join(lines) and len(lines) == 3
 
 
+def test_time_left_leaves_the_first_validation_out_and_what_precedes_the_plan(monkeypatch):
+    now = iter([100.0, 200.0, 300.0, 310.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    state, output = RunState(total_steps=None), Terminal()
+    progress = Progress(state, output)
+    for state.step, state.total_steps in ((5, None), (10, 60), (20, 60)):
+        progress.on_measurement(measurement(state.step))
+    assert output.getvalue().count("left") == 1 and "6:40 left" in output.getvalue()
+    progress.on_validation(20, METRICS)
+    for state.step in (30, 40):
+        progress.on_measurement(measurement(state.step))
+    assert output.getvalue().count("left") == 2 and output.getvalue().rstrip().endswith("0:20 left")
+
+
 def test_time_left_leaves_compilation_out_and_counts_everything_since(monkeypatch):
     now = iter([100.0, 110.0])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
