@@ -162,7 +162,7 @@ def test_a_search_that_pauses_goes_on_as_though_it_had_not():
     ]
     whole = model.run(prompts, configs)
     inside_words, reasons = 0, set()
-    for _ in range(4):
+    for _ in range(2):
         going = dict(enumerate(Row(*both) for both in zip(prompts, configs, strict=True)))
         while going:
             at = [int(i) for i in rng.permutation([*going])]
