@@ -34,10 +34,14 @@ class Markov:
 
     def decode_eagerly(self, prompts, lengths, parameters):
         self.traces += 1
-        table = tf.constant(self.table)
         width = tf.shape(prompts)[1]
         kept = tf.where(tf.range(width) >= width - lengths[:, tf.newaxis], prompts, 0)
-        state = {"salt": tf.reduce_sum(kept, axis=-1), "counts": (tf.ones_like(lengths),)}
+        return self.search(prompts, lengths, tf.reduce_sum(kept, axis=-1), tf.zeros_like(lengths), None, parameters)
+
+    def search(self, prompts, lengths, salts, counts, begun, parameters):
+        """`prompts` end with what is begun, `counts` tokens of each row."""
+        table = tf.constant(self.table)
+        state = {"salt": salts, "counts": (counts + 1,)}
 
         def step(tokens, state):
             (count,) = state["counts"]
@@ -47,7 +51,7 @@ class Markov:
         constraints, problem = parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
         tf.debugging.assert_equal(problem, "")
         return single_search.decode(
-            tf.gather(table, self.row(prompts[:, -1], state["salt"], 0)),
+            tf.gather(table, self.row(prompts[:, -1], salts, counts)),
             state,
             step,
             parameters,
@@ -58,6 +62,7 @@ class Markov:
             constraints=constraints,
             detokenize=self.detokenize,
             max_new_tokens=self.bound,
+            begun=begun,
         )
 
     def tokenize(self, texts):

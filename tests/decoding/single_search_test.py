@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.decoding.markov import BANNED, EOS, PAD, UNK, Markov, random_configs, stack
+from tests.decoding.markov import BANNED, EOS, PAD, Markov, random_configs, stack
 from tf_textgen.decoding import logits as processors
-from tf_textgen.decoding.constraints import parse
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import DTYPES, Parameters
 from tf_textgen.decoding.single_search import BEGUN_SPECS, Begun, Decoded, decode
@@ -95,31 +94,7 @@ class Pausing(Markov):
         ids = tf.TensorSpec([None], tf.int32)
         signature = [tf.TensorSpec([None, None], tf.int32), *[ids] * 3, BEGUN_SPECS]
         signature.append(Parameters(*(tf.TensorSpec([None], dtype) for dtype in DTYPES)))
-        self.graph = tf.function(self.go_on, autograph=False, input_signature=signature)
-
-    def go_on(self, prompts, lengths, salts, counts, begun, parameters):
-        table = tf.constant(self.table)
-
-        def step(tokens, state):
-            salts, counts = state
-            return tf.gather(table, self.row(tokens, salts, counts)), (salts, counts + 1)
-
-        constraints, problem = parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
-        tf.debugging.assert_equal(problem, "")
-        return decode(
-            tf.gather(table, self.row(prompts[:, -1], salts, counts)),
-            (salts, counts + 1),
-            step,
-            parameters,
-            prompt_tokens=prompts,
-            prompt_lengths=lengths,
-            eos_id=EOS,
-            banned_ids=BANNED,
-            constraints=constraints,
-            detokenize=self.detokenize,
-            max_new_tokens=self.bound,
-            begun=begun,
-        )
+        self.graph = tf.function(self.search, autograph=False, input_signature=signature)
 
     def go_on_with(self, rows, more):
         """Each row with its prompt, tokens so far, word, place and configuration; what it has after `more` tokens."""

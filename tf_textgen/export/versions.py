@@ -6,21 +6,20 @@ import contextlib
 import fcntl
 import os
 import pathlib
-import re
 import shutil
 from collections.abc import Iterator
 
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
+from tf_textgen.serving.version_folders import version_number
 from tf_textgen.training.durable import reason
-
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # a server's 64 bits
 
 
 def version_numbers(root: pathlib.Path) -> list[int]:
     """The versions in a served model's folder, ascending."""
-    return sorted(int(entry.name) for entry in root.glob("*") if _NUMBER.fullmatch(entry.name)) if root.is_dir() else []
+    numbers = (version_number(entry.name) for entry in root.glob("*")) if root.is_dir() else ()
+    return sorted(number for number in numbers if number is not None)
 
 
 def remove_old_versions(root: pathlib.Path, written: int, keep: int) -> list[int]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
 import shlex
 import tempfile
 from pathlib import Path
@@ -130,13 +128,14 @@ def _with_files(data: DataConfig, files: tuple[str, ...], target_files: tuple[st
 
 def _check_folder(flag: str, path: str | None) -> None:
     """Raises `UserError` where a file could not be written, before hours of work end with that."""
-    if path and Path(path).is_dir():
+    if not path:
+        return
+    if Path(path).is_dir():
         raise UserError(f"--{flag}={path}: a folder; expected the name of a file to write")
-    if path and not Path(path).parent.is_dir():
+    if not Path(path).parent.is_dir():
         raise UserError(f"--{flag}={path}: no folder {Path(path).parent}; expected one that exists; make it")
     try:
-        with contextlib.nullcontext() if path is None else tempfile.TemporaryFile(dir=Path(path).parent):
-            pass
+        tempfile.TemporaryFile(dir=Path(path).parent).close()
     except OSError as error:
         raise UserError(
             f"--{flag}={path}: {error.strerror}; expected a file in a folder that may be written"
@@ -144,8 +143,10 @@ def _check_folder(flag: str, path: str | None) -> None:
 
 
 def _check_not_read(flag: str, path: str | None, data: DataConfig) -> None:
+    if not path:
+        return
     patterns = [file for split in SPLITS for name in (split, f"{split}_target") for file in getattr(data, name)]
-    written = Path(path or os.devnull).resolve()
+    written = Path(path).resolve()
     if any(written == read or written.match(str(read)) for read in map(Path.resolve, map(Path, patterns))):
         raise UserError(f"--{flag}={path}: this file is read and would be lost; expected another name")
 

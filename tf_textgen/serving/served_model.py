@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import gc
 import pathlib
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +21,8 @@ from tf_textgen.serving.batching import Batcher
 from tf_textgen.serving.loaded_version import LoadedVersion
 from tf_textgen.serving.request_error import RequestError
 from tf_textgen.serving.server_config import ServerConfig
+from tf_textgen.serving.version_folders import version_number
 
-# Versions as `export` writes them and paths name them: a folder "007" would be another name of 7.
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 # The states of TF Serving (tensorflow_serving/apis/get_model_status.proto).
 _LOADING, _AVAILABLE, _UNLOADING, _END = "LOADING", "AVAILABLE", "UNLOADING", "END"
 
@@ -62,9 +60,7 @@ class ServedModel:
     ) -> None:
         # Absolute, so that "." has a name; links are not followed, lest a name change with what it points to.
         folder = pathlib.Path(path).absolute()
-        self._fixed = (
-            int(folder.name) if _NUMBER.fullmatch(folder.name) and (folder / "saved_model.pb").is_file() else None
-        )
+        self._fixed = version_number(folder.name) if (folder / "saved_model.pb").is_file() else None
         self._folder = folder if self._fixed is None else folder.parent
         self.name, self.created = self._folder.name, int(time.time())
         self._config, self._on_batch, self._log = config, on_batch, log
@@ -158,7 +154,8 @@ class ServedModel:
         if self._fixed is not None:
             return [self._fixed]
         graphs = self._folder.glob("*/saved_model.pb")
-        return [int(graph.parent.name) for graph in graphs if _NUMBER.fullmatch(graph.parent.name)]
+        numbers = (version_number(graph.parent.name) for graph in graphs)
+        return [number for number in numbers if number is not None]
 
     def _written(self, number: int) -> int:
         try:
