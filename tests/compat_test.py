@@ -8,18 +8,25 @@ import sys
 import keras
 import pytest
 
-from tf_textgen.launcher.cluster import tf_configs
+from tf_textgen.distribution.local_cluster import tf_configs
 from tf_textgen.text import TokenizerConfig, build_tokenizer
 
 
 def _stderr(code: str) -> str:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
     return done.stderr
 
 
 def test_tensorflow_is_imported_quietly():
-    assert _stderr("from tf_textgen.compat import import_tensorflow_quietly as f; f(); import tensorflow") == ""
+    assert (
+        _stderr(
+            "from tf_textgen.compat import import_tensorflow_quietly as f; f(); import tensorflow"
+        )
+        == ""
+    )
 
 
 @pytest.mark.thorough
@@ -28,7 +35,9 @@ def test_tensorflow_itself_is_not_quiet_yet():
 
 
 def test_a_failing_import_is_shown(tmp_path):
-    (tmp_path / "tensorflow.py").write_text("import sys; sys.stderr.write('why it fails\\n'); raise ImportError('no')")
+    (tmp_path / "tensorflow.py").write_text(
+        "import sys; sys.stderr.write('why it fails\\n'); raise ImportError('no')"
+    )
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from tf_textgen.compat import import_tensorflow_quietly as f\n"
@@ -89,7 +98,10 @@ print("fit works", flush=True)
 def test_keras_itself_does_not_fit_over_two_workers_yet():
     environments = [{**os.environ, "TF_CONFIG": config} for config in tf_configs(2)]
     command = [sys.executable, "-c", _PLAIN_FIT]
-    processes = [subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True) for own in environments]
+    processes = [
+        subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True)
+        for own in environments
+    ]
     try:
         said = [process.communicate(timeout=90)[0] for process in processes]
     finally:

@@ -8,7 +8,7 @@ from absl import flags
 
 from tf_textgen.config import Config, define_flags, field, from_flags, override, required, to_flags
 from tf_textgen.errors import UserError
-from tf_textgen.training.optimizer_config import OptimizerConfig
+from tf_textgen.optimizers.optimizer_config import OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,14 +31,24 @@ def parse(*arguments):
 
 
 def test_a_string_is_no_tuple_of_strings():
-    with pytest.raises(UserError, match=r"sample.names='one': a string came; expected a tuple of them, \('one',\)"):
+    with pytest.raises(
+        UserError, match=r"sample.names='one': a string came; expected a tuple of them, \('one',\)"
+    ):
         Sample(size=1, names="one")
     assert Sample(size=1, names=("one",)).names == ("one",)
 
 
 def test_flags_make_the_configuration():
-    values = parse("--sample.count=4", "--sample.names=a", "--sample.names=b", "--nosample.loud", "--sample.rate=0.5")
-    assert from_flags(Sample, values, size=7) == Sample(count=4, names=("a", "b"), loud=False, rate=0.5, size=7)
+    values = parse(
+        "--sample.count=4",
+        "--sample.names=a",
+        "--sample.names=b",
+        "--nosample.loud",
+        "--sample.rate=0.5",
+    )
+    assert from_flags(Sample, values, size=7) == Sample(
+        count=4, names=("a", "b"), loud=False, rate=0.5, size=7
+    )
 
 
 def test_flagfile_lines_give_the_configuration_again():
@@ -68,13 +78,17 @@ def test_any_text_survives_the_flagfile(tmp_path: pathlib.Path):
 
 @pytest.mark.parametrize("text", [r"a\q", "a\\", r"\x4", r"\ud800"])
 def test_an_escape_without_meaning_is_told(text: str):
-    with pytest.raises(UserError, match=r"--sample\.ends=.*a backslash stands before .*; expected n, t, r"):
+    with pytest.raises(
+        UserError, match=r"--sample\.ends=.*a backslash stands before .*; expected n, t, r"
+    ):
         from_flags(Sample, parse(f"--sample.ends={text}"), size=7)
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a ", "a\r"])
 def test_what_a_flagfile_would_lose_is_refused(name: str):
-    with pytest.raises(UserError, match=r"--sample\.names=.*expected no line end and no space at its end"):
+    with pytest.raises(
+        UserError, match=r"--sample\.names=.*expected no line end and no space at its end"
+    ):
         to_flags(Sample(names=(name,), size=7))
 
 
@@ -97,7 +111,10 @@ def test_override_takes_only_what_was_given():
         ({"count": 0}, r"--sample.count=0: expected a value at least 1 and at most 9"),
         ({"rate": 0.0}, r"--sample.rate=0: expected a value above 0"),
         ({"rate": math.nan}, r"--sample.rate=nan: expected a finite value above 0"),
-        ({"kind": "fats"}, r"--sample.kind=fats: expected one of slow, fast; did you mean 'fast'\?"),
+        (
+            {"kind": "fats"},
+            r"--sample.kind=fats: expected one of slow, fast; did you mean 'fast'\?",
+        ),
     ],
 )
 def test_bad_values_are_told_in_one_line(values, message):
@@ -112,5 +129,8 @@ def test_json_of_other_types_is_told(values: dict):
 
 
 def test_a_configuration_that_is_no_object_is_told():
-    with pytest.raises(UserError, match="a configuration of 'optimizer' is damaged: a list came, expected an object"):
+    with pytest.raises(
+        UserError,
+        match="a configuration of 'optimizer' is damaged: a list came, expected an object",
+    ):
         OptimizerConfig.from_json([1])

@@ -7,15 +7,18 @@ LONGEST = (
     "tests/export/",
     "tests/jobs/",
     "tests/readme_test.py",
-    "tests/serving/export_test.py",
-    "tests/serving/readme_test.py",
+    "tests/server/export_test.py",
+    "tests/server/readme_test.py",
 )
 # Files whose tests use the same export or the same graphs, which take long to make: one process has them all.
 TOGETHER = (
-    ("tests/serving/export_test.py", "tests/serving/readme_test.py"),
+    ("tests/server/export_test.py", "tests/server/readme_test.py"),
     ("tests/conformance/decoding_test.py", "tests/conformance/precision_test.py"),
     ("tests/generator/",),
-    tuple(f"tests/jobs/{name}_test.py" for name in ("average", "evaluate", "generate", "score", "train")),
+    tuple(
+        f"tests/jobs/{name}_test.py"
+        for name in ("average", "evaluate", "generate", "score", "train")
+    ),
 )
 
 
@@ -33,9 +36,13 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--kills", type=int, default=None, help="kills of each run in tests/system (default: a few)")
+    parser.addoption(
+        "--kills", type=int, default=None, help="kills of each run in tests/system (default: a few)"
+    )
     parser.addoption("--kill_seed", type=int, default=0, help="seed of their moments")
-    parser.addoption("--thorough", action="store_true", help="also what is marked thorough, as .ci/run has it")
+    parser.addoption(
+        "--thorough", action="store_true", help="also what is marked thorough, as .ci/run has it"
+    )
 
 
 def pytest_collection_modifyitems(config, items):

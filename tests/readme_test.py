@@ -40,6 +40,19 @@ def test_flags_in_readme_exist():
     shown = set(re.findall(r"--([a-z_0-9]+(?:\.[a-z_0-9]+)?)", README))
     shown -= {"flagfile", "helpshort", "logdir"}
     # Of tensorflow_model_server and docker.
-    shown -= {"rest_api_port", "port", "model_name", "model_base_path", "model_config_file", "rest_api_timeout_in_ms"}
-    shown -= {"enable_batching", "batching_parameters_file", "xla_cpu_compilation_enabled", "rm", "gpus"}
+    shown -= {
+        "rest_api_port",
+        "port",
+        "model_name",
+        "model_base_path",
+        "model_config_file",
+        "rest_api_timeout_in_ms",
+    }
+    shown -= {
+        "enable_batching",
+        "batching_parameters_file",
+        "xla_cpu_compilation_enabled",
+        "rm",
+        "gpus",
+    }
     assert shown and shown <= known

@@ -75,7 +75,9 @@ def sentencepiece_op(model: bytes, name: str) -> Any:
 
     class Resource(private._SentencepieceModelResource):
         def _create_resource(self) -> tf.Tensor:
-            return private.gen_sentencepiece_tokenizer.sentencepiece_op(model=self._model, shared_name=self._name)
+            return private.gen_sentencepiece_tokenizer.sentencepiece_op(
+                model=self._model, shared_name=self._name
+            )
 
     with quiet_stderr():
         op = private.SentencepieceTokenizer(model, out_type=tf.int32, name=name)
@@ -98,7 +100,9 @@ def fit_on_replicas(model: Any) -> None:
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
     model._maybe_symbolic_build = lambda iterator=None, data_batch=None: None
-    model.optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
+    model.optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: (
+        gradients_and_variables
+    )
 
 
 class ServedModel:
@@ -132,9 +136,17 @@ class ServedModel:
         import tensorflow as tf
 
         signature = self.signatures[signature_name]
-        types = {name: tf.dtypes.as_dtype(info.dtype).as_numpy_dtype for name, info in signature.inputs.items()}
-        feed = {signature.inputs[name].name: np.asarray(values, types[name]) for name, values in inputs.items()}
-        return self._session.run({name: info.name for name, info in signature.outputs.items()}, feed)
+        types = {
+            name: tf.dtypes.as_dtype(info.dtype).as_numpy_dtype
+            for name, info in signature.inputs.items()
+        }
+        feed = {
+            signature.inputs[name].name: np.asarray(values, types[name])
+            for name, values in inputs.items()
+        }
+        return self._session.run(
+            {name: info.name for name, info in signature.outputs.items()}, feed
+        )
 
 
 def is_registered(op: str) -> bool:

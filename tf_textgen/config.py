@@ -74,10 +74,16 @@ class Config:
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
             value = getattr(self, entry.name)
-            if isinstance(value, str) and str(entry.type).startswith("tuple"):  # of which each letter would be one
+            if isinstance(value, str) and str(entry.type).startswith(
+                "tuple"
+            ):  # of which each letter would be one
                 name = flag_name(type(self), entry.name)
-                raise UserError(f"{name}={value!r}: a string came; expected a tuple of them, ({value!r},)")
-            check_value(flag_name(type(self), entry.name), getattr(self, entry.name), entry.metadata)
+                raise UserError(
+                    f"{name}={value!r}: a string came; expected a tuple of them, ({value!r},)"
+                )
+            check_value(
+                flag_name(type(self), entry.name), getattr(self, entry.name), entry.metadata
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a dict that `json.dump` takes."""
@@ -94,9 +100,13 @@ class Config:
             )
         for name in values:
             if name not in known:
-                raise UserError(f"unknown field {flag_name(cls, name)!r} in a configuration{did_you_mean(name, known)}")
+                raise UserError(
+                    f"unknown field {flag_name(cls, name)!r} in a configuration{did_you_mean(name, known)}"
+                )
         try:
-            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+            return cls(
+                **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+            )
         except TypeError as error:
             raise UserError(
                 f"a configuration of {cls.prefix!r} is damaged ({error}): expected what was written"
@@ -110,14 +120,25 @@ def check_value(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
         return
     if choices and value not in choices:
         listed = ", ".join(map(str, choices))
-        raise UserError(f"--{name}={value}: expected one of {listed}{did_you_mean(str(value), choices)}")
+        raise UserError(
+            f"--{name}={value}: expected one of {listed}{did_you_mean(str(value), choices)}"
+        )
     words = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
     for kind, bound in metadata.get("bounds", {}).items():
-        ok = {"at_least": value >= bound, "at_most": value <= bound, "above": value > bound, "below": value < bound}
+        ok = {
+            "at_least": value >= bound,
+            "at_most": value <= bound,
+            "above": value > bound,
+            "below": value < bound,
+        }
         infinite = isinstance(value, float) and not math.isfinite(value)
         if infinite or not ok[kind]:
-            expected = " and ".join(f"{words[k]} {_number(v)}" for k, v in metadata["bounds"].items())
-            raise UserError(f"--{name}={_number(value)}: expected a {'finite ' if infinite else ''}value {expected}")
+            expected = " and ".join(
+                f"{words[k]} {_number(v)}" for k, v in metadata["bounds"].items()
+            )
+            raise UserError(
+                f"--{name}={_number(value)}: expected a {'finite ' if infinite else ''}value {expected}"
+            )
 
 
 def _number(value: float) -> str:
@@ -141,7 +162,11 @@ def define_flags(config_class: type[Config], flag_values: flags.FlagValues = fla
     for entry in dataclasses.fields(config_class):
         if not entry.metadata.get("flag", True):
             continue
-        name, default, text = flag_name(config_class, entry.name), entry.default, entry.metadata["help"]
+        name, default, text = (
+            flag_name(config_class, entry.name),
+            entry.default,
+            entry.metadata["help"],
+        )
         kind = _flag_type(hints[entry.name])
         if kind is bool:
             flags.DEFINE_boolean(name, default, text, flag_values=flag_values)
@@ -152,16 +177,24 @@ def define_flags(config_class: type[Config], flag_values: flags.FlagValues = fla
             flags.DEFINE_string(name, default, text, flag_values=flag_values)
         else:
             makers: dict[type, Any]
-            makers = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+            makers = {
+                int: flags.DEFINE_integer,
+                float: flags.DEFINE_float,
+                str: flags.DEFINE_string,
+            }
             makers[kind](name, default, text, flag_values=flag_values)
 
 
-def from_flags(config_class: type[ConfigT], flag_values: flags.FlagValues = flags.FLAGS, **others: Any) -> ConfigT:
+def from_flags(
+    config_class: type[ConfigT], flag_values: flags.FlagValues = flags.FLAGS, **others: Any
+) -> ConfigT:
     """Reads what `define_flags` defined; `others` gives the fields that have no flag."""
     values: dict[str, Any] = {}
     for entry in dataclasses.fields(config_class):
         if entry.metadata.get("flag", True):
-            values[entry.name] = _flag_value(flag_values, flag_name(config_class, entry.name), entry)
+            values[entry.name] = _flag_value(
+                flag_values, flag_name(config_class, entry.name), entry
+            )
     return config_class(**values, **others)
 
 
@@ -208,7 +241,9 @@ def escape(text: str) -> str:
     """`text` so that `unescape` gives it back and a line of a flagfile can hold it."""
     end = len(text.rstrip())
     return "".join(
-        _ESCAPES.get(c, f"\\u{ord(c):04x}") if c == "\\" or i >= end or not (c.isprintable() or c > "\uffff") else c
+        _ESCAPES.get(c, f"\\u{ord(c):04x}")
+        if c == "\\" or i >= end or not (c.isprintable() or c > "\uffff")
+        else c
         for i, c in enumerate(text)
     )
 
@@ -241,7 +276,10 @@ def unescape(came: str, text: str) -> str:
 def _flag_value(flag_values: flags.FlagValues, name: str, entry: dataclasses.Field[Any]) -> Any:
     value: Any = flag_values[name].value
     if entry.metadata.get("escapes"):
-        texts = [unescape(f"--{name}={one}", one) for one in (value if isinstance(value, list) else [value])]
+        texts = [
+            unescape(f"--{name}={one}", one)
+            for one in (value if isinstance(value, list) else [value])
+        ]
         value = texts if isinstance(value, list) else texts[0]
     return tuple(value) if isinstance(value, list) else value
 

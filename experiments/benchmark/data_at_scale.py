@@ -39,11 +39,19 @@ TINY_MODEL = ("num_layers=2", "num_heads=2", "width=64", "max_positions=256")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gigabytes", type=float, nargs="+", default=[2.0], help="sizes of corpora to compare")
-    parser.add_argument("--folder", help="where corpora and tokens lie for a while; default: a temporary one")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--gigabytes", type=float, nargs="+", default=[2.0], help="sizes of corpora to compare"
+    )
+    parser.add_argument(
+        "--folder", help="where corpora and tokens lie for a while; default: a temporary one"
+    )
     parser.add_argument("--processes", type=int, default=0, help="as --data.tokenizing_processes")
-    parser.add_argument("--seconds", type=float, default=10.0, help="to read batches for, of each kind")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="to read batches for, of each kind"
+    )
     parser.add_argument("--minutes", type=float, default=1.0, help="to train the quick start for")
     parser.add_argument("--output", help="JSON file for the figures")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
@@ -58,11 +66,15 @@ def main() -> None:
         for size in arguments.gigabytes:
             found["corpora"].append(measure(pathlib.Path(folder), size, arguments))
             if arguments.output:  # after each, since the next one may take an hour
-                pathlib.Path(arguments.output).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+                pathlib.Path(arguments.output).write_text(
+                    json.dumps(found, indent=1) + "\n", "utf-8"
+                )
     print(table(found))
 
 
-def measure(folder: pathlib.Path, gigabytes: float, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    folder: pathlib.Path, gigabytes: float, arguments: argparse.Namespace
+) -> dict[str, Any]:
     """All figures of one size; its files are gone afterwards."""
     folder = folder / f"{gigabytes:g}"
     folder.mkdir()
@@ -77,15 +89,32 @@ def measure(folder: pathlib.Path, gigabytes: float, arguments: argparse.Namespac
     found: dict[str, Any] = {"gigabytes": gigabytes}
     for kind, path in (("text", text), ("tsv", pairs)):
         found[f"tokenizing {kind}"] = stage(
-            "tokenize", path=path, options={"format": kind, "tokenizing_processes": arguments.processes}, **common
+            "tokenize",
+            path=path,
+            options={"format": kind, "tokenizing_processes": arguments.processes},
+            **common,
         )
     for name, options in PIPELINES.items():
         path = pairs if name == "pairs" else text
-        found[name] = stage("read_batches", path=path, options=options, seconds=arguments.seconds, **common)
-    flags = [f"--run.dir={folder / 'run'}", "--run.steps=100", "--run.samples=0", "--run.validate_every=1000"]
+        found[name] = stage(
+            "read_batches", path=path, options=options, seconds=arguments.seconds, **common
+        )
+    flags = [
+        f"--run.dir={folder / 'run'}",
+        "--run.steps=100",
+        "--run.samples=0",
+        "--run.validate_every=1000",
+    ]
     flags += [f"--tokenizer.dir={tokenizer}", f"--data.cache_dir={cache}", f"--data.train={text}"]
-    flags += [f"--data.valid={valid}", "--data.context=128", "--data.batch_size=8", "--model=transformer_lm"]
-    found["training"] = train(folder / "run", [*flags, *(f"--transformer_lm.{option}" for option in TINY_MODEL)])
+    flags += [
+        f"--data.valid={valid}",
+        "--data.context=128",
+        "--data.batch_size=8",
+        "--model=transformer_lm",
+    ]
+    found["training"] = train(
+        folder / "run", [*flags, *(f"--transformer_lm.{option}" for option in TINY_MODEL)]
+    )
     shutil.rmtree(folder)
     return found
 
@@ -96,9 +125,18 @@ def write_corpus(path: str, size: float, *, pairs: bool) -> None:
 
     draw = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
-        texts = [pathlib.Path(file).read_text("utf-8") for file in embedded.write("python_docs", folder)["train"]]
-    paragraphs = [paragraph.replace("\t", " ").split("\n") for text in texts for paragraph in text.split("\n\n")]
-    words = sorted({word for paragraph in paragraphs for line in paragraph for word in line.split()})
+        texts = [
+            pathlib.Path(file).read_text("utf-8")
+            for file in embedded.write("python_docs", folder)["train"]
+        ]
+    paragraphs = [
+        paragraph.replace("\t", " ").split("\n")
+        for text in texts
+        for paragraph in text.split("\n\n")
+    ]
+    words = sorted(
+        {word for paragraph in paragraphs for line in paragraph for word in line.split()}
+    )
     written = 0
     with open(path, "w", encoding="utf-8") as out:
         while written < size:
@@ -107,7 +145,9 @@ def write_corpus(path: str, size: float, *, pairs: bool) -> None:
             noisy = ([f"{line} {next(noise)}" for line in paragraph] for paragraph in paragraphs)
             if pairs:
                 lines = [line for paragraph in noisy for line in paragraph]
-                text = "".join(f"{one}\t{other}\n" for one, other in zip(lines[::2], lines[1::2], strict=False))
+                text = "".join(
+                    f"{one}\t{other}\n" for one, other in zip(lines[::2], lines[1::2], strict=False)
+                )
             else:
                 text = "".join("\n".join(paragraph) + "\n\n" for paragraph in noisy)
             written += out.write(text)
@@ -147,7 +187,9 @@ def tokenize(path: str, options: dict[str, Any], tokenizer: str, cache: str) -> 
     }
 
 
-def read_batches(path: str, options: dict[str, Any], seconds: float, tokenizer: str, cache: str) -> dict[str, Any]:
+def read_batches(
+    path: str, options: dict[str, Any], seconds: float, tokenizer: str, cache: str
+) -> dict[str, Any]:
     """Batches of training without a model."""
     from tf_textgen.data import dataset
     from tf_textgen.data.data_config import DataConfig
@@ -191,7 +233,11 @@ def stage(name: str, **options: Any) -> dict[str, Any]:
 
 
 def train_quickstart(folder: pathlib.Path, minutes: float) -> dict[str, Any]:
-    flags = [f"--flagfile={QUICKSTART}", f"--run.dir={folder / 'quickstart'}", f"--run.minutes={minutes:g}"]
+    flags = [
+        f"--flagfile={QUICKSTART}",
+        f"--run.dir={folder / 'quickstart'}",
+        f"--run.minutes={minutes:g}",
+    ]
     return train(folder / "quickstart", [*flags, "--run.samples=0"])
 
 
@@ -205,7 +251,10 @@ def train(run: pathlib.Path, flags: list[str]) -> dict[str, Any]:
     if process.returncode:
         raise SystemExit(f"train ended with exit code {process.returncode}")
     record = json.loads((run / "run.json").read_text("utf-8"))
-    return {"tokens_per_second": record["tokens_per_second"], "peak_megabytes": usage.ru_maxrss / 1024}
+    return {
+        "tokens_per_second": record["tokens_per_second"],
+        "peak_megabytes": usage.ru_maxrss / 1024,
+    }
 
 
 def peak_megabytes() -> float:
@@ -223,10 +272,18 @@ def largest_child() -> Iterator[dict[str, Any]]:
 
     def watch() -> None:
         while not done.wait(0.5):
-            children = [pid for path in glob.glob("/proc/self/task/*/children") for pid in _read(path).split()]
+            children = [
+                pid
+                for path in glob.glob("/proc/self/task/*/children")
+                for pid in _read(path).split()
+            ]
             found["children"] = max(found["children"], len(children))
             for status in map(_read, (f"/proc/{pid}/status" for pid in children)):
-                peak = [int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")]
+                peak = [
+                    int(line.split()[1]) / 1024
+                    for line in status.splitlines()
+                    if line.startswith("VmHWM")
+                ]
                 found["megabytes"] = max([found["megabytes"], *peak])
 
     watcher = threading.Thread(target=watch)
@@ -265,10 +322,15 @@ def table(found: dict[str, Any]) -> str:
             add(f"{kind}: bytes", f"{part['bytes']:,}")
             add(f"{kind}: documents or pairs", f"{part['documents']:,}")
             add(f"{kind}: tokens", f"{part['tokens']:,}")
-            add(f"{kind}: tokenising", f"{part['seconds']:.0f} s with {part['processes']} processes")
+            add(
+                f"{kind}: tokenising", f"{part['seconds']:.0f} s with {part['processes']} processes"
+            )
             add(f"{kind}: MB/s", f"{part['megabytes_per_second']:.1f}")
             worker = f"{part['peak_megabytes_of_largest_worker']:.0f}"
-            add(f"{kind}: peak MB, reading process + largest worker", f"{part['peak_megabytes']:.0f} + {worker}")
+            add(
+                f"{kind}: peak MB, reading process + largest worker",
+                f"{part['peak_megabytes']:.0f} + {worker}",
+            )
         for name in PIPELINES:
             part = corpus[name]
             opening, first = part["seconds_to_open"], part["seconds_to_first_batch"]
@@ -277,8 +339,14 @@ def table(found: dict[str, Any]) -> str:
             add(f"{name}: tokens/s", f"{part['tokens_per_second']:,.0f}")
             add(f"{name}: times the training rate", f"{part['tokens_per_second'] / training:.0f}")
             add(f"{name}: peak MB", f"{part['peak_megabytes']:.0f}")
-        add("training a tiny model on the text: tokens/s", f"{corpus['training']['tokens_per_second']:,.0f}")
-        add("training a tiny model on the text: peak MB", f"{corpus['training']['peak_megabytes']:.0f}")
+        add(
+            "training a tiny model on the text: tokens/s",
+            f"{corpus['training']['tokens_per_second']:,.0f}",
+        )
+        add(
+            "training a tiny model on the text: peak MB",
+            f"{corpus['training']['peak_megabytes']:.0f}",
+        )
         add("training the quick start: tokens/s", f"{training:,.0f}")
     lines = [f"| {' | '.join([name, *texts])} |" for name, texts in rows.items()]
     return "\n".join([lines[0], "|---" * (1 + len(found["corpora"])) + "|", *lines[1:]])

@@ -23,8 +23,22 @@ def train(workers: int, steps: int, folder: pathlib.Path, *flags: str) -> dict:
     run = folder / f"workers_{workers}_{len(list(folder.iterdir()))}"
     subprocess.run(
         [
-            *(sys.executable, "-m", "tf_textgen", "launch", f"--num_workers={workers}", "--cores_per_worker=1", "--"),
-            *("train", f"--flagfile={RECIPE}", f"--run.dir={run}", f"--run.steps={steps}", "--run.samples=0"),
+            *(
+                sys.executable,
+                "-m",
+                "tf_textgen",
+                "launch",
+                f"--num_workers={workers}",
+                "--cores_per_worker=1",
+                "--",
+            ),
+            *(
+                "train",
+                f"--flagfile={RECIPE}",
+                f"--run.dir={run}",
+                f"--run.steps={steps}",
+                "--run.samples=0",
+            ),
             *(
                 f"--run.validate_every={10 * steps}",
                 f"--run.checkpoint_every={10 * steps}",
@@ -52,12 +66,20 @@ def main() -> None:
     rows = []
     for workers, record in records.items():
         speed = record["tokens_per_second"]
-        rows.append({"workers": workers, "tokens_per_second": speed, "of_linear": round(speed / (workers * alone), 3)})
+        rows.append(
+            {
+                "workers": workers,
+                "tokens_per_second": speed,
+                "of_linear": round(speed / (workers * alone), 3),
+            }
+        )
         print(f"{workers:7}  {speed:8,.0f}  {speed / (workers * alone):9.0%}")
     if options.output:
         kept = ("command", "commit", "device", "model", "parameters", "precision")
         record = {**{name: records[2].get(name) for name in kept}, "rows": rows}
-        pathlib.Path(options.output).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        pathlib.Path(options.output).write_text(
+            json.dumps(record, indent=2) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

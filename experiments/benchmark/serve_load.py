@@ -36,8 +36,18 @@ class Server(contextlib.AbstractContextManager):
     """`python -m tf_textgen serve` as a process, ended by SIGTERM."""
 
     def __init__(self, saved_model: str, *flags: str) -> None:
-        command = [sys.executable, "-m", "tf_textgen", "serve", f"--saved_model={saved_model}", "--port=0", *flags]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        command = [
+            sys.executable,
+            "-m",
+            "tf_textgen",
+            "serve",
+            f"--saved_model={saved_model}",
+            "--port=0",
+            *flags,
+        ]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         found = re.fullmatch(r"version \d+ of (\S+) answers; .* (http://\S+)\n", line)
@@ -75,10 +85,21 @@ class Client:
 
 def rows(saved_model: str, number: int) -> list[dict]:
     """Different requests: each prompt with parameters of its own, drawn from a fixed seed."""
-    newest = max(pathlib.Path(saved_model).glob("*/assets.extra/config.json"), key=lambda path: int(path.parts[-3]))
+    newest = max(
+        pathlib.Path(saved_model).glob("*/assets.extra/config.json"),
+        key=lambda path: int(path.parts[-3]),
+    )
     decoding = json.loads(newest.read_text("utf-8"))["decoding"]
-    names = set(decoding) - {"beam_width", "num_best", "num_samples", "length_penalty", "length_penalty_alpha"}
-    values = {name: SEPARATOR.join(v) if isinstance(v := decoding[name], list) else v for name in names}
+    names = set(decoding) - {
+        "beam_width",
+        "num_best",
+        "num_samples",
+        "length_penalty",
+        "length_penalty_alpha",
+    }
+    values = {
+        name: SEPARATOR.join(v) if isinstance(v := decoding[name], list) else v for name in names
+    }
     rng, found = random.Random(0), []
     for seed in range(number):
         own = {
@@ -106,7 +127,9 @@ def same(found: dict, alone: dict) -> bool:
     """Texts and counts to the letter, log-probabilities within 1e-4."""
     for name, value in alone.items():
         if name in ("score", "token_log_probabilities"):
-            pairs = zip(*([x] if isinstance(x, float) else x for x in (found[name], value)), strict=True)
+            pairs = zip(
+                *([x] if isinstance(x, float) else x for x in (found[name], value)), strict=True
+            )
             if any(abs(one - other) > 1e-4 * max(1, abs(other)) for one, other in pairs):
                 return False
         elif found[name] != value:
@@ -132,7 +155,10 @@ def correctness(arguments: argparse.Namespace) -> dict:
             counts.update(own)
 
         in_parallel(arguments.clients, work)
-    return {"seconds": arguments.seconds, **{kind: counts[kind] for kind in ("right", "wrong", "overload")}}
+    return {
+        "seconds": arguments.seconds,
+        **{kind: counts[kind] for kind in ("right", "wrong", "overload")},
+    }
 
 
 def throughput(arguments: argparse.Namespace, *flags: str) -> float:
@@ -177,15 +203,23 @@ def memory(arguments: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--saved_model", required=True)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--requests", type=int, default=10_000)
     arguments = parser.parse_args()
     record = {"clients": arguments.clients, "correctness": correctness(arguments)}
-    batched, single = throughput(arguments), throughput(arguments, "--max_batch_size=1", "--num_batch_threads=1")
-    record["requests_per_second"] = {"batched": round(batched, 2), "one_at_a_time": round(single, 2)}
+    batched, single = (
+        throughput(arguments),
+        throughput(arguments, "--max_batch_size=1", "--num_batch_threads=1"),
+    )
+    record["requests_per_second"] = {
+        "batched": round(batched, 2),
+        "one_at_a_time": round(single, 2),
+    }
     record["speedup"] = round(batched / single, 2)
     record["memory"] = memory(arguments)
     print(json.dumps(record, indent=2))

@@ -63,12 +63,29 @@ class Case(NamedTuple):
         return family(self.family).config_class(**{"vocabulary_size": V, **self.fields, **fields})
 
 
-_TRANSFORMER = {"num_heads": 4, "width": 16, "max_positions": 16, "dropout": 0.1, "attention_dropout": 0.1}
-_MODERN = {"positions": "rotary", "normalization": "rms_norm", "activation": "swiglu", "num_kv_heads": 2}
+_TRANSFORMER = {
+    "num_heads": 4,
+    "width": 16,
+    "max_positions": 16,
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+}
+_MODERN = {
+    "positions": "rotary",
+    "normalization": "rms_norm",
+    "activation": "swiglu",
+    "num_kv_heads": 2,
+}
 _LAYERS = {"encoder_layers": 1, "decoder_layers": 2}
 _RNN = {"width": 8, "embedding_width": 6, "dropout": 0.1, **_LAYERS}
 _ONE_VECTOR = {"attention": "none", "bidirectional": False, **_RNN}
-_GRU_FEEDING = {"attention": "luong_scaled", "cell": "gru", "input_feeding": True, "residual": True, **_RNN}
+_GRU_FEEDING = {
+    "attention": "luong_scaled",
+    "cell": "gru",
+    "input_feeding": True,
+    "residual": True,
+    **_RNN,
+}
 _RNN_LM = {"width": 8, "embedding_width": 6, "dropout": 0.1, "recurrent_dropout": 0.1}
 _GRU_LM = {"width": 8, "cell": "gru", "layer_norm": True, "residual": True, "dropout": 0.1}
 _OWN_VOCABULARY = {"shared_embeddings": False, "source_vocabulary_size": 9}
@@ -84,7 +101,9 @@ _LEARNS_RNN_LM = {"num_layers": 1, "residual": False, "recurrent_dropout": 0.0}
 def _counted() -> Estimate:
     """Trigrams of random rows `<s> ... </s>`."""
     rng = np.random.default_rng(0)
-    tokens = np.concatenate([np.concatenate([[BOS], rng.integers(2, V, 9), [2]]) for _ in range(30)])
+    tokens = np.concatenate(
+        [np.concatenate([[BOS], rng.integers(2, V, 9), [2]]) for _ in range(30)]
+    )
     counts = NGramCounts(3, V, BOS)
     counts.add(tokens, tokens != BOS)
     return estimate(counts.table(), V, (0, BOS))
@@ -92,21 +111,68 @@ def _counted() -> Estimate:
 
 def _sizes(found: Estimate) -> dict[str, Any]:
     contexts = tuple(len(level.back_offs) - 1 for level in found.levels)
-    return {"order": 3, "contexts": contexts, "continuations": tuple(len(level.tokens) for level in found.levels)}
+    return {
+        "order": 3,
+        "contexts": contexts,
+        "continuations": tuple(len(level.tokens) for level in found.levels),
+    }
 
 
 CASES = {
     case.name: case
     for case in (
         Case("gpt2", "transformer_lm", {"num_layers": 2, **_TRANSFORMER}, copying=_LEARNS_LM),
-        Case("transformer_lm", "transformer_lm", {"num_layers": 2, **_TRANSFORMER, **_MODERN}, copying=_LEARNS_LM),
-        Case("luong", "rnn_seq2seq", {"attention": "luong_general", **_RNN}, copying=_LEARNS_RNN, copying_rate=3e-2),
-        Case("bahdanau", "rnn_seq2seq", {"attention": "bahdanau", **_RNN}, copying=_LEARNS_RNN, copying_rate=3e-2),
+        Case(
+            "transformer_lm",
+            "transformer_lm",
+            {"num_layers": 2, **_TRANSFORMER, **_MODERN},
+            copying=_LEARNS_LM,
+        ),
+        Case(
+            "luong",
+            "rnn_seq2seq",
+            {"attention": "luong_general", **_RNN},
+            copying=_LEARNS_RNN,
+            copying_rate=3e-2,
+        ),
+        Case(
+            "bahdanau",
+            "rnn_seq2seq",
+            {"attention": "bahdanau", **_RNN},
+            copying=_LEARNS_RNN,
+            copying_rate=3e-2,
+        ),
         Case("one_vector", "rnn_seq2seq", _ONE_VECTOR, copying=_LEARNS_RNN, copying_rate=3e-2),
-        Case("gru_feeding", "rnn_seq2seq", _GRU_FEEDING, copying={**_LEARNS_RNN, "residual": False}, copying_rate=3e-2),
-        Case("ngram", "ngram", _sizes(_counted()), set_weights=lambda model: model.assign(_counted()), learns=False),
-        Case("rnn_lm", "rnn_lm", _RNN_LM, copying=_LEARNS_RNN_LM, copying_rate=2e-2, copying_steps=200),
-        Case("rnn_lm_gru", "rnn_lm", _GRU_LM, copying=_LEARNS_RNN_LM, copying_rate=2e-2, copying_steps=200),
+        Case(
+            "gru_feeding",
+            "rnn_seq2seq",
+            _GRU_FEEDING,
+            copying={**_LEARNS_RNN, "residual": False},
+            copying_rate=3e-2,
+        ),
+        Case(
+            "ngram",
+            "ngram",
+            _sizes(_counted()),
+            set_weights=lambda model: model.assign(_counted()),
+            learns=False,
+        ),
+        Case(
+            "rnn_lm",
+            "rnn_lm",
+            _RNN_LM,
+            copying=_LEARNS_RNN_LM,
+            copying_rate=2e-2,
+            copying_steps=200,
+        ),
+        Case(
+            "rnn_lm_gru",
+            "rnn_lm",
+            _GRU_LM,
+            copying=_LEARNS_RNN_LM,
+            copying_rate=2e-2,
+            copying_steps=200,
+        ),
         Case(
             "vaswani",
             "transformer_seq2seq",
@@ -135,7 +201,9 @@ def often(names: Iterable[str]) -> list[Any]:
 
 def build(case: Case, dtype: str | None = None, **fields: Any) -> TextModel:
     """A model of this row as it is before training."""
-    return family(case.family).model_class()(case.config(**fields), seed=1, dtype=dtype).initialize()
+    return (
+        family(case.family).model_class()(case.config(**fields), seed=1, dtype=dtype).initialize()
+    )
 
 
 def make(case: Case, dtype: str | None = None) -> TextModel:
@@ -152,17 +220,24 @@ class Decoding:
         self.model = make(case)
         ids, counts = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
         source = {"source_tokens": ids, "source_lengths": counts} if case.reads_source else {}
-        self.whole = tf.function(self._whole, input_signature=[{**source, "target_tokens": ids}], autograph=False)
+        self.whole = tf.function(
+            self._whole, input_signature=[{**source, "target_tokens": ids}], autograph=False
+        )
         prompts = {**source, "target_tokens": ids, "target_lengths": counts}
         self.stepwise = tf.function(
-            self._stepwise, input_signature=[prompts, ids, tf.TensorSpec([], tf.int32)], autograph=False
+            self._stepwise,
+            input_signature=[prompts, ids, tf.TensorSpec([], tf.int32)],
+            autograph=False,
         )
 
     def exportable(self) -> tf.Module:
         """The same graphs with the weights they read."""
         module = tf.Module()
         module.weights = [variable.value for variable in self.model.variables]
-        module.whole, module.stepwise = self.whole.get_concrete_function(), self.stepwise.get_concrete_function()
+        module.whole, module.stepwise = (
+            self.whole.get_concrete_function(),
+            self.stepwise.get_concrete_function(),
+        )
         return module
 
     def _whole(self, features: Features) -> tf.Tensor:
@@ -179,7 +254,9 @@ class Decoding:
             logits, state = self.model.step(tokens[:, step], state)
             return step + 1, state, found.write(step + 1, logits)
 
-        *_, found = tf.while_loop(lambda step, *_: step < count, body, (tf.constant(0), state, found))
+        *_, found = tf.while_loop(
+            lambda step, *_: step < count, body, (tf.constant(0), state, found)
+        )
         return tf.transpose(found.stack(), [1, 0, 2])
 
 
@@ -189,7 +266,9 @@ def decoding(name: str) -> Decoding:
     return Decoding(CASES[name])
 
 
-def draw(case: Case, source_lengths: tuple[int, ...] = (3, 1, 5), target_length: int = 6) -> dict[str, np.ndarray]:
+def draw(
+    case: Case, source_lengths: tuple[int, ...] = (3, 1, 5), target_length: int = 6
+) -> dict[str, np.ndarray]:
     """Features of `call`, int32: random tokens, sources right-padded."""
     rng = np.random.default_rng(0)
     rows, places = len(source_lengths), max(source_lengths)

@@ -61,11 +61,16 @@ def test_padding_of_a_source_changes_nothing(name):
     source = features["source_tokens"]
     hidden = np.arange(source.shape[1]) >= features["source_lengths"][:, None]
     other, seen = np.where(hidden, 7, source), np.where(hidden, 0, source % 8 + 1)
-    for run, inputs in ((graphs.whole, features), (lambda given: graphs.stepwise(given, tokens, 0), prompts)):
+    for run, inputs in (
+        (graphs.whole, features),
+        (lambda given: graphs.stepwise(given, tokens, 0), prompts),
+    ):
         expected = run(inputs)
         _same(run(_pad_source(inputs, 4)), expected)
         np.testing.assert_array_equal(run({**inputs, "source_tokens": other}), expected)
-        assert np.abs(run({**inputs, "source_tokens": seen}) - expected).max(axis=(1, 2)).min() > 1e-3
+        assert (
+            np.abs(run({**inputs, "source_tokens": seen}) - expected).max(axis=(1, 2)).min() > 1e-3
+        )
 
 
 @all_cases
@@ -119,7 +124,9 @@ def test_one_trace_serves_all_shapes_and_a_saved_model(name, tmp_path):
     shorter = _row(features, 1)
     graphs.whole(shorter), graphs.stepwise(*_start(shorter, (2,)), 1)
     tf.saved_model.save(graphs.exportable(), str(tmp_path))
-    assert [graph.experimental_get_tracing_count() for graph in (graphs.whole, graphs.stepwise)] == [1, 1]
+    assert [
+        graph.experimental_get_tracing_count() for graph in (graphs.whole, graphs.stepwise)
+    ] == [1, 1]
     loaded = tf.saved_model.load(str(tmp_path))
     prompts, tokens = tf.nest.map_structure(tf.constant, _start(features, LENGTHS))
     _same(loaded.whole(tf.nest.map_structure(tf.constant, features)), expected[0])

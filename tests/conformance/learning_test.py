@@ -36,5 +36,10 @@ def test_learns_to_copy(name):
     model = build(case, **{"dropout": 0.0, "width": 32, **case.copying})
     model.compile(keras.optimizers.Adam(case.copying_rate), clip_norm=1.0, jit_compile=False)
     batch = tf.data.Dataset.from_tensors(_copying(case))
-    history = model.fit(batch.repeat(case.copying_steps // 10), epochs=10, verbose=0, shuffle=False).history
-    assert history["perplexity"][-1] < 1.05 < history["perplexity"][0] and history["accuracy"][-1] > 0.99
+    history = model.fit(
+        batch.repeat(case.copying_steps // 10), epochs=10, verbose=0, shuffle=False
+    ).history
+    assert (
+        history["perplexity"][-1] < 1.05 < history["perplexity"][0]
+        and history["accuracy"][-1] > 0.99
+    )

@@ -18,7 +18,11 @@ def test_mixed_bfloat16(name):
     np.testing.assert_allclose(logits, expected, atol=case.bfloat16_tolerance)
     if case.learns:
         assert np.abs(logits - expected).max() > 1e-6  # the policy reaches the products
-    first = {**features, "target_tokens": features["target_tokens"][:, :1], "target_lengths": np.ones(3, np.int32)}
+    first = {
+        **features,
+        "target_tokens": features["target_tokens"][:, :1],
+        "target_lengths": np.ones(3, np.int32),
+    }
     logits, state = model.start({key: tf.constant(value) for key, value in first.items()}, 3)
     for t in (1, 2):
         assert logits.dtype == tf.float32

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.conformance.cases import CASES, draw, make, often
-from tf_textgen.training.checkpoints import Checkpoints, by_path
-from tf_textgen.training.run_state import RunState
+from tf_textgen.runs.checkpoints import Checkpoints, by_path
+from tf_textgen.runs.run_state import RunState
 
 
 def _values(owner):
@@ -63,7 +63,11 @@ def test_keras_file(name, tmp_path):
     model, features = make(case, dtype="mixed_bfloat16"), draw(case)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert (loaded.config, loaded.seed, loaded.dtype_policy.name) == (model.config, 1, "mixed_bfloat16")
+    assert (loaded.config, loaded.seed, loaded.dtype_policy.name) == (
+        model.config,
+        1,
+        "mixed_bfloat16",
+    )
     assert not loaded.compiled
     _assert_same(_values(loaded), _values(model))
     np.testing.assert_array_equal(loaded(features), model(features))

@@ -14,7 +14,10 @@ READERS = {
     "transformer_seq2seq": ("transformer_seq2seq", {"max_positions": 512}),
     "rnn_seq2seq-luong": ("rnn_seq2seq", {"attention": "luong_general"}),
     "rnn_seq2seq-bahdanau": ("rnn_seq2seq", {"attention": "bahdanau"}),
-    "rnn_seq2seq-input_feeding": ("rnn_seq2seq", {"attention": "luong_general", "input_feeding": True}),
+    "rnn_seq2seq-input_feeding": (
+        "rnn_seq2seq",
+        {"attention": "luong_general", "input_feeding": True},
+    ),
     "transformer_lm-pair": ("transformer_lm", {"prompt_format": "pair", "max_positions": 520}),
     "rnn_lm-pair": ("rnn_lm", {"prompt_format": "pair"}),
 }
@@ -29,7 +32,9 @@ def generate(generator, sources):
         tf.config.run_functions_eagerly(False)
 
 
-@pytest.mark.parametrize("name", cases(READERS, always=("transformer_seq2seq", "transformer_lm-pair")))
+@pytest.mark.parametrize(
+    "name", cases(READERS, always=("transformer_seq2seq", "transformer_lm-pair"))
+)
 def test_a_source_of_one_token_beside_one_of_five_hundred(name):
     model, options = READERS[name]
     generator = tiny_models.generator(model, **options)
@@ -38,7 +43,9 @@ def test_a_source_of_one_token_beside_one_of_five_hundred(name):
     scores = generator.score(targets, SOURCES)
     assert not any(one.prompt_truncated for one in together) and not any(scores.truncated)
     swapped = generator.score(targets, SOURCES[::-1])
-    assert np.all(np.abs(scores.log_probability - swapped.log_probability) > 1e-2)  # the sources count
+    assert np.all(
+        np.abs(scores.log_probability - swapped.log_probability) > 1e-2
+    )  # the sources count
     for row, source in enumerate(SOURCES):
         (alone,) = generate(generator, [source])
         assert alone.text == together[row].text

@@ -23,7 +23,10 @@ def test_elements_are_keras_triples_of_known_types_and_shapes():
         "target_tokens": tf.TensorSpec((2, None), tf.int32),
         "lengths": tf.TensorSpec((2,), tf.int64),
     }
-    assert (labels, weights) == (tf.TensorSpec((2, None), tf.int32), tf.TensorSpec((2, None), tf.float32))
+    assert (labels, weights) == (
+        tf.TensorSpec((2, None), tf.int32),
+        tf.TensorSpec((2, None), tf.float32),
+    )
     assert int(dataset.cardinality()) == 3
     for step, (features, labels, weights) in enumerate(dataset):
         expected = batch_of(step, Part())
@@ -36,7 +39,9 @@ def test_elements_are_keras_triples_of_known_types_and_shapes():
 def test_a_batch_of_another_shape_than_declared_is_an_error():
     def narrow(step, part):
         return Batch(
-            {"target_tokens": np.zeros((1, 2)), "lengths": np.zeros(1)}, np.zeros((1, 2)), np.zeros((1, 2), bool)
+            {"target_tokens": np.zeros((1, 2)), "lengths": np.zeros(1)},
+            np.zeros((1, 2)),
+            np.zeros((1, 2), bool),
         )
 
     with pytest.raises(tf.errors.InvalidArgumentError):
@@ -47,7 +52,9 @@ def test_elements_are_the_parts_of_the_local_replicas_step_by_step():
     def told(step, part):
         assert (part.count, part.multiple) == (4, 1)
         row = np.zeros((1, 1))
-        return Batch({"lengths": np.array([10 * step + part.index]), "target_tokens": row}, row, row > 0)
+        return Batch(
+            {"lengths": np.array([10 * step + part.index]), "target_tokens": row}, row, row > 0
+        )
 
     share = Share(first=2, local=2, replicas=4)
     plan = types.SimpleNamespace(fields=FIELDS, batch_rows=4)
@@ -56,7 +63,9 @@ def test_elements_are_the_parts_of_the_local_replicas_step_by_step():
     assert [int(features["lengths"][0]) for features, _, _ in dataset] == [12, 13, 22, 23]
 
 
-@pytest.mark.parametrize(("rows", "count", "multiple"), list(itertools.product((1, 5, 8), (1, 2, 3), (1, 2))))
+@pytest.mark.parametrize(
+    ("rows", "count", "multiple"), list(itertools.product((1, 5, 8), (1, 2, 3), (1, 2)))
+)
 def test_parts_are_equally_large_and_hold_each_row_once(rows, count, multiple):
     parts = [Part(i, count, multiple) for i in range(count)]
     assert [row for part in parts for row in part.of(rows)] == list(range(rows))

@@ -46,7 +46,11 @@ def cut(tmp_path, monkeypatch):
 
 
 def all_files(folder):
-    return sorted(os.path.relpath(os.path.join(d, f), folder) for d, _, names in os.walk(folder) for f in names)
+    return sorted(
+        os.path.relpath(os.path.join(d, f), folder)
+        for d, _, names in os.walk(folder)
+        for f in names
+    )
 
 
 def test_download_is_cut_into_splits(cut, tmp_path):
@@ -77,7 +81,9 @@ def test_changed_file_is_refused_and_kept(cut, tmp_path):
     with open(found.valid[0], "a") as out:
         out.write("more")
     changed = pathlib.Path(found.valid[0]).read_bytes()
-    with pytest.raises(UserError, match=r"valid.txt: SHA-256 of its text is \w{64}, expected \w{64}; move it away"):
+    with pytest.raises(
+        UserError, match=r"valid.txt: SHA-256 of its text is \w{64}, expected \w{64}; move it away"
+    ):
         corpora.resolve_corpus("cut", str(tmp_path / "data"))
     assert pathlib.Path(found.valid[0]).read_bytes() == changed
 
@@ -86,13 +92,17 @@ def test_truncated_gz_is_an_error_in_one_line(cut, tmp_path):
     folder = tmp_path / "data/lm/x"
     folder.mkdir(parents=True)
     (folder / "train.txt.gz").write_bytes(gzip.compress(TEXT.encode())[:-9])
-    with pytest.raises(UserError, match=r"train.txt.gz cannot be read .*expected a whole, readable file"):
+    with pytest.raises(
+        UserError, match=r"train.txt.gz cannot be read .*expected a whole, readable file"
+    ):
         corpora.resolve_corpus("cut", str(tmp_path / "data"))
 
 
 def test_wrong_checksum_leaves_nothing_behind(cut, tmp_path):
     (tmp_path / "input.txt").write_text("something else")
-    with pytest.raises(UserError, match=r"input.txt has SHA-256 \w+, expected \w+: the file there has changed"):
+    with pytest.raises(
+        UserError, match=r"input.txt has SHA-256 \w+, expected \w+: the file there has changed"
+    ):
         corpora.resolve_corpus("cut", str(tmp_path / "data"))
     assert all_files(tmp_path / "data") == []
 
@@ -100,7 +110,8 @@ def test_wrong_checksum_leaves_nothing_behind(cut, tmp_path):
 def test_no_network(cut, tmp_path):
     (tmp_path / "input.txt").unlink()
     with pytest.raises(
-        UserError, match=r"input.txt cannot be downloaded \(.*\): expected an answer; check the network"
+        UserError,
+        match=r"input.txt cannot be downloaded \(.*\): expected an answer; check the network",
     ):
         corpora.resolve_corpus("cut", str(tmp_path / "data"))
     with pytest.raises(UserError, match=r"ftp://x: expected an address that begins with http"):
@@ -110,10 +121,15 @@ def test_no_network(cut, tmp_path):
 def test_wrong_part_is_not_kept(tmp_path, monkeypatch):
     (tmp_path / "input.txt").write_text(TEXT)
     row = make_corpus(
-        (tmp_path / "input.txt").as_uri(), TEXT.encode(), "span", {"train": File("train.txt", "0" * 64, span=(0, 5))}
+        (tmp_path / "input.txt").as_uri(),
+        TEXT.encode(),
+        "span",
+        {"train": File("train.txt", "0" * 64, span=(0, 5))},
     )
     monkeypatch.setattr(corpora, "CORPORA", {"x": row})
-    with pytest.raises(UserError, match=r"train.txt: the prepared file has SHA-256 \w+, expected 000"):
+    with pytest.raises(
+        UserError, match=r"train.txt: the prepared file has SHA-256 \w+, expected 000"
+    ):
         corpora.resolve_corpus("x", str(tmp_path / "data"))
     assert all_files(tmp_path / "data") == []
 
@@ -128,7 +144,9 @@ def test_zip_members(tmp_path, monkeypatch):
         "test": File("raw.test.txt", sha256(b"test\n"), member="x/wiki.test.raw"),
     }
     row = make_corpus(archive.as_uri(), archive.read_bytes(), "zip", splits)
-    missing = make_corpus(archive.as_uri(), archive.read_bytes(), "zip", {"train": File("t.txt", "", member="no")})
+    missing = make_corpus(
+        archive.as_uri(), archive.read_bytes(), "zip", {"train": File("t.txt", "", member="no")}
+    )
     monkeypatch.setattr(corpora, "CORPORA", {"x": row, "missing": missing})
     found = corpora.resolve_corpus("x", str(tmp_path / "data"))
     assert pathlib.Path(found.train[0]).read_text(encoding="utf-8") == TEXT and found.valid == ()
@@ -147,13 +165,17 @@ def test_files_of_a_public_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "CORPORA", {"tok": row})
     found = corpora.files("tok", str(tmp_path / "data"))
     assert pathlib.Path(found["merges"]).read_text() == "merges"
-    with pytest.raises(UserError, match=r"--data.corpus=tok: expected a corpus of texts, this one holds a byte-pair"):
+    with pytest.raises(
+        UserError,
+        match=r"--data.corpus=tok: expected a corpus of texts, this one holds a byte-pair",
+    ):
         corpora.resolve_corpus("tok", str(tmp_path / "data"))
 
 
 def test_names_and_folders_that_do_not_exist(tmp_path):
     with pytest.raises(
-        UserError, match=r"--data.corpus=tinyshakespear: unknown corpus; did you mean 'tinyshakespeare'"
+        UserError,
+        match=r"--data.corpus=tinyshakespear: unknown corpus; did you mean 'tinyshakespeare'",
     ):
         corpora.resolve_corpus("tinyshakespear")
     with pytest.raises(
@@ -161,9 +183,14 @@ def test_names_and_folders_that_do_not_exist(tmp_path):
         match=r"--data.corpus=qqq: unknown corpus: expected one of python_docs, grammar, grammar_small, copy, ",
     ):
         corpora.resolve_corpus("qqq")
-    with pytest.raises(UserError, match=r"--data.corpus=kdconv: needs --data_dir.*python_docs, grammar, grammar_small"):
+    with pytest.raises(
+        UserError,
+        match=r"--data.corpus=kdconv: needs --data_dir.*python_docs, grammar, grammar_small",
+    ):
         corpora.resolve_corpus("kdconv")
-    with pytest.raises(UserError, match=r"corpus kdconv cannot be downloaded.*kdconv/train.tsv \(SHA-256 7518650e"):
+    with pytest.raises(
+        UserError, match=r"corpus kdconv cannot be downloaded.*kdconv/train.tsv \(SHA-256 7518650e"
+    ):
         corpora.resolve_corpus("kdconv", str(tmp_path))
     with pytest.raises(UserError, match="corpus grammar: expected a public one"):
         corpora.files("grammar", str(tmp_path))
@@ -197,10 +224,15 @@ def test_python_docs_are_the_interpreters_own_topics(tmp_path):
     assert found.documents == "file" and found.format == "text"
     texts = {}
     for path in found.train + found.valid + found.test:
-        texts[os.path.basename(path).removesuffix(".txt")] = pathlib.Path(path).read_text(encoding="utf-8")
+        texts[os.path.basename(path).removesuffix(".txt")] = pathlib.Path(path).read_text(
+            encoding="utf-8"
+        )
     assert texts.keys() == topics.keys()
     assert all(texts[topic].rstrip("\n") == topics[topic].rstrip("\n") for topic in topics)
-    sizes = [sum(os.path.getsize(path) for path in paths) for paths in (found.train, found.valid, found.test)]
+    sizes = [
+        sum(os.path.getsize(path) for path in paths)
+        for paths in (found.train, found.valid, found.test)
+    ]
     assert sizes[0] > 300_000 and min(sizes[1:]) > 5_000
 
 
@@ -223,10 +255,16 @@ def test_grammar_pairs(name, tmp_path, monkeypatch):
     assert found.format == "tsv" and (found.source_column, found.target_column) == (1, 2)
     written = grammar(**embedded.GRAMMARS[name])
     for (path,), count in zip((found.train, found.valid, found.test), (300, 20, 30), strict=True):
-        pairs = [Pair(*line.split("\t")) for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()]
+        pairs = [
+            Pair(*line.split("\t"))
+            for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+        ]
         assert len(pairs) == count
         assert all(written.conditional_nats(pair) < 40 for pair in pairs[:20])
-    nats, tokens = sum(map(written.conditional_nats, pairs)), sum(len(pair.target) + 1 for pair in pairs)
+    nats, tokens = (
+        sum(map(written.conditional_nats, pairs)),
+        sum(len(pair.target) + 1 for pair in pairs),
+    )
     assert embedded.grammar_nats_per_token(name, "test") == pytest.approx(nats / tokens)
 
 
@@ -238,9 +276,13 @@ def test_with_corpus_fills_a_data_config(cut, tmp_path):
     assert filled.train == (str(tmp_path / "data/lm/x/train.txt"),) and filled.documents == "file"
     assert filled.batch_size == 7 and filled.corpus == "cut"
     assert corpora.with_corpus(filled, str(tmp_path / "data")) == filled
-    by_line = corpora.with_corpus(DataConfig(corpus="cut", documents="line"), str(tmp_path / "data"))
+    by_line = corpora.with_corpus(
+        DataConfig(corpus="cut", documents="line"), str(tmp_path / "data")
+    )
     assert by_line.documents == "line"
-    with pytest.raises(UserError, match=r"--data.valid=b.txt beside --data.corpus=cut: expected one of them"):
+    with pytest.raises(
+        UserError, match=r"--data.valid=b.txt beside --data.corpus=cut: expected one of them"
+    ):
         corpora.with_corpus(DataConfig(corpus="cut", valid=("b.txt",)), str(tmp_path / "data"))
 
 

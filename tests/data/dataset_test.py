@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support.data_files import BOS, EOS, ids, pairs_split, random_texts, text_split, write
-from tf_textgen.data import dataset, shards
+from tf_textgen.data import dataset, token_cache
 from tf_textgen.data.batches import ALONE, Share
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.split import TokenizedSplit
@@ -64,10 +64,14 @@ def test_a_split_of_terabytes_opens_and_begins_at_any_step(tmp_path):
         (tmp_path / f"text.{name}").write_bytes(np.array([0, tokens], "<i8").tobytes())
     shard = tmp_path / "text-00000.tokens"
     shard.touch()
-    os.truncate(shard, 2 * tokens)  # a file of a terabyte with nothing in it: one pass would never end
+    os.truncate(
+        shard, 2 * tokens
+    )  # a file of a terabyte with nothing in it: one pass would never end
     stream = {"tokens": tokens, "documents": 1, "bytes": tokens, "shard_tokens": tokens}
     counts = dict.fromkeys(("dropped", "cut", "replaced", "empty", "no_reply"), 0)
-    opened = shards.Shards(str(tmp_path), {"dtype": "<u2", "streams": {"text": stream}, **counts})
+    opened = token_cache.Shards(
+        str(tmp_path), {"dtype": "<u2", "streams": {"text": stream}, **counts}
+    )
     split, config = TokenizedSplit("train", opened, ByteTokenizer()), DataConfig(batching="windows")
     assert split.num_tokens == tokens - 1
     assert dataset.steps_per_epoch(split, config) == tokens // (256 * 32)
@@ -98,7 +102,10 @@ def test_the_parts_of_the_replicas_are_the_batch(case, replicas, tmp_path):
     def made(share):
         shared = {"model_kind": kind, "share": share}
         training = dataset.training_batches(split, config, seed=3, start_step=2, **shared)
-        return [*training.take(3 * share.local), *dataset.evaluation_batches(split, config, **shared)]
+        return [
+            *training.take(3 * share.local),
+            *dataset.evaluation_batches(split, config, **shared),
+        ]
 
     whole = made(ALONE)
     workers = [made(Share(first, 2, replicas, multiple=2)) for first in range(0, replicas, 2)]
@@ -131,13 +138,20 @@ def test_element_spec(case, names, shape, tmp_path):
     ):
         features, labels, weights = made.element_spec
         assert set(features) == names and all(spec.dtype == tf.int32 for spec in features.values())
-        assert tuple(features["target_tokens"].shape) == tuple(labels.shape) == tuple(weights.shape) == shape
+        assert (
+            tuple(features["target_tokens"].shape)
+            == tuple(labels.shape)
+            == tuple(weights.shape)
+            == shape
+        )
         assert (labels.dtype, weights.dtype) == (tf.int32, tf.float32)
 
 
 def test_evaluation_with_a_stride(tmp_path):
     split, config, _ = open_case("windows", tmp_path)
-    plain, overlapping = (dataset.evaluation_batches(split, config, stride=stride) for stride in (None, 3))
+    plain, overlapping = (
+        dataset.evaluation_batches(split, config, stride=stride) for stride in (None, 3)
+    )
     assert int(overlapping.cardinality()) > 2 * int(plain.cardinality())
     assert sum(float(tf.reduce_sum(weights)) for _, _, weights in overlapping) == split.num_tokens
 
@@ -145,18 +159,26 @@ def test_evaluation_with_a_stride(tmp_path):
 @pytest.mark.parametrize("case", ["streams", "packed", "decoder only", "encoder decoder"])
 def test_stride_is_for_windows(case, tmp_path):
     split, config, kind = open_case(case, tmp_path)
-    with pytest.raises(UserError, match=r"stride 3 with --data\.\w+(=\w+)?: expected --data.batching=windows"):
+    with pytest.raises(
+        UserError, match=r"stride 3 with --data\.\w+(=\w+)?: expected --data.batching=windows"
+    ):
         dataset.evaluation_batches(split, config, model_kind=kind, stride=3)
 
 
 def test_mismatches_are_errors(tmp_path):
     split, config, _ = open_case("windows", tmp_path)
-    with pytest.raises(UserError, match=r"encoder-decoder model on --data.format=text: expected pairs"):
+    with pytest.raises(
+        UserError, match=r"encoder-decoder model on --data.format=text: expected pairs"
+    ):
         dataset.training_batches(split, config, seed=1, model_kind="encoder_decoder")
-    with pytest.raises(UserError, match=r"model kind 'gpt': expected language_model or encoder_decoder"):
+    with pytest.raises(
+        UserError, match=r"model kind 'gpt': expected language_model or encoder_decoder"
+    ):
         dataset.steps_per_epoch(split, config, model_kind="gpt")
     long = dataclasses.replace(config, context=10_000)
-    with pytest.raises(UserError, match=r"files give \d+ tokens, .* at least 10001 \(--data.context=10000\)"):
+    with pytest.raises(
+        UserError, match=r"files give \d+ tokens, .* at least 10001 \(--data.context=10000\)"
+    ):
         dataset.training_batches(split, long, seed=1)
     (element,) = dataset.evaluation_batches(split, long)
     assert float(tf.reduce_sum(element[2])) == split.num_tokens
@@ -164,7 +186,9 @@ def test_mismatches_are_errors(tmp_path):
 
 def test_open_corpus_reads_the_files_of_each_split(tmp_path):
     files = {name: write(tmp_path / name, f"{name}\n") for name in ("train", "valid", "test")}
-    config = DataConfig(**{name: (path,) for name, path in files.items()}, cache_dir=str(tmp_path / "cache"))
+    config = DataConfig(
+        **{name: (path,) for name, path in files.items()}, cache_dir=str(tmp_path / "cache")
+    )
     splits = dataset.open_corpus(config, ByteTokenizer())
     assert list(splits) == ["train", "valid"]
     splits = dataset.open_corpus(config, ByteTokenizer(), splits=("test", "valid"))
@@ -174,14 +198,20 @@ def test_open_corpus_reads_the_files_of_each_split(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fraction", "count", "held_out"), [(0.05, 100, 5), (0.001, 10, 1), (0.99, 10, 9), (0.5, 2, 1), (0.25, 10, 2)]
+    ("fraction", "count", "held_out"),
+    [(0.05, 100, 5), (0.001, 10, 1), (0.99, 10, 9), (0.5, 2, 1), (0.25, 10, 2)],
 )
 def test_the_last_documents_validate_where_no_file_does(tmp_path, fraction, count, held_out):
     path = write(tmp_path / "a.txt", "".join(f"{i:03d}\n" for i in range(count)))
-    config = DataConfig(train=(path,), documents="line", validation_fraction=fraction, cache_dir=str(tmp_path))
+    config = DataConfig(
+        train=(path,), documents="line", validation_fraction=fraction, cache_dir=str(tmp_path)
+    )
     splits = dataset.open_corpus(config, ByteTokenizer())
     texts = [
-        [bytes(np.array(split.document("text", i)[1:-1] - 5, np.uint8)) for i in range(split.num_documents)]
+        [
+            bytes(np.array(split.document("text", i)[1:-1] - 5, np.uint8))
+            for i in range(split.num_documents)
+        ]
         for split in splits.values()
     ]
     assert [len(part) for part in texts] == [count - held_out, held_out]
@@ -191,9 +221,13 @@ def test_the_last_documents_validate_where_no_file_does(tmp_path, fraction, coun
 def test_without_validation(tmp_path):
     path = write(tmp_path / "a.txt", "one\ntwo\n")
     config = DataConfig(train=(path,), documents="file", cache_dir=str(tmp_path))
-    with pytest.raises(UserError, match=r"--data.validation_fraction=0.05: the training files are one document"):
+    with pytest.raises(
+        UserError, match=r"--data.validation_fraction=0.05: the training files are one document"
+    ):
         dataset.open_corpus(config, ByteTokenizer())
-    assert list(dataset.open_corpus(dataclasses.replace(config, validation_fraction=0.0), ByteTokenizer())) == ["train"]
+    assert list(
+        dataset.open_corpus(dataclasses.replace(config, validation_fraction=0.0), ByteTokenizer())
+    ) == ["train"]
     with pytest.raises(UserError, match=r"no data for the split 'test'.* --data.test"):
         dataset.open_corpus(config, ByteTokenizer(), splits=("test",))
     with pytest.raises(UserError, match=r"split 'dev': expected one of train, valid, test"):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support.data_files import BOS, EOS, ids, stream_of, write
-from tf_textgen.data import files, shards
+from tf_textgen.data import files, token_cache
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.text.bytes import ByteTokenizer
@@ -14,7 +14,9 @@ from tf_textgen.text.bytes import ByteTokenizer
 def test_globs_are_sorted_within_the_order_given_and_files_come_once(tmp_path):
     for name in ("b.txt", "a.txt", "z.md", "odd[1].txt"):
         write(tmp_path / name, "x\n")
-    found = files.expand([f"{tmp_path}/z.md", f"{tmp_path}/[ab].txt", f"{tmp_path}/a*"], "data.train")
+    found = files.expand(
+        [f"{tmp_path}/z.md", f"{tmp_path}/[ab].txt", f"{tmp_path}/a*"], "data.train"
+    )
     assert found == [f"{tmp_path}/{name}" for name in ("z.md", "a.txt", "b.txt")]
     assert files.expand([f"{tmp_path}/odd[1].txt"], "data.train") == [f"{tmp_path}/odd[1].txt"]
     assert files.expand([], "data.train") == []
@@ -30,7 +32,13 @@ def test_glob_without_a_file_and_a_folder_are_errors(tmp_path):
 def test_line_ends_byte_order_mark_and_last_line(tmp_path):
     path = write(tmp_path / "a", b"\xef\xbb\xbfone\r\n\r\ntwo \xe4\xb8\xad\nmid\rdle\nlast")
     lines = list(files.TextFile(path).lines())
-    assert lines == [(1, b"one"), (2, b""), (3, b"two \xe4\xb8\xad"), (4, b"mid\rdle"), (5, b"last")]
+    assert lines == [
+        (1, b"one"),
+        (2, b""),
+        (3, b"two \xe4\xb8\xad"),
+        (4, b"mid\rdle"),
+        (5, b"last"),
+    ]
 
 
 def test_gzip_is_unpacked(tmp_path):
@@ -39,7 +47,9 @@ def test_gzip_is_unpacked(tmp_path):
 
 
 # Named, since a gzip header holds the time: processes that collect the tests in two seconds would see two names.
-@pytest.mark.parametrize("content", [b"not gzip\n", gzip.compress(b"one\n" * 9999)[:-20]], ids=["other", "cut"])
+@pytest.mark.parametrize(
+    "content", [b"not gzip\n", gzip.compress(b"one\n" * 9999)[:-20]], ids=["other", "cut"]
+)
 def test_broken_gzip_is_an_error(tmp_path, content):
     path = write(tmp_path / "a.gz", content)
     with pytest.raises(UserError, match=r"a.gz: cannot be read"):
@@ -53,13 +63,17 @@ def test_empty_file_is_an_error(tmp_path):
 
 def test_binary_data_is_an_error_that_names_the_place(tmp_path):
     path = write(tmp_path / "a", b"one\ntw\0o\n")
-    with pytest.raises(UserError, match=r"a:2: a NUL byte at byte offset 6: .*binary data or UTF-16"):
+    with pytest.raises(
+        UserError, match=r"a:2: a NUL byte at byte offset 6: .*binary data or UTF-16"
+    ):
         list(files.TextFile(path).lines())
 
 
 def test_invalid_utf8_is_an_error_that_names_the_place(tmp_path):
     path = write(tmp_path / "a", b"\xef\xbb\xbfone\r\ntw\xe4\xb8o\n")
-    with pytest.raises(UserError, match=r"a:2: invalid UTF-8 at byte offset 10 \(0xe4\): .*invalid_utf8=replace"):
+    with pytest.raises(
+        UserError, match=r"a:2: invalid UTF-8 at byte offset 10 \(0xe4\): .*invalid_utf8=replace"
+    ):
         list(files.TextFile(path).lines())
 
 
@@ -86,7 +100,10 @@ def test_long_lines_come_in_pieces_of_whole_characters(tmp_path, letter):
 
 def test_carriage_return_on_the_border_of_a_piece(tmp_path):
     text = b"a" * (files.PIECE_BYTES - 1)
-    assert list(files.TextFile(write(tmp_path / "a", text + b"\r\nb\n")).lines()) == [(1, text), (2, b"b")]
+    assert list(files.TextFile(write(tmp_path / "a", text + b"\r\nb\n")).lines()) == [
+        (1, text),
+        (2, b"b"),
+    ]
 
 
 def test_paths_with_a_scheme_go_through_tensorflow(tmp_path):
@@ -97,7 +114,9 @@ def test_paths_with_a_scheme_go_through_tensorflow(tmp_path):
     assert len(list(files.TextFile(f"{remote}/a.txt").lines())) == 40000
     assert list(files.TextFile(f"{remote}/b.txt.gz").lines()) == [(1, b"packed")]
     assert files.digest(f"{remote}/a.txt") == files.digest(path)
-    assert [found.rsplit("/", 1)[1] for found in files.expand([f"{remote}/*.txt"], "data.train")] == ["a.txt"]
+    assert [
+        found.rsplit("/", 1)[1] for found in files.expand([f"{remote}/*.txt"], "data.train")
+    ] == ["a.txt"]
     with pytest.raises(UserError, match="is a folder"):
         files.expand([remote], "data.train")
     with pytest.raises(UserError, match="no such file"):
@@ -130,20 +149,30 @@ def test_documents_and_pairs_of_a_remote_file_system(tmp_path, memory, form, tex
     for name, content in contents.items():
         with tf.io.gfile.GFile(f"{memory}/{name}", "wb") as file:
             file.write(content)
-    config = DataConfig(train=(f"{memory}/*.{form}*",), format=form, documents="line", cache_dir=str(tmp_path))
-    opened = shards.open_shards(config, ByteTokenizer(), "train")
+    config = DataConfig(
+        train=(f"{memory}/*.{form}*",), format=form, documents="line", cache_dir=str(tmp_path)
+    )
+    opened = token_cache.open_shards(config, ByteTokenizer(), "train")
     before, after = ([BOS], [EOS]) if form == "text" else ([], [])
     for name, expected in texts.items():
-        assert stream_of(opened, name) == [i for text in expected for i in (*before, *ids(text.encode()), *after)]
+        assert stream_of(opened, name) == [
+            i for text in expected for i in (*before, *ids(text.encode()), *after)
+        ]
 
 
 def test_remote_paths_that_cannot_be_read(memory):
     for missing in (f"{memory}/a.txt", f"{memory}/*.txt", "ram://no_such_folder/a.txt"):
-        with pytest.raises(UserError, match=r"^--data.train=ram://.*a?.txt: no such file; expected a path or glob"):
+        with pytest.raises(
+            UserError, match=r"^--data.train=ram://.*a?.txt: no such file; expected a path or glob"
+        ):
             files.expand([missing], "data.train")
-    with pytest.raises(UserError, match=r"^ram://files_test/a.txt: cannot be read \(NotFoundError\); expected"):
+    with pytest.raises(
+        UserError, match=r"^ram://files_test/a.txt: cannot be read \(NotFoundError\); expected"
+    ):
         list(files.TextFile(f"{memory}/a.txt").lines())
-    with pytest.raises(UserError, match=r"^ram://files_test/a.txt: cannot be read \(NotFoundError\); expected"):
+    with pytest.raises(
+        UserError, match=r"^ram://files_test/a.txt: cannot be read \(NotFoundError\); expected"
+    ):
         files.digest(f"{memory}/a.txt")
     message = (
         r"^--data.train=nofs://a.txt: cannot be looked up \(File system scheme 'nofs' not implemented .*\); expected "

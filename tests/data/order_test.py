@@ -14,7 +14,9 @@ def test_single_values_are_those_of_the_whole():
     whole = order.permute(np.arange(1000), 1000, 5, 2)
     for index in (0, 1, 500, 999):
         assert order.permute(np.array([index]), 1000, 5, 2) == whole[index]
-    np.testing.assert_array_equal(order.permute(np.arange(6).reshape(2, 3), 1000, 5, 2), whole[:6].reshape(2, 3))
+    np.testing.assert_array_equal(
+        order.permute(np.arange(6).reshape(2, 3), 1000, 5, 2), whole[:6].reshape(2, 3)
+    )
 
 
 def test_huge_n_costs_nothing():
@@ -25,7 +27,9 @@ def test_huge_n_costs_nothing():
 
 
 def test_seeds_and_epochs_give_unrelated_orders():
-    orders = [order.permute(np.arange(1000), 1000, seed, epoch) for seed in (0, 1, -1) for epoch in (0, 1)]
+    orders = [
+        order.permute(np.arange(1000), 1000, seed, epoch) for seed in (0, 1, -1) for epoch in (0, 1)
+    ]
     for i, one in enumerate(orders):
         for other in orders[:i]:
             assert np.mean(one == other) < 0.01

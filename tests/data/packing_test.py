@@ -46,7 +46,9 @@ def segments_of(batch):
         strict=True,
     ):
         used = int((segments > 0).sum())
-        assert np.all(segments[:used] > 0) and np.all(np.diff(segments[:used]) >= 0), "no gap between the segments"
+        assert np.all(segments[:used] > 0) and np.all(np.diff(segments[:used]) >= 0), (
+            "no gap between the segments"
+        )
         np.testing.assert_array_equal(counted, segments > 0)
         for row in (tokens, labels):
             assert np.all(row[used:] == PAD)
@@ -71,7 +73,9 @@ def pieces_of(documents, context):
 
 
 @pytest.mark.parametrize(("context", "batch_size"), [(4, 1), (9, 4), (16, 7), (64, 2)])
-def test_every_document_comes_once_an_epoch_and_once_in_an_evaluation(tmp_path, context, batch_size):
+def test_every_document_comes_once_an_epoch_and_once_in_an_evaluation(
+    tmp_path, context, batch_size
+):
     documents = random_texts(40, 40, seed=context)
     split, _ = text_split(tmp_path, documents)
     plan = PackedDocuments(split, context, batch_size)
@@ -88,7 +92,9 @@ def test_every_document_comes_once_an_epoch_and_once_in_an_evaluation(tmp_path, 
 
     rows = len(best_fit([len(piece[0]) for piece in expected.elements()], context))
     assert plan.steps_per_epoch == -(-rows // batch_size)
-    found = [segments_of(plan.training_batch(step, 3)) for step in range(-(-2 * rows // batch_size))]
+    found = [
+        segments_of(plan.training_batch(step, 3)) for step in range(-(-2 * rows // batch_size))
+    ]
     in_two_epochs = collections.Counter(segment for batch in found for segment in batch)
     assert all(in_two_epochs[piece] >= 2 * count for piece, count in expected.items())
     if 2 * rows % batch_size == 0:

@@ -27,7 +27,11 @@ def read_encoder_decoder(batch):
         kept = int(counted.sum())
         assert np.all(counted[:kept]) and not counted[kept:].any()
         assert source[length - 1] == EOS and np.all(source[length:] == PAD)
-        assert target[0] == BOS and np.all(target[max(kept, 1) :] == PAD) and np.all(labels[kept:] == PAD)
+        assert (
+            target[0] == BOS
+            and np.all(target[max(kept, 1) :] == PAD)
+            and np.all(labels[kept:] == PAD)
+        )
         if not kept:
             assert length == 1
             continue
@@ -39,7 +43,9 @@ def read_encoder_decoder(batch):
 
 def read_decoder_only(batch):
     pairs = []
-    for tokens, labels, counted in zip(batch.features["target_tokens"], batch.labels, batch.counted, strict=True):
+    for tokens, labels, counted in zip(
+        batch.features["target_tokens"], batch.labels, batch.counted, strict=True
+    ):
         assert tokens[0] == BOS
         if not counted.any():
             assert np.all(tokens[1:] == PAD)
@@ -57,20 +63,34 @@ FORMS = [(EncoderDecoderPairs, read_encoder_decoder), (DecoderOnlyPairs, read_de
 
 
 def padded_tokens(batch):
-    return sum(batch.features[name].size for name in ("source_tokens", "target_tokens") if name in batch.features)
+    return sum(
+        batch.features[name].size
+        for name in ("source_tokens", "target_tokens")
+        if name in batch.features
+    )
 
 
 @pytest.mark.parametrize(("form", "read"), FORMS)
-@pytest.mark.parametrize(("count", "budget", "num_buckets"), [(1, 100, 8), (50, 1, 3), (200, 300, 4), (200, 9999, 1)])
-def test_every_pair_comes_once_an_epoch_and_once_in_an_evaluation(tmp_path, form, read, count, budget, num_buckets):
+@pytest.mark.parametrize(
+    ("count", "budget", "num_buckets"), [(1, 100, 8), (50, 1, 3), (200, 300, 4), (200, 9999, 1)]
+)
+def test_every_pair_comes_once_an_epoch_and_once_in_an_evaluation(
+    tmp_path, form, read, count, budget, num_buckets
+):
     pairs = random_pairs(count)
     split, _ = pairs_split(tmp_path, pairs)
     plan = form(split, budget, num_buckets)
-    expected = collections.Counter((tuple(ids(source)), tuple(ids(target))) for source, target in pairs)
+    expected = collections.Counter(
+        (tuple(ids(source)), tuple(ids(target))) for source, target in pairs
+    )
 
     batches = [plan.evaluation_batch(step) for step in range(plan.evaluation_steps)]
     assert collections.Counter(pair for batch in batches for pair in read(batch)) == expected
-    assert sum(batch.counted.sum() for batch in batches) == split.num_tokens == sum(len(pair[1]) + 1 for pair in pairs)
+    assert (
+        sum(batch.counted.sum() for batch in batches)
+        == split.num_tokens
+        == sum(len(pair[1]) + 1 for pair in pairs)
+    )
     shapes = set()
     for epoch in range(2):
         steps = range(epoch * plan.steps_per_epoch, (epoch + 1) * plan.steps_per_epoch)
@@ -90,7 +110,10 @@ def test_training_is_a_function_of_seed_and_step(tmp_path, form, read):
     batches = {step: read(one.training_batch(step, 5)) for step in steps}
     for step in sorted(steps):
         assert read(other.training_batch(step, 5)) == batches[step]
-    orders = [[tuple(read(one.training_batch(e * one.steps_per_epoch + i, 5))) for i in range(5)] for e in (0, 1)]
+    orders = [
+        [tuple(read(one.training_batch(e * one.steps_per_epoch + i, 5))) for i in range(5)]
+        for e in (0, 1)
+    ]
     assert orders[0] != orders[1]
     assert batches[0] != read(one.training_batch(0, 6))
 
@@ -114,7 +137,9 @@ def test_buckets_of_one_side_cost_least(num_buckets):
     side = np.random.default_rng(num_buckets).geometric(0.15, 60)
     values = sorted(set(side.tolist()))
     ways = itertools.combinations(values[:-1], min(num_buckets, len(values)) - 1)
-    best = min(padded_cost([side], np.searchsorted(np.array([*way, values[-1]]), side)) for way in ways)
+    best = min(
+        padded_cost([side], np.searchsorted(np.array([*way, values[-1]]), side)) for way in ways
+    )
     bucket = assign_buckets([side], num_buckets)
     assert bucket.max() < num_buckets
     assert padded_cost([side], bucket) == best

@@ -13,8 +13,15 @@ from tf_textgen.errors import UserError
 def test_rows_with_one_source_are_one_example(tmp_path):
     path = write(tmp_path / "x.tsv", "go\tva\ngo\tallez\n\nhi\tsalut\ngo\tpars\n")
     config = DataConfig(test=(path,), format="tsv")
-    assert read_examples(config, "test") == [("go", ("va", "allez")), ("hi", ("salut",)), ("go", ("pars",))]
-    assert read_examples(config, "test", part=slice(-2, None)) == [("hi", ("salut",)), ("go", ("pars",))]
+    assert read_examples(config, "test") == [
+        ("go", ("va", "allez")),
+        ("hi", ("salut",)),
+        ("go", ("pars",)),
+    ]
+    assert read_examples(config, "test", part=slice(-2, None)) == [
+        ("hi", ("salut",)),
+        ("go", ("pars",)),
+    ]
 
 
 def test_further_columns(tmp_path):
@@ -22,16 +29,25 @@ def test_further_columns(tmp_path):
     with gzip.open(path, "wb") as file:
         file.write("1\tété\tone\ttwo\t\n2\tb\tc\n".encode())
     config = DataConfig(test=(path,), format="tsv", source_column=2, target_column=3)
-    assert read_examples(config, "test", further_columns=True) == [("été", ("one", "two")), ("b", ("c",))]
+    assert read_examples(config, "test", further_columns=True) == [
+        ("été", ("one", "two")),
+        ("b", ("c",)),
+    ]
     assert read_examples(config, "test") == [("été", ("one",)), ("b", ("c",))]
 
 
 def test_a_source_right_of_its_target_is_no_reference(tmp_path):
     path = write(tmp_path / "x.tsv", "one\tété\ttwo\nc\tb\n")
     config = DataConfig(test=(path,), format="tsv", source_column=2, target_column=1)
-    assert read_examples(config, "test", further_columns=True) == [("été", ("one", "two")), ("b", ("c",))]
+    assert read_examples(config, "test", further_columns=True) == [
+        ("été", ("one", "two")),
+        ("b", ("c",)),
+    ]
     same = DataConfig(test=(path,), format="tsv", source_column=2, target_column=2)
-    assert read_examples(same, "test", further_columns=True) == [("été", ("été", "two")), ("b", ("b",))]
+    assert read_examples(same, "test", further_columns=True) == [
+        ("été", ("été", "two")),
+        ("b", ("b",)),
+    ]
 
 
 def test_a_part_is_of_pairs_with_text_on_both_sides(tmp_path):
@@ -53,10 +69,18 @@ def test_parallel_files_and_blank_sides(tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("a\tb\nc\n", {"further_columns": True}, r"x.tsv:2: 1 tab-separated column, expected at least 2 .*_column=2"),
+        (
+            "a\tb\nc\n",
+            {"further_columns": True},
+            r"x.tsv:2: 1 tab-separated column, expected at least 2 .*_column=2",
+        ),
         ("a\tb\nc\n", {}, r"x.tsv:2: 1 tab-separated column, expected at least 2"),
         ("a\t\n\tb\n", {"further_columns": True}, "no pair with text on both sides: expected some"),
-        ("a\t\n\tb\n", {}, "all 2 pairs have an empty source or target: expected texts on both sides"),
+        (
+            "a\t\n\tb\n",
+            {},
+            "all 2 pairs have an empty source or target: expected texts on both sides",
+        ),
     ],
 )
 def test_bad_rows(tmp_path, content, options, message):
@@ -68,5 +92,7 @@ def test_bad_rows(tmp_path, content, options, message):
 def test_further_columns_are_of_tsv_files(tmp_path):
     path = write(tmp_path / "x", "a\n")
     config = DataConfig(test=(path,), test_target=(path,), format="parallel")
-    with pytest.raises(UserError, match=r"--further_references with --data.format=parallel: expected tsv"):
+    with pytest.raises(
+        UserError, match=r"--further_references with --data.format=parallel: expected tsv"
+    ):
         read_examples(config, "test", further_columns=True)

@@ -38,7 +38,9 @@ def test_what_ends_a_document(tmp_path, mode, expected):
 
 
 @pytest.mark.parametrize("mode", ["line", "blank_line", "file"])
-@pytest.mark.parametrize("line", [b"word " * 10 + b"end", b"w" * (1 << 18) + b"x", "中".encode() * (1 << 17)])
+@pytest.mark.parametrize(
+    "line", [b"word " * 10 + b"end", b"w" * (1 << 18) + b"x", "中".encode() * (1 << 17)]
+)
 def test_long_documents_come_in_chunks(tmp_path, mode, line):
     lines = [line] * (2 * sources.CHUNK_BYTES // len(line) + 2)
     path = write(tmp_path / "a", b"\n".join(lines) + b"\n\nshort\n")
@@ -80,16 +82,23 @@ def test_tsv_columns_count_from_one(tmp_path):
 
 def test_tsv_row_without_a_column(tmp_path):
     path = write(tmp_path / "a.tsv", "one\tun\ntwo\n")
-    with pytest.raises(UserError, match=r"a.tsv:2: 1 tab-separated column, expected at least 2 .*target_column=2"):
+    with pytest.raises(
+        UserError, match=r"a.tsv:2: 1 tab-separated column, expected at least 2 .*target_column=2"
+    ):
         list(sources.Pairs(DataConfig(format="tsv"), [path]))
     config = DataConfig(format="tsv", source_column=3, target_column=1)
-    with pytest.raises(UserError, match=r"a.tsv:1: 2 tab-separated columns, expected at least 3 .*source_column=3"):
+    with pytest.raises(
+        UserError, match=r"a.tsv:1: 2 tab-separated columns, expected at least 3 .*source_column=3"
+    ):
         list(sources.Pairs(config, [path]))
 
 
 def test_parallel_files(tmp_path):
     config = DataConfig(format="parallel")
-    source, target = write(tmp_path / "a", "one\n\nthree\nfour"), write(tmp_path / "b", "un\ndeux\ntrois\n \u3000\n")
+    source, target = (
+        write(tmp_path / "a", "one\n\nthree\nfour"),
+        write(tmp_path / "b", "un\ndeux\ntrois\n \u3000\n"),
+    )
     pairs = sources.Pairs(config, [source], [target])
     assert list(pairs) == [(b"one", b"un"), (b"three", b"trois")] and pairs.empty == 2
 
@@ -97,7 +106,10 @@ def test_parallel_files(tmp_path):
 @pytest.mark.parametrize("rows", ["one\t\n\ttwo\n", "\u3000\tx\n \ty\n"])
 def test_empty_sides_alone_are_an_error(tmp_path, rows):
     path = write(tmp_path / "a.tsv", rows)
-    with pytest.raises(UserError, match=r"a.tsv: all 2 pairs have an empty source or target: expected texts on both"):
+    with pytest.raises(
+        UserError,
+        match=r"a.tsv: all 2 pairs have an empty source or target: expected texts on both",
+    ):
         list(sources.Pairs(DataConfig(format="tsv"), [path]))
     good = write(tmp_path / "b.tsv", "three\tfour\n")
     pairs = sources.Pairs(DataConfig(format="tsv"), [path, good])
@@ -113,7 +125,10 @@ def test_dialogues_give_a_pair_a_reply(tmp_path):
     assert list(pairs) == [
         (b"<A> hi", b"hello"),
         (b"<A> hi\n<B> hello", b"how are you"),
-        (b"<A> one\n<B>", b"three"),  # an empty turn is no reply, but the other one answers after it
+        (
+            b"<A> one\n<B>",
+            b"three",
+        ),  # an empty turn is no reply, but the other one answers after it
     ]
     assert (pairs.no_reply, pairs.empty) == (1, 1)
     second = DataConfig(format="dialogue", first_turn_column=2, reply_of="second")
@@ -124,12 +139,16 @@ def test_dialogues_without_a_reply_are_an_error(tmp_path):
     path = write(tmp_path / "a.tsv", "1\thi\n2\thi\n")
     config = DataConfig(format="dialogue", first_turn_column=2)
     with pytest.raises(
-        UserError, match=r"a.tsv: none of the 2 dialogues has a reply \(--data.reply_of=both, .*column=2\): expected"
+        UserError,
+        match=r"a.tsv: none of the 2 dialogues has a reply \(--data.reply_of=both, .*column=2\): expected",
     ):
         list(sources.Pairs(config, [path]))
     with pytest.raises(UserError, match="none of the 2 dialogues has a reply"):
         list(sources.training_texts(dataclasses.replace(config, train=(path,))))
-    assert list(sources.Pairs(DataConfig(format="dialogue"), [path])) == [(b"<A> 1", b"hi"), (b"<A> 2", b"hi")]
+    assert list(sources.Pairs(DataConfig(format="dialogue"), [path])) == [
+        (b"<A> 1", b"hi"),
+        (b"<A> 2", b"hi"),
+    ]
     with pytest.raises(UserError, match="blank lines alone: expected dialogues"):
         list(sources.Pairs(config, [write(tmp_path / "b.tsv", "\n\n")]))
 
@@ -149,12 +168,20 @@ def test_parallel_files_of_unequal_length(tmp_path, few, many):
 def test_split_files(tmp_path):
     for name in ("a.en", "b.en", "a.fr"):
         write(tmp_path / name, "x\n")
-    config = DataConfig(format="parallel", train=(f"{tmp_path}/a.en",), train_target=(f"{tmp_path}/a.fr",))
+    config = DataConfig(
+        format="parallel", train=(f"{tmp_path}/a.en",), train_target=(f"{tmp_path}/a.fr",)
+    )
     assert sources.split_files(config, "train") == ([f"{tmp_path}/a.en"], [f"{tmp_path}/a.fr"])
-    with pytest.raises(UserError, match=r"no data for the split 'test': expected files; set --data.test"):
+    with pytest.raises(
+        UserError, match=r"no data for the split 'test': expected files; set --data.test"
+    ):
         sources.split_files(config, "test")
-    uneven = DataConfig(format="parallel", train=(f"{tmp_path}/*.en",), train_target=(f"{tmp_path}/a.fr",))
-    with pytest.raises(UserError, match=r"data.train names 2 files and --data.train_target 1: expected one"):
+    uneven = DataConfig(
+        format="parallel", train=(f"{tmp_path}/*.en",), train_target=(f"{tmp_path}/a.fr",)
+    )
+    with pytest.raises(
+        UserError, match=r"data.train names 2 files and --data.train_target 1: expected one"
+    ):
         sources.split_files(uneven, "train")
 
 
@@ -168,11 +195,24 @@ def test_replaced_lines_are_counted_over_files(tmp_path):
 
 def test_training_texts(tmp_path):
     path = write(tmp_path / "a", "one\ttwo\nthree\tfour\n\nfive\tsix\n")
-    assert list(sources.training_texts(DataConfig(train=(path,)))) == [b"one\ttwo\nthree\tfour", b"five\tsix"]
+    assert list(sources.training_texts(DataConfig(train=(path,)))) == [
+        b"one\ttwo\nthree\tfour",
+        b"five\tsix",
+    ]
     config = DataConfig(train=(path,), format="tsv")
-    assert list(sources.training_texts(config)) == [b"one", b"two", b"three", b"four", b"five", b"six"]
+    assert list(sources.training_texts(config)) == [
+        b"one",
+        b"two",
+        b"three",
+        b"four",
+        b"five",
+        b"six",
+    ]
     assert list(sources.training_texts(config, "source")) == [b"one", b"three", b"five"]
     assert list(sources.training_texts(config, "target")) == [b"two", b"four", b"six"]
     config = DataConfig(train=(path,), format="dialogue")
-    assert list(sources.training_texts(config))[1:] == [b"<A> three\n<B> four", b"<A> five\n<B> six"]
+    assert list(sources.training_texts(config))[1:] == [
+        b"<A> three\n<B> four",
+        b"<A> five\n<B> six",
+    ]
     assert list(sources.training_texts(config, "target")) == [b"two", b"four", b"six"]

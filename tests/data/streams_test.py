@@ -12,7 +12,9 @@ from tf_textgen.errors import UserError
 def joined(batches):
     """The rows of batches one after another: inputs, labels, counted, resets, each `[B, T * steps]`."""
     batches = list(batches)
-    parts = [(b.features["target_tokens"], b.labels, b.counted, b.features["resets"]) for b in batches]
+    parts = [
+        (b.features["target_tokens"], b.labels, b.counted, b.features["resets"]) for b in batches
+    ]
     return [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
 
 
@@ -39,7 +41,9 @@ def test_rows_go_on_over_the_steps_of_an_epoch(tmp_path, context, batch_size):
         np.testing.assert_array_equal(resets, expected)
         phases.append(phase)
     assert len(set(phases)) > 1, "epochs begin at different places"
-    assert not np.array_equal(plan.training_batch(0, seed=6).labels, plan.training_batch(0, seed=5).labels)
+    assert not np.array_equal(
+        plan.training_batch(0, seed=6).labels, plan.training_batch(0, seed=5).labels
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 40])
@@ -48,7 +52,9 @@ def test_an_evaluation_counts_every_label_once(tmp_path, documents, batch_size):
     stream = stream_of(documents)
     split, _ = text_split(tmp_path, documents)
     plan = Streams(split, 5, batch_size)
-    inputs, labels, counted, resets = joined(plan.evaluation_batch(step) for step in range(plan.evaluation_steps))
+    inputs, labels, counted, resets = joined(
+        plan.evaluation_batch(step) for step in range(plan.evaluation_steps)
+    )
     assert counted.sum() == split.num_tokens
     pairs = [(a, b) for a, b in itertools.pairwise(stream) if b != BOS]
     assert list(zip(inputs[counted], labels[counted], strict=True)) == pairs

@@ -14,7 +14,9 @@ def test_what_is_written_is_read(tmp_path, vocabulary_size, shard_tokens):
     documents = [rng.integers(0, vocabulary_size, size) for size in (3, 0, 9, 4, 1)]
     dtype = token_streams.token_dtype(vocabulary_size)
     writer = token_streams.StreamWriter(str(tmp_path), "text", dtype, shard_tokens)
-    writer.append(np.concatenate([documents[0], documents[2][:2]]), [3, 3], [10, 0])  # the third goes on
+    writer.append(
+        np.concatenate([documents[0], documents[2][:2]]), [3, 3], [10, 0]
+    )  # the third goes on
     writer.append(documents[2][2:], [7], [30])
     writer.append(np.zeros(0, int), [], [])
     writer.append(np.concatenate(documents[3:]), [4, 5], [40, 50])
@@ -44,7 +46,10 @@ def test_shard_cut_after_it_was_opened(tmp_path):
         stream = token_streams.TokenStream(str(tmp_path), "text", dtype, writer.finish())
     os.truncate(tmp_path / "text-00001.tokens", 4)
     assert stream.read(0, 6).tolist() == [0, 1, 2, 3, 4, 5]
-    with pytest.raises(UserError, match=r"text-00001.tokens: shorter than it was; expected a cache that stays; delete"):
+    with pytest.raises(
+        UserError,
+        match=r"text-00001.tokens: shorter than it was; expected a cache that stays; delete",
+    ):
         stream.read(5, 9)
 
 
@@ -54,7 +59,9 @@ def test_files_are_closed_with_the_stream(tmp_path, monkeypatch):
     with token_streams.StreamWriter(str(tmp_path), "text", dtype, 4) as writer:
         writer.append(np.arange(10), [10], [10])
         counts = writer.finish()
-    monkeypatch.setattr(os, "open", lambda *arguments: opened.append(open_file(*arguments)) or opened[-1])
+    monkeypatch.setattr(
+        os, "open", lambda *arguments: opened.append(open_file(*arguments)) or opened[-1]
+    )
     stream = token_streams.TokenStream(str(tmp_path), "text", dtype, counts)
     assert len(opened) == 3 and all(os.fstat(descriptor) for descriptor in opened)
     del stream

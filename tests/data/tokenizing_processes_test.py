@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.data_files import write
 from tests.support.tokenizing_work import DyingTokenizer
-from tf_textgen.data import shards, tokenizing, tokenizing_processes, tokenizing_worker
+from tf_textgen.data import token_cache, tokenizing, tokenizing_processes, tokenizing_worker
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.tokenizing_processes import choose_processes, map_batches
 from tf_textgen.errors import UserError
@@ -55,7 +55,12 @@ def test_import_does_not_import_tensorflow():
 
 def test_how_many_processes(monkeypatch):
     monkeypatch.setattr(tokenizing_processes, "_num_cores", lambda: 4)
-    assert [choose_processes(0, size) for size in (0, (64 << 20) - 1, 64 << 20, 1 << 40)] == [1, 1, 4, 4]
+    assert [choose_processes(0, size) for size in (0, (64 << 20) - 1, 64 << 20, 1 << 40)] == [
+        1,
+        1,
+        4,
+        4,
+    ]
     assert [choose_processes(asked, 0) for asked in (1, 3, 99)] == [1, 3, 99]
     monkeypatch.setattr(tokenizing_processes, "_num_cores", lambda: 96)
     assert choose_processes(0, 1 << 40) == 8
@@ -88,7 +93,10 @@ def test_results_come_in_order_and_batches_are_read_as_they_are_needed(workers_a
 def test_what_goes_wrong_is_one_line(workers_are_threads):
     with pytest.raises(ZeroDivisionError):
         list(map_batches(_reciprocal, [1, 2, 0, 3], 2))
-    with pytest.raises(UserError, match=r"processes=2: the tokenizer cannot be sent to other processes \(.* or set 1$"):
+    with pytest.raises(
+        UserError,
+        match=r"processes=2: the tokenizer cannot be sent to other processes \(.* or set 1$",
+    ):
         list(map_batches(lambda batch: batch, [1], 2))
 
 
@@ -147,7 +155,7 @@ def test_death_of_a_process_is_one_line_and_leaves_nothing(tmp_path, monkeypatch
     config = DataConfig(train=(path,), cache_dir=str(tmp_path / "cache"), tokenizing_processes=2)
     message = r"^--data.tokenizing_processes=2: one of them ended early \(SIGKILL\): expected all to last .*; lower it"
     with pytest.raises(UserError, match=message):
-        shards.open_shards(config, DyingTokenizer(), "train")
+        token_cache.open_shards(config, DyingTokenizer(), "train")
     assert len(started) == 2 and all(process.returncode is not None for process in started)
     assert all(name.endswith(".lock") for name in os.listdir(config.cache_dir))
 
@@ -159,7 +167,9 @@ def test_processes_end_with_the_one_that_started_them():
         "results = map_batches(surroundings, range(9), 2)\n"
         "print(json.dumps(next(results)[1]), flush=True); time.sleep(600)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as process:
         line = process.stdout.readline()
         process.kill()
         process.communicate(timeout=300)  # they hold the other end of the pipe too

@@ -15,7 +15,9 @@ def stream_of(documents):
 @pytest.mark.parametrize(("context", "batch_size"), [(4, 1), (7, 3), (16, 5), (33, 64)])
 def test_an_epoch_is_windows_of_the_ring_without_overlap(tmp_path, context, batch_size):
     rng = np.random.default_rng(0)
-    documents = [bytes(rng.integers(33, 127, size).astype(np.uint8)) for size in rng.integers(1, 30, 20)]
+    documents = [
+        bytes(rng.integers(33, 127, size).astype(np.uint8)) for size in rng.integers(1, 30, 20)
+    ]
     stream = stream_of(documents)
     split, _ = text_split(tmp_path, documents)
     plan = Windows(split, context, batch_size)
@@ -31,13 +33,18 @@ def test_an_epoch_is_windows_of_the_ring_without_overlap(tmp_path, context, batc
         inputs, labels = batch.features["target_tokens"], batch.labels
         assert inputs.shape == labels.shape == (batch_size, context)
         np.testing.assert_array_equal(batch.counted, labels != BOS)
-        starts += [places[(*row, label[-1])] for row, label in zip(inputs.tolist(), labels.tolist(), strict=True)]
+        starts += [
+            places[(*row, label[-1])]
+            for row, label in zip(inputs.tolist(), labels.tolist(), strict=True)
+        ]
         np.testing.assert_array_equal(inputs[:, 1:], labels[:, :-1])
 
     phases = set()
     for epoch in range(3):
         of_epoch = starts[epoch * rows : (epoch + 1) * rows]
-        covered = collections.Counter((start + i) % len(stream) for start in of_epoch for i in range(context))
+        covered = collections.Counter(
+            (start + i) % len(stream) for start in of_epoch for i in range(context)
+        )
         assert set(covered.values()) == {1} and len(covered) == rows * context
         phases.add(min(of_epoch))
     assert len(phases) > 1, "epochs begin at different places"
@@ -53,9 +60,13 @@ def test_training_is_a_function_of_seed_and_step(tmp_path):
     assert not np.array_equal(one.training_batch(0, 6).labels, batches[0].labels)
 
 
-@pytest.mark.parametrize(("context", "stride"), [(5, None), (5, 5), (5, 2), (5, 1), (8, 3), (1000, None), (1000, 7)])
+@pytest.mark.parametrize(
+    ("context", "stride"), [(5, None), (5, 5), (5, 2), (5, 1), (8, 3), (1000, None), (1000, 7)]
+)
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_evaluation_counts_every_label_once_with_enough_before_it(tmp_path, context, stride, batch_size):
+def test_evaluation_counts_every_label_once_with_enough_before_it(
+    tmp_path, context, stride, batch_size
+):
     documents = random_texts(6, 12, seed=3)
     stream = stream_of(documents)
     split, _ = text_split(tmp_path, documents)
@@ -86,7 +97,10 @@ def test_evaluation_at_the_edge_of_a_window(tmp_path, extra):
     split, _ = text_split(tmp_path, [b"a" * (8 - 2 + 1 + extra)])  # 8 labels, give or take one
     plan = Windows(split, 8, 2)
     assert plan.evaluation_rows == (2 if extra == 1 else 1)
-    assert sum(plan.evaluation_batch(step).counted.sum() for step in range(plan.evaluation_steps)) == 8 + extra
+    assert (
+        sum(plan.evaluation_batch(step).counted.sum() for step in range(plan.evaluation_steps))
+        == 8 + extra
+    )
 
 
 def test_rows_that_fill_a_batch_have_no_weight(tmp_path):

@@ -18,7 +18,9 @@ class Hypothesis(NamedTuple):
 
 def length_divisor(config, count):
     alpha = float(np.float32(config.length_penalty_alpha))
-    return {"none": 1.0, "gnmt": ((5 + count) / 6) ** alpha, "average": float(count) ** alpha}[config.length_penalty]
+    return {"none": 1.0, "gnmt": ((5 + count) / 6) ** alpha, "average": float(count) ** alpha}[
+        config.length_penalty
+    ]
 
 
 def log_sum_exp(values):
@@ -26,7 +28,9 @@ def log_sum_exp(values):
     return best + np.log(np.exp(values - best).sum())
 
 
-def plain_beam_search(next_logits, adjust, config, *, eos_id, text_of, is_loop=lambda tokens: False):
+def plain_beam_search(
+    next_logits, adjust, config, *, eos_id, text_of, is_loop=lambda tokens: False
+):
     """The n-best of one row, best first.
 
     Args:
@@ -46,10 +50,14 @@ def plain_beam_search(next_logits, adjust, config, *, eos_id, text_of, is_loop=l
             ranked, scores = asked - log_sum_exp(np.maximum(asked, own)), own - log_sum_exp(own)
             for token in np.flatnonzero(np.isfinite(asked)):
                 child = Hypothesis(
-                    (*parent.tokens, int(token)), parent.total + ranked[token], parent.score + scores[token]
+                    (*parent.tokens, int(token)),
+                    parent.total + ranked[token],
+                    parent.score + scores[token],
                 )
                 extended.append((-child.total, place, int(token), child))
-        kept = [child for *_, child in sorted(extended, key=lambda item: item[:3])[: config.beam_width]]
+        kept = [
+            child for *_, child in sorted(extended, key=lambda item: item[:3])[: config.beam_width]
+        ]
         kept = [_finish(child, config, eos_id, text_of, is_loop) for child in kept]
         running = [child for child in kept if not child.reason]
         ended += [child for child in kept if child.reason]

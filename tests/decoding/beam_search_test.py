@@ -48,7 +48,9 @@ class History:
     """
 
     def __init__(self, size=16, seed=0, spread=2.0, eos_id=EOS, banned_ids=BANNED, bound=12):
-        self.table = (np.random.default_rng(seed).normal(size=(97, size)) * spread).astype("float32")
+        self.table = (np.random.default_rng(seed).normal(size=(97, size)) * spread).astype(
+            "float32"
+        )
         self.eos_id, self.banned_ids, self.bound = eos_id, banned_ids, bound
         self.size, self.traces, self.steps, self.graphs = size, 0, 0, {}
 
@@ -75,8 +77,12 @@ class History:
             state = State({"past": past}, state.per_source)
             return logits_of(state), state
 
-        state = State({"past": tf.ones([tf.shape(prompts)[0], 1], tf.int32)}, tf.reduce_sum(kept, axis=-1))
-        constraints, problem = parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
+        state = State(
+            {"past": tf.ones([tf.shape(prompts)[0], 1], tf.int32)}, tf.reduce_sum(kept, axis=-1)
+        )
+        constraints, problem = parse(
+            parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK
+        )
         tf.debugging.assert_equal(problem, "")
         search, more = (beam_search, (penalty,)) if width else (single_search.decode, ())
         return search(
@@ -91,7 +97,9 @@ class History:
             eos_id=self.eos_id,
             banned_ids=self.banned_ids,
             constraints=constraints,
-            detokenize=lambda tokens: tf.strings.reduce_join(tf.gather(tf.constant(CODES), tokens), axis=-1),
+            detokenize=lambda tokens: tf.strings.reduce_join(
+                tf.gather(tf.constant(CODES), tokens), axis=-1
+            ),
             max_new_tokens=self.bound,
         )
 
@@ -99,10 +107,16 @@ class History:
         key = tuple(width.items())
         if key not in self.graphs:
             vectors = [Parameters(*(tf.TensorSpec([None], dtype) for dtype in DTYPES))]
-            vectors += [LengthPenalty(*(tf.TensorSpec([None], d) for d in LENGTH_PENALTY_DTYPES))] if width else []
+            vectors += (
+                [LengthPenalty(*(tf.TensorSpec([None], d) for d in LENGTH_PENALTY_DTYPES))]
+                if width
+                else []
+            )
             shapes = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)]
             self.graphs[key] = tf.function(
-                lambda *given: self.decode(*given, **width), input_signature=[*shapes, *vectors], autograph=False
+                lambda *given: self.decode(*given, **width),
+                input_signature=[*shapes, *vectors],
+                autograph=False,
             )
         return self.graphs[key]
 
@@ -136,7 +150,11 @@ class History:
 
 def what_must_be_written(config, tokens):
     """The forced words that `tokens` miss, and the tokens that must follow."""
-    forced, prefix, writing = [spell(word) for word in config.forced], spell(config.forced_prefix), []
+    forced, prefix, writing = (
+        [spell(word) for word in config.forced],
+        spell(config.forced_prefix),
+        [],
+    )
     for count in range(len(tokens) + 1):
         missing = [word for word in forced if not contains(tokens[:count], word)]
         if count < len(prefix):
@@ -150,7 +168,9 @@ def what_must_be_written(config, tokens):
 
 def padded(prompts):
     width = max([1, *map(len, prompts)])
-    left = np.array([[PAD] * (width - len(p)) + list(p) for p in prompts], np.int32).reshape(len(prompts), width)
+    left = np.array([[PAD] * (width - len(p)) + list(p) for p in prompts], np.int32).reshape(
+        len(prompts), width
+    )
     return tf.constant(left), tf.constant([len(p) for p in prompts], tf.int32)
 
 
@@ -168,7 +188,11 @@ def beams(rng, number, width, num_best, forces=True):
         return value if rng.random() < 0.4 else neutral
 
     def some(texts):
-        return tuple(str(x) for x in rng.choice(texts, int(rng.integers(1, 3)))) if rng.random() < 0.4 else ()
+        return (
+            tuple(str(x) for x in rng.choice(texts, int(rng.integers(1, 3))))
+            if rng.random() < 0.4
+            else ()
+        )
 
     return [
         DecodingConfig(
@@ -196,12 +220,17 @@ def check_row(found, row, expected):
     for place, hypothesis in enumerate(expected):
         count = len(hypothesis.tokens)
         assert found.tokens[row, place, :count].tolist() == list(hypothesis.tokens)
-        assert not found.tokens[row, place, count:].any() and not found.log_probabilities[row, place, count:].any()
+        assert (
+            not found.tokens[row, place, count:].any()
+            and not found.log_probabilities[row, place, count:].any()
+        )
         assert found.token_count[row, place] == count
         assert found.finish_reason[row, place].decode() == hypothesis.reason
         assert found.texts[row, place] == hypothesis.text
         np.testing.assert_allclose(found.score[row, place], hypothesis.score, rtol=1e-5)
-        np.testing.assert_allclose(found.normalized_score[row, place], hypothesis.normalized, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            found.normalized_score[row, place], hypothesis.normalized, rtol=1e-5, atol=1e-6
+        )
 
 
 def same_row(left, i, right, j):
@@ -220,7 +249,9 @@ def model():
 @pytest.fixture(scope="module")
 def wishes():
     rng = np.random.default_rng(1)
-    return [list(rng.integers(5, 16, rng.integers(1, 6))) for _ in range(ROWS)], beams(rng, ROWS, 3, 2)
+    return [list(rng.integers(5, 16, rng.integers(1, 6))) for _ in range(ROWS)], beams(
+        rng, ROWS, 3, 2
+    )
 
 
 def test_a_beam_that_holds_everything_is_an_exhaustive_search():
@@ -234,21 +265,37 @@ def test_a_beam_that_holds_everything_is_an_exhaustive_search():
     ]
     assert len(everything) == 121
     wish = DecodingConfig(beam_width=121, num_best=121, max_new_tokens=4)
-    kinds = [("none", 1.0), ("gnmt", 0.6), ("gnmt", 3.0), ("average", 0.0), ("average", 0.7), ("average", 2.0)]
-    configs = [dataclasses.replace(wish, length_penalty=k, length_penalty_alpha=a) for k, a in kinds]
+    kinds = [
+        ("none", 1.0),
+        ("gnmt", 0.6),
+        ("gnmt", 3.0),
+        ("average", 0.0),
+        ("average", 0.7),
+        ("average", 2.0),
+    ]
+    configs = [
+        dataclasses.replace(wish, length_penalty=k, length_penalty_alpha=a) for k, a in kinds
+    ]
     found = model.run([prompt] * len(configs), configs, width=121, num_best=121)
     orders = set()
     for row, config in enumerate(configs):
         scores = {}
         for tokens in everything:
-            logits = [model.next_logits(prompt, tokens[:i]).astype("float64") for i in range(len(tokens))]
+            logits = [
+                model.next_logits(prompt, tokens[:i]).astype("float64") for i in range(len(tokens))
+            ]
             total = sum(x[token] - log_sum_exp(x) for x, token in zip(logits, tokens, strict=True))
             scores[tokens] = total / length_divisor(config, len(tokens))
         expected = sorted(everything, key=lambda tokens: -scores[tokens])
         orders.add(tuple(expected))
-        got = [tuple(t[:n]) for t, n in zip(found.tokens[row].tolist(), found.token_count[row], strict=True)]
+        got = [
+            tuple(t[:n])
+            for t, n in zip(found.tokens[row].tolist(), found.token_count[row], strict=True)
+        ]
         assert got == expected
-        np.testing.assert_allclose(found.normalized_score[row], [scores[tokens] for tokens in expected], rtol=1e-5)
+        np.testing.assert_allclose(
+            found.normalized_score[row], [scores[tokens] for tokens in expected], rtol=1e-5
+        )
     assert len(orders) == 5  # alpha 0 is no penalty; all others differ
 
 
@@ -256,7 +303,10 @@ def test_a_beam_that_holds_everything_is_an_exhaustive_search():
 def test_narrow_beams_equal_the_plain_beam_search(model, beam):
     width, num_best = beam
     rng = np.random.default_rng(width)
-    prompts, configs = [list(rng.integers(5, 16, 2)) for _ in range(40)], beams(rng, 40, width, num_best)
+    prompts, configs = (
+        [list(rng.integers(5, 16, 2)) for _ in range(40)],
+        beams(rng, 40, width, num_best),
+    )
     found, reasons = model.run(prompts, configs, width=width, num_best=num_best), set()
     for row, (prompt, config) in enumerate(zip(prompts, configs, strict=True)):
         expected = model.expect(prompt, config)
@@ -268,11 +318,18 @@ def test_narrow_beams_equal_the_plain_beam_search(model, beam):
 def test_a_beam_of_one_is_greedy(model, wishes):
     """But for forced words, which a beam writes where room ends and greedy decoding where the model would end."""
     prompts = wishes[0]
-    configs = [dataclasses.replace(c, beam_width=1, num_best=1, temperature=0.0, forced=()) for c in wishes[1]]
+    configs = [
+        dataclasses.replace(c, beam_width=1, num_best=1, temperature=0.0, forced=())
+        for c in wishes[1]
+    ]
     found = model.run(prompts, configs, width=1, num_best=1)
     greedy = [x.numpy() for x in model.graph()(*padded(prompts), stack(configs))]
     expected = dict(zip(single_search.Decoded._fields, greedy, strict=True))
-    assert expected.keys() - found._asdict().keys() == {"first", "word", "place"}  # of a search that pauses
+    assert expected.keys() - found._asdict().keys() == {
+        "first",
+        "word",
+        "place",
+    }  # of a search that pauses
     for name in expected.keys() & found._asdict().keys():
         np.testing.assert_array_equal(getattr(found, name)[:, 0], expected[name], err_msg=name)
     assert {*expected["finish_reason"]} == {b"eos", b"length", b"stop", b"loop"}
@@ -282,7 +339,9 @@ def test_each_row_equals_the_row_alone(model, wishes):
     prompts, configs = wishes
     batch = model.run(prompts, configs, width=3, num_best=2)
     for i in range(ROWS):
-        same_row(batch, i, model.run(prompts[i : i + 1], configs[i : i + 1], width=3, num_best=2), 0)
+        same_row(
+            batch, i, model.run(prompts[i : i + 1], configs[i : i + 1], width=3, num_best=2), 0
+        )
 
 
 def test_one_trace_for_all_shapes_and_eager_equals_graph(model, wishes):
@@ -290,7 +349,10 @@ def test_one_trace_for_all_shapes_and_eager_equals_graph(model, wishes):
     batch = model.run(prompts, configs, width=3, num_best=2)
     traces = model.traces
     for rows in (0, 1, 7):
-        assert model.run(prompts[:rows], configs[:rows], width=3, num_best=2).tokens.shape[:2] == (rows, 2)
+        assert model.run(prompts[:rows], configs[:rows], width=3, num_best=2).tokens.shape[:2] == (
+            rows,
+            2,
+        )
     assert model.traces == traces
     eager = model.run(prompts[:2], configs[:2], width=3, num_best=2, eager=True)
     for i in range(2):
@@ -314,7 +376,9 @@ def test_the_search_ends_when_nothing_can_win_any_more(kind, steps):
     """After the end token (-0.1) another token (-3.2) can win once where length makes up for it, two can not."""
     model = History(size=4, eos_id=3, banned_ids=())
     model.table[:] = np.log([0.04, 0.03, 0.03, 0.9])
-    config = DecodingConfig(beam_width=2, max_new_tokens=12, length_penalty=kind, length_penalty_alpha=1.5)
+    config = DecodingConfig(
+        beam_width=2, max_new_tokens=12, length_penalty=kind, length_penalty_alpha=1.5
+    )
     found = model.run([[1]], [config], width=2, num_best=1, eager=True)
     assert (found.tokens[0, 0, 0], found.token_count[0, 0], model.steps) == (3, 1, steps)
 
@@ -324,10 +388,14 @@ def test_a_late_hypothesis_that_wins_is_not_lost_to_the_early_stop():
     model = History(size=4, eos_id=3, banned_ids=(), bound=10)
     model.table[:] = np.log([0.999, 0.0002, 0.0003, 0.0005])
     model.table[1 + 7 * 1] = np.log([0.3, 0.0005, 0.0005, 0.699])
-    config = DecodingConfig(beam_width=2, max_new_tokens=10, length_penalty="average", length_penalty_alpha=1.0)
+    config = DecodingConfig(
+        beam_width=2, max_new_tokens=10, length_penalty="average", length_penalty_alpha=1.0
+    )
     found = model.run([[1]], [config], width=2, num_best=1, eager=True)
     assert found.tokens[0, 0].tolist() == [0] * 10
-    np.testing.assert_allclose(found.normalized_score[0, 0], (np.log(0.3) + 9 * np.log(0.999)) / 10, rtol=1e-5)
+    np.testing.assert_allclose(
+        found.normalized_score[0, 0], (np.log(0.3) + 9 * np.log(0.999)) / 10, rtol=1e-5
+    )
     assert found.normalized_score[0, 0] > np.log(0.699)
 
 
@@ -335,8 +403,16 @@ def test_empty_places_where_there_are_fewer_hypotheses():
     model = History(size=4, eos_id=3, banned_ids=(0,))
     config = DecodingConfig(beam_width=4, num_best=4, max_new_tokens=1)
     found = model.run([[1]], [config], width=4, num_best=4, eager=True)
-    assert found.finish_reason[0, 3] == b"" and found.texts[0, 3] == b"" and (found.finish_reason[0, :3] != b"").all()
-    assert (found.token_count[0, 3], found.score[0, 3], found.normalized_score[0, 3]) == (0, 0.0, 0.0)
+    assert (
+        found.finish_reason[0, 3] == b""
+        and found.texts[0, 3] == b""
+        and (found.finish_reason[0, :3] != b"").all()
+    )
+    assert (found.token_count[0, 3], found.score[0, 3], found.normalized_score[0, 3]) == (
+        0,
+        0.0,
+        0.0,
+    )
 
 
 def test_scores_of_a_finite_model_are_finite():
@@ -360,10 +436,18 @@ def test_a_diverged_hypothesis_comes_last_and_leaves_its_neighbours_alone(wishes
     expected = broken.expect([12], config)
     broken.table[(1 + 7 * 5) % 97] = np.nan  # nothing is possible for prompt 5
     first = expected[0].tokens[0]
-    broken.table[(6 + first + 7 * 12) % 97] = np.nan  # the best first token of prompt 12 leads nowhere
-    found = broken.run([*prompts[:3], [5], [12]], [*configs[:3], config, config], width=3, num_best=2)
+    broken.table[(6 + first + 7 * 12) % 97] = (
+        np.nan
+    )  # the best first token of prompt 12 leads nowhere
+    found = broken.run(
+        [*prompts[:3], [5], [12]], [*configs[:3], config, config], width=3, num_best=2
+    )
     for i in range(3):
-        same_row(broken.run(prompts[i : i + 1], configs[i : i + 1], width=3, num_best=2), 0, found, i)
-    assert found.tokens[3, :, :2].tolist() == [[EOS, PAD], [PAD, PAD]] and np.isnan(found.score[3, 0])
+        same_row(
+            broken.run(prompts[i : i + 1], configs[i : i + 1], width=3, num_best=2), 0, found, i
+        )
+    assert found.tokens[3, :, :2].tolist() == [[EOS, PAD], [PAD, PAD]] and np.isnan(
+        found.score[3, 0]
+    )
     assert found.finish_reason[3].tolist() == [b"eos", b""]
     assert (found.tokens[4, :, 0] != first).all() and np.isfinite(found.score[4]).all()

@@ -26,7 +26,9 @@ def test_top_p_equals_a_full_sort_with_ties(size):
 
 
 def test_top_p_at_the_exact_border_keeps_the_lower_ids():
-    kept = cutoffs.keep_top_p(tf.zeros([5, 2048]), tf.constant([0.5, 0.25, 1.0, 1e-9, 0.5 + 2**-12])).numpy()
+    kept = cutoffs.keep_top_p(
+        tf.zeros([5, 2048]), tf.constant([0.5, 0.25, 1.0, 1e-9, 0.5 + 2**-12])
+    ).numpy()
     counts = np.isfinite(kept).sum(-1)
     assert counts.tolist() == [1024, 512, 2048, 1, 1025]
     for row, count in zip(kept, counts, strict=True):
@@ -47,15 +49,22 @@ def test_top_k_keeps_the_kth_and_its_equals(size):
     kept = cutoffs.keep_top_k(tf.constant(logits), tf.constant(k)).numpy()
     for i in range(10):
         if 0 < k[i] < size:
-            np.testing.assert_array_equal(kept[i], np.where(logits[i] >= np.sort(logits[i])[-k[i]], logits[i], -INF))
+            np.testing.assert_array_equal(
+                kept[i], np.where(logits[i] >= np.sort(logits[i])[-k[i]], logits[i], -INF)
+            )
         else:
             np.testing.assert_array_equal(kept[i], logits[i])
 
 
 @pytest.mark.parametrize("name", ["keep_top_k", "keep_top_p"])
 def test_tiers_agree_bit_by_bit(monkeypatch, name):
-    logits = tf.constant(np.concatenate([tied(8, 1500), rng.normal(size=(8, 1500)) * 4]).astype("float32"))
-    value = {"keep_top_k": tf.constant([1, 40, 256, 1, 3, 9, 70, 200] * 2), "keep_top_p": tf.fill([16], 0.3)}[name]
+    logits = tf.constant(
+        np.concatenate([tied(8, 1500), rng.normal(size=(8, 1500)) * 4]).astype("float32")
+    )
+    value = {
+        "keep_top_k": tf.constant([1, 40, 256, 1, 3, 9, 70, 200] * 2),
+        "keep_top_p": tf.fill([16], 0.3),
+    }[name]
     results = []
     for tiers in ((256, 1024), (1024,), ()):
         monkeypatch.setattr(cutoffs, "_TIERS", tiers)
@@ -64,7 +73,9 @@ def test_tiers_agree_bit_by_bit(monkeypatch, name):
     np.testing.assert_array_equal(results[0], results[2])
 
 
-@pytest.mark.parametrize(("p", "widths"), [(0.5, [256]), (0.9, [256, 1024]), (0.99, [256, 1024, 2000]), (1.0, [256])])
+@pytest.mark.parametrize(
+    ("p", "widths"), [(0.5, [256]), (0.9, [256, 1024]), (0.99, [256, 1024, 2000]), (1.0, [256])]
+)
 def test_the_full_sort_is_run_only_when_needed(monkeypatch, p, widths):
     logits = np.full([2, 2000], -8.0, "float32")
     logits[1] = np.where(np.arange(2000) < {0.9: 1000, 0.99: 2000}.get(p, 100), 0.0, -20.0)
@@ -81,7 +92,9 @@ def test_the_full_sort_is_run_only_when_needed(monkeypatch, p, widths):
 
 def test_min_p():
     probabilities = np.array([[0.5, 0.3, 0.15, 0.05]] * 4, "float32")
-    kept = cutoffs.keep_min_p(tf.math.log(probabilities), tf.constant([0.0, 0.2, 0.59, 1.0])).numpy()
+    kept = cutoffs.keep_min_p(
+        tf.math.log(probabilities), tf.constant([0.0, 0.2, 0.59, 1.0])
+    ).numpy()
     assert np.isfinite(kept).sum(-1).tolist() == [4, 3, 2, 1]
 
 
@@ -110,7 +123,9 @@ def test_neutral_rows_pass_bit_by_bit(name, neutral, active):
     np.testing.assert_array_equal(mixed[1], alone[0])
 
 
-@pytest.mark.parametrize("name", ["keep_top_k", "keep_top_p", "keep_min_p", "keep_typical", "keep_epsilon", "keep_eta"])
+@pytest.mark.parametrize(
+    "name", ["keep_top_k", "keep_top_p", "keep_min_p", "keep_typical", "keep_epsilon", "keep_eta"]
+)
 def test_no_rows(name):
     value = tf.zeros([0], tf.int32 if name == "keep_top_k" else tf.float32)
     assert getattr(cutoffs, name)(tf.zeros([0, 1500]), value).shape == (0, 1500)

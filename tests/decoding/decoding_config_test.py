@@ -21,14 +21,20 @@ from tf_textgen.errors import UserError
     ("values", "message"),
     [
         ({"temperature": -1.0}, "--decoding.temperature=-1: expected a value at least 0"),
-        ({"temperature": math.nan}, "--decoding.temperature=nan: expected a finite value at least 0"),
+        (
+            {"temperature": math.nan},
+            "--decoding.temperature=nan: expected a finite value at least 0",
+        ),
         ({"temperature": math.inf}, "--decoding.temperature=inf: expected a finite value"),
         ({"top_k": -1}, "--decoding.top_k=-1: expected a value at least 0"),
         ({"top_p": 0.0}, "--decoding.top_p=0: expected a value at most 1 and above 0"),
         ({"top_p": 1.5}, "--decoding.top_p=1.5: expected a value at most 1 and above 0"),
         ({"min_p": 1.5}, "--decoding.min_p=1.5: expected a value at least 0 and at most 1"),
         ({"repetition_penalty": 0.0}, "--decoding.repetition_penalty=0: expected a value above 0"),
-        ({"repetition_penalty": math.inf}, "--decoding.repetition_penalty=inf: expected a finite value"),
+        (
+            {"repetition_penalty": math.inf},
+            "--decoding.repetition_penalty=inf: expected a finite value",
+        ),
         ({"max_new_tokens": 0}, "--decoding.max_new_tokens=0: expected a value at least 1"),
         ({"min_new_tokens": -1}, "--decoding.min_new_tokens=-1: expected a value at least 0"),
         (
@@ -38,15 +44,36 @@ from tf_textgen.errors import UserError
         ({"num_samples": 0}, "--decoding.num_samples=0: expected a value at least 1"),
         ({"seed": 2**63}, "--decoding.seed=9223372036854775808: expected a value"),
         ({"typical_p": 0.0}, "--decoding.typical_p=0: expected a value at most 1 and above 0"),
-        ({"epsilon_cutoff": 1.0}, "--decoding.epsilon_cutoff=1: expected a value at least 0 and below 1"),
-        ({"eta_cutoff": math.nan}, "--decoding.eta_cutoff=nan: expected a finite value at least 0 and below 1"),
-        ({"frequency_penalty": 2.5}, "--decoding.frequency_penalty=2.5: expected a value at least -2 and at most 2"),
-        ({"presence_penalty": -2.5}, "--decoding.presence_penalty=-2.5: expected a value at least -2 and at most 2"),
-        ({"presence_penalty": -1e-300}, "--decoding.presence_penalty=-1e-300: expected a value of 1.2e-38 to"),
+        (
+            {"epsilon_cutoff": 1.0},
+            "--decoding.epsilon_cutoff=1: expected a value at least 0 and below 1",
+        ),
+        (
+            {"eta_cutoff": math.nan},
+            "--decoding.eta_cutoff=nan: expected a finite value at least 0 and below 1",
+        ),
+        (
+            {"frequency_penalty": 2.5},
+            "--decoding.frequency_penalty=2.5: expected a value at least -2 and at most 2",
+        ),
+        (
+            {"presence_penalty": -2.5},
+            "--decoding.presence_penalty=-2.5: expected a value at least -2 and at most 2",
+        ),
+        (
+            {"presence_penalty": -1e-300},
+            "--decoding.presence_penalty=-1e-300: expected a value of 1.2e-38 to",
+        ),
         ({"no_repeat_ngram": -1}, "--decoding.no_repeat_ngram=-1: expected a value at least 0"),
-        ({"loop_repeats": 1}, "--decoding.loop_repeats=1: every text would end; expected at least 2, or 0"),
+        (
+            {"loop_repeats": 1},
+            "--decoding.loop_repeats=1: every text would end; expected at least 2, or 0",
+        ),
         ({"min_length_ratio": -1.0}, "--decoding.min_length_ratio=-1: expected a value at least 0"),
-        ({"max_length_ratio": math.inf}, "--decoding.max_length_ratio=inf: expected a finite value"),
+        (
+            {"max_length_ratio": math.inf},
+            "--decoding.max_length_ratio=inf: expected a finite value",
+        ),
         (
             {"min_length_ratio": 2.0, "max_length_ratio": 1.5},
             "--decoding.min_length_ratio=2.0: expected at most --decoding.max_length_ratio=1.5",
@@ -64,8 +91,14 @@ from tf_textgen.errors import UserError
             {"forced_prefix": "a cat", "banned": ("cat",)},
             "--decoding.forced_prefix='a cat': has 'cat' of --decoding.banned in it, and cannot be written; leave one",
         ),
-        ({"forced": (" cat ",), "banned": ("cat",)}, "--decoding.forced=' cat ': has 'cat' of --decoding.banned in it"),
-        ({"forced": (" a cat",), "banned": (" a cat",)}, "--decoding.forced=' a cat': has ' a cat' of --decoding.bann"),
+        (
+            {"forced": (" cat ",), "banned": ("cat",)},
+            "--decoding.forced=' cat ': has 'cat' of --decoding.banned in it",
+        ),
+        (
+            {"forced": (" a cat",), "banned": (" a cat",)},
+            "--decoding.forced=' a cat': has ' a cat' of --decoding.bann",
+        ),
         (
             {"forced_prefix": "其他", "banned": ("其他",)},
             "--decoding.forced_prefix='其他': has '其他' of --decoding.",
@@ -75,13 +108,22 @@ from tf_textgen.errors import UserError
             r"--decoding.forced='a\nb': has '\n' of --decoding.stop in it, and cannot be written; leave one",
         ),
         ({"stop": ("",)}, "--decoding.stop='': expected a text that is not empty"),
-        ({"stop": ("a\x1fb",)}, r"--decoding.stop='a\x1fb': expected a text that is not empty and has no '\x1f'"),
+        (
+            {"stop": ("a\x1fb",)},
+            r"--decoding.stop='a\x1fb': expected a text that is not empty and has no '\x1f'",
+        ),
         ({"stop": ("字" * 90,)}, "270 bytes came, expected at most 256"),
         ({"stop": ("a",) * 17}, "--decoding.stop: 17 strings came, expected at most 16"),
         ({"beam_width": 0}, "--decoding.beam_width=0: expected a value at least 1"),
         ({"num_best": 2}, "--decoding.num_best=2: expected at most --decoding.beam_width=1"),
-        ({"length_penalty": "gnm"}, "--decoding.length_penalty=gnm: expected one of none, gnmt, average; did you mean"),
-        ({"length_penalty_alpha": -0.1}, "--decoding.length_penalty_alpha=-0.1: expected a value at least 0 and at"),
+        (
+            {"length_penalty": "gnm"},
+            "--decoding.length_penalty=gnm: expected one of none, gnmt, average; did you mean",
+        ),
+        (
+            {"length_penalty_alpha": -0.1},
+            "--decoding.length_penalty_alpha=-0.1: expected a value at least 0 and at",
+        ),
         (
             {"length_penalty_alpha": 11.0},
             "--decoding.length_penalty_alpha=11: expected a value at least 0 and at most 10",
@@ -126,7 +168,9 @@ def test_help_says_what_a_beam_reads():
 
 def test_top_k_against_the_vocabulary():
     check_against_vocabulary(DecodingConfig(top_k=50), 50)
-    with pytest.raises(UserError, match=r"--decoding.top_k=51: expected at most 50, the vocabulary's size; 0 keeps"):
+    with pytest.raises(
+        UserError, match=r"--decoding.top_k=51: expected at most 50, the vocabulary's size; 0 keeps"
+    ):
         check_against_vocabulary(DecodingConfig(top_k=51), 50)
 
 
@@ -141,18 +185,23 @@ def test_ratios_want_a_source():
         check_against_source(DecodingConfig(max_length_ratio=2.0), False)
 
 
-@pytest.mark.parametrize("name", ["no_repeat_ngram", "loop_repeats", "max_new_tokens", "num_samples"])
+@pytest.mark.parametrize(
+    "name", ["no_repeat_ngram", "loop_repeats", "max_new_tokens", "num_samples"]
+)
 @pytest.mark.parametrize("value", [2**20 + 1, 3_000_000_000, 10**30])
 def test_numbers_of_tokens_have_an_end(name, value):
     with pytest.raises(
-        UserError, match=rf"--decoding.{name}={value}: expected a value at least [01] and at most 1048576"
+        UserError,
+        match=rf"--decoding.{name}={value}: expected a value at least [01] and at most 1048576",
     ):
         DecodingConfig(**{name: value})
 
 
 def test_beam_against_the_vocabulary():
     check_against_vocabulary(DecodingConfig(beam_width=50), 50)
-    with pytest.raises(UserError, match=r"--decoding.beam_width=51: expected at most 50, the vocabulary's size"):
+    with pytest.raises(
+        UserError, match=r"--decoding.beam_width=51: expected at most 50, the vocabulary's size"
+    ):
         check_against_vocabulary(DecodingConfig(beam_width=51), 50)
 
 
@@ -162,11 +211,15 @@ def test_a_temperature_that_nobody_chose_is_that_of_the_search():
     assert DecodingConfig(beam_width=4, temperature=0.0).resolved_temperature == 0.0
     assert DecodingConfig(temperature=0.3).resolved_temperature == 0.3
     before_beams = {"temperature": 1.0, "top_k": 40, "stop": ["a"]}
-    assert DecodingConfig.from_json(before_beams) == DecodingConfig(temperature=1.0, top_k=40, stop=("a",))
+    assert DecodingConfig.from_json(before_beams) == DecodingConfig(
+        temperature=1.0, top_k=40, stop=("a",)
+    )
 
 
 def test_samples_have_seeds_of_their_own():
-    seeds = [sample_seed(seed, sample) for seed in (1, 2, 2**63 - 1, -(2**63)) for sample in range(4)]
+    seeds = [
+        sample_seed(seed, sample) for seed in (1, 2, 2**63 - 1, -(2**63)) for sample in range(4)
+    ]
     assert seeds[::4] == [1, 2, 2**63 - 1, -(2**63)]
     assert len({*seeds}) == len(seeds)
     assert all(-(2**63) <= seed < 2**63 for seed in seeds)
@@ -174,9 +227,13 @@ def test_samples_have_seeds_of_their_own():
 
 
 def test_json_and_flags_round_trip():
-    config = DecodingConfig(temperature=0.5, stop=("\n", "字"), seed=-1, forced=(" cat ",), forced_prefix=" \ta ")
+    config = DecodingConfig(
+        temperature=0.5, stop=("\n", "字"), seed=-1, forced=(" cat ",), forced_prefix=" \ta "
+    )
     check_round_trip(config)
-    config = DecodingConfig(beam_width=4, num_best=2, length_penalty="average", length_penalty_alpha=1.0, seed=-1)
+    config = DecodingConfig(
+        beam_width=4, num_best=2, length_penalty="average", length_penalty_alpha=1.0, seed=-1
+    )
     check_round_trip(config)
 
 

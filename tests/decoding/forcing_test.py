@@ -42,11 +42,24 @@ def test_adjust_alone_gives_the_guarantee():
     state, early = forcing.begin(given), 0
     for step in range(ROOM):
         history = History(
-            tf.fill([ROWS, 1], 2), tf.ones([ROWS], tf.int32), tf.constant(texts), tf.constant(step), state
+            tf.fill([ROWS, 1], 2),
+            tf.ones([ROWS], tf.int32),
+            tf.constant(texts),
+            tf.constant(step),
+            state,
         )
-        logits = adjust(tf.zeros([ROWS, SIZE]), parameters, constraints, history, eos_id=EOS, banned_ids=(0, 1, 2, 4))
+        logits = adjust(
+            tf.zeros([ROWS, SIZE]),
+            parameters,
+            constraints,
+            history,
+            eos_id=EOS,
+            banned_ids=(0, 1, 2, 4),
+        )
         due = forcing.is_due(state, given, parameters.max_new_tokens - step)
-        walk = np.array([rng.choice(np.flatnonzero(np.isfinite(row))) for row in logits.numpy()], np.int32)
+        walk = np.array(
+            [rng.choice(np.flatnonzero(np.isfinite(row))) for row in logits.numpy()], np.int32
+        )
         ended |= step >= room
         texts[:, step] = np.where(ended, 0, walk)
         early += (~ended & (walk == EOS)).sum()

@@ -24,7 +24,9 @@ def golden():
 def past(golden):
     tokens, new = golden["tokens"], int(golden["new"])
     lengths = tf.fill([len(tokens)], tokens.shape[1] - new)
-    return state.History(*map(tf.constant, (tokens[:, :-new], lengths, tokens[:, -new:], new)), None)
+    return state.History(
+        *map(tf.constant, (tokens[:, :-new], lengths, tokens[:, -new:], new)), None
+    )
 
 
 # On these logits no two are equal. Where some are, top-p keeps the lower ids alone here, and as the sort falls there.
@@ -32,25 +34,33 @@ def past(golden):
 @pytest.mark.parametrize("name", ["top_k", "top_p", "min_p", "typical", "epsilon", "eta"])
 def test_cutoffs(golden, name, size):
     given = golden[size]
-    kept = getattr(cutoffs, f"keep_{name}")(tf.constant(given), tf.constant(golden[f"{name}_values"])).numpy()
+    kept = getattr(cutoffs, f"keep_{name}")(
+        tf.constant(given), tf.constant(golden[f"{name}_values"])
+    ).numpy()
     np.testing.assert_array_equal(kept, np.where(golden[f"{name}_{size}"], given, -np.inf))
     assert len({*golden[f"{name}_{size}"].sum(axis=1)}) > 4
 
 
 def test_temperature_but_for_the_row_s_constant(golden):
-    scaled = logits.scale(tf.constant(golden["small"]), tf.constant(golden["temperature_values"])).numpy()
+    scaled = logits.scale(
+        tf.constant(golden["small"]), tf.constant(golden["temperature_values"])
+    ).numpy()
     expected = golden["temperature_small"]
     at_zero = [x - x.max(axis=1, keepdims=True) for x in (scaled, expected)]
     np.testing.assert_allclose(*at_zero, rtol=1e-5, atol=1e-5)
 
 
 def test_repetition_penalty(golden, past):
-    weakened = repetition.penalize_repetition(golden["small"], tf.constant(golden["repetition_values"]), past)
+    weakened = repetition.penalize_repetition(
+        golden["small"], tf.constant(golden["repetition_values"]), past
+    )
     np.testing.assert_allclose(weakened, golden["repetition_small"], rtol=1e-6)
 
 
 def test_no_repeat_ngram(golden, past):
-    left = repetition.forbid_ngrams(tf.constant(golden["small"]), tf.constant(golden["ngram_values"]), past)
+    left = repetition.forbid_ngrams(
+        tf.constant(golden["small"]), tf.constant(golden["ngram_values"]), past
+    )
     np.testing.assert_array_equal(np.isfinite(left), golden["ngram_small"])
 
 

@@ -3,7 +3,12 @@ import pytest
 import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import DecodingConfig
-from tf_textgen.decoding.length_penalty import LengthPenalty, divisor, length_penalty_of, sanitize_length_penalty
+from tf_textgen.decoding.length_penalty import (
+    LengthPenalty,
+    divisor,
+    length_penalty_of,
+    sanitize_length_penalty,
+)
 
 
 def penalty(kinds, alphas):
@@ -12,11 +17,15 @@ def penalty(kinds, alphas):
 
 def test_divisors():
     """Wu et al. (2016), equation 14, worked out by hand for 7 tokens: (12 / 6) ** alpha."""
-    given = penalty(["none", "gnmt", "gnmt", "average", "average", "average"], [1.0, 1.0, 2.0, 1.0, 0.5, 0.0])
+    given = penalty(
+        ["none", "gnmt", "gnmt", "average", "average", "average"], [1.0, 1.0, 2.0, 1.0, 0.5, 0.0]
+    )
     expected = [1.0, 2.0, 4.0, 7.0, 7**0.5, 1.0]
     np.testing.assert_allclose(divisor(given, tf.constant(7)), expected, rtol=1e-15)
     np.testing.assert_array_equal(divisor(given, tf.constant(1)), np.ones(6))
-    np.testing.assert_allclose(divisor(given, tf.constant([1, 1, 7, 7, 49, 9])), [1.0, 1.0, 4.0, 7.0, 7.0, 1.0])
+    np.testing.assert_allclose(
+        divisor(given, tf.constant([1, 1, 7, 7, 49, 9])), [1.0, 1.0, 4.0, 7.0, 7.0, 1.0]
+    )
 
 
 def test_from_config():
@@ -28,7 +37,10 @@ def test_from_config():
 @pytest.mark.parametrize("alpha", [-0.1, 10.5, float("nan"), float("inf")])
 def test_bad_alphas_are_told_and_made_harmless(alpha):
     safe, error = sanitize_length_penalty(penalty(["gnmt", "gnmt"], [alpha, 10.0]))
-    assert error.numpy().tolist() == [b"invalid length_penalty_alpha: expected a value from 0 to 10", b""]
+    assert error.numpy().tolist() == [
+        b"invalid length_penalty_alpha: expected a value from 0 to 10",
+        b"",
+    ]
     assert safe.length_penalty_alpha.numpy().tolist() == [0.0, 10.0]
 
 

@@ -22,7 +22,9 @@ class Markov:
 
     def __init__(self, vocabulary_size=16, seed=0, spread=2.0, bound=40, eager=False):
         self.size, self.bound, self.traces = vocabulary_size, bound, 0
-        self.table = (np.random.default_rng(seed).normal(size=(vocabulary_size,) * 2) * spread).astype("float32")
+        self.table = (
+            np.random.default_rng(seed).normal(size=(vocabulary_size,) * 2) * spread
+        ).astype("float32")
         self.pieces = [p.encode() for p in (PIECES + ["a"] * vocabulary_size)[:vocabulary_size]]
         shapes = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)]
         signature = [*shapes, Parameters(*(tf.TensorSpec([None], dtype) for dtype in DTYPES))]
@@ -36,7 +38,9 @@ class Markov:
         self.traces += 1
         width = tf.shape(prompts)[1]
         kept = tf.where(tf.range(width) >= width - lengths[:, tf.newaxis], prompts, 0)
-        return self.search(prompts, lengths, tf.reduce_sum(kept, axis=-1), tf.zeros_like(lengths), None, parameters)
+        return self.search(
+            prompts, lengths, tf.reduce_sum(kept, axis=-1), tf.zeros_like(lengths), None, parameters
+        )
 
     def search(self, prompts, lengths, salts, counts, begun, parameters):
         """`prompts` end with what is begun, `counts` tokens of each row."""
@@ -48,7 +52,9 @@ class Markov:
             logits = tf.gather(table, self.row(tokens, state["salt"], count))
             return logits, {"salt": state["salt"], "counts": (count + 1,)}
 
-        constraints, problem = parse(parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK)
+        constraints, problem = parse(
+            parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK
+        )
         tf.debugging.assert_equal(problem, "")
         return single_search.decode(
             tf.gather(table, self.row(prompts[:, -1], salts, counts)),
@@ -68,8 +74,12 @@ class Markov:
     def tokenize(self, texts):
         """Letter by letter; what is no letter of the alphabet is unknown."""
         letters = tf.strings.unicode_split(texts, "UTF-8")
-        known = tf.equal(letters.flat_values[:, tf.newaxis], tf.constant([p for p in self.pieces[:16]]))
-        ids = tf.where(tf.reduce_any(known, axis=1), tf.argmax(known, axis=1, output_type=tf.int32), UNK)
+        known = tf.equal(
+            letters.flat_values[:, tf.newaxis], tf.constant([p for p in self.pieces[:16]])
+        )
+        ids = tf.where(
+            tf.reduce_any(known, axis=1), tf.argmax(known, axis=1, output_type=tf.int32), UNK
+        )
         return letters.with_flat_values(ids)
 
     def detokenize(self, tokens):
@@ -78,7 +88,9 @@ class Markov:
     def run(self, prompts, configs, pad_to=0):
         """Decodes lists of ids with one `DecodingConfig` each; NumPy arrays."""
         width = max([pad_to, *map(len, prompts)])
-        padded = np.array([[PAD] * (width - len(p)) + list(p) for p in prompts], np.int32).reshape(len(prompts), width)
+        padded = np.array([[PAD] * (width - len(p)) + list(p) for p in prompts], np.int32).reshape(
+            len(prompts), width
+        )
         decoded = self.decode(padded, np.array([len(p) for p in prompts], np.int32), stack(configs))
         return single_search.Decoded(*(x.numpy() for x in decoded))
 
@@ -86,13 +98,19 @@ class Markov:
         """(tokens, log probabilities, finish reason, text) by the plainest means."""
         salt, tokens, scores, writing = sum(prompt), [], [], []
         forced, prefix = [spell(word) for word in config.forced], spell(config.forced_prefix)
-        draws = tf.random.stateless_uniform([self.bound], [config.seed, 0], dtype=tf.float64, alg="philox").numpy()
+        draws = tf.random.stateless_uniform(
+            [self.bound], [config.seed, 0], dtype=tf.float64, alg="philox"
+        ).numpy()
         while True:
             logits = self.table[self.row([*prompt, *tokens][-1], salt, len(tokens))]
             missing = [word for word in forced if not contains(tokens, word)]
             if len(tokens) < len(prefix):
                 writing = [prefix[len(tokens)]]
-            elif not writing and missing and config.max_new_tokens - len(tokens) <= sum(map(len, missing)):
+            elif (
+                not writing
+                and missing
+                and config.max_new_tokens - len(tokens) <= sum(map(len, missing))
+            ):
                 writing = list(missing[0])
             if not writing:
                 chosen = expected_token(logits, prompt, tokens, draws[len(tokens)], config)
@@ -134,7 +152,10 @@ def expected_logits(logits, prompt, tokens, config):
         penalty = np.float32(config.repetition_penalty)
         x[token] = x[token] * penalty if x[token] < 0 else x[token] / penalty
     for token in {*tokens}:
-        frequency, presence = np.float32(config.frequency_penalty), np.float32(config.presence_penalty)
+        frequency, presence = (
+            np.float32(config.frequency_penalty),
+            np.float32(config.presence_penalty),
+        )
         x[token] -= np.float32(tokens.count(token)) * frequency + presence
     for i in range(len(past) - config.no_repeat_ngram + 1 if config.no_repeat_ngram else 0):
         *first, last = past[i : i + config.no_repeat_ngram]
@@ -209,7 +230,9 @@ def stack(configs):
     values["temperature"] = [c.resolved_temperature for c in configs]
     for name in ("stop", "banned", "allowed", "forced"):
         values[name] = ["\x1f".join(getattr(c, name)) for c in configs]
-    return Parameters(*(tf.constant(values[n], d) for n, d in zip(Parameters._fields, DTYPES, strict=True)))
+    return Parameters(
+        *(tf.constant(values[n], d) for n, d in zip(Parameters._fields, DTYPES, strict=True))
+    )
 
 
 def random_configs(rng, number, max_new_tokens=12):
@@ -222,7 +245,10 @@ def random_configs(rng, number, max_new_tokens=12):
         return tuple(rng.choice(texts, int(rng.integers(1, 4)))) if rng.random() < 0.5 else ()
 
     def one():
-        forced, prefix = some(["é", "aé", "aa", "a a"])[:2], maybe(str(rng.choice(["aa", "é", "b\x00"])), "")
+        forced, prefix = (
+            some(["é", "aé", "aa", "a a"])[:2],
+            maybe(str(rng.choice(["aa", "é", "b\x00"])), ""),
+        )
         shortest = max(4, len("".join(forced) + prefix))
         return DecodingConfig(
             temperature=maybe(float(rng.uniform(0.3, 2)), float(rng.integers(0, 2))),

@@ -11,7 +11,9 @@ rng = np.random.default_rng(0)
 def history(prompts, continuations, pad=0):
     """Rows of any lengths as the loop holds them; continuations are equally long, with room behind them."""
     width = max([1, *map(len, prompts)])
-    left = np.array([[pad] * (width - len(p)) + list(p) for p in prompts], np.int32).reshape(len(prompts), width)
+    left = np.array([[pad] * (width - len(p)) + list(p) for p in prompts], np.int32).reshape(
+        len(prompts), width
+    )
     step = len(continuations[0]) if continuations else 0
     tokens = np.array([[*c, 7, 7] for c in continuations], np.int32).reshape(len(prompts), step + 2)
     lengths = np.array([len(p) for p in prompts], np.int32)
@@ -55,7 +57,9 @@ def test_no_ngram_comes_twice(step):
     past = history(prompts, continuations)
     left = repetition.forbid_ngrams(tf.zeros([60, 4]), tf.constant(sizes), past).numpy()
     for row, prompt, continuation, size in zip(left, prompts, continuations, sizes, strict=True):
-        assert {*np.flatnonzero(row == -INF)} == expected_forbidden([*prompt, *continuation], int(size))
+        assert {*np.flatnonzero(row == -INF)} == expected_forbidden(
+            [*prompt, *continuation], int(size)
+        )
     alone = [
         repetition.forbid_ngrams(tf.zeros([1, 4]), sizes[i : i + 1], history([p], [c])).numpy()[0]
         for i, (p, c) in enumerate(zip(prompts[:9], continuations, strict=False))
@@ -66,7 +70,9 @@ def test_no_ngram_comes_twice(step):
 def test_a_wish_that_nothing_can_match_costs_its_neighbours_nothing(monkeypatch):
     """Nor does a neighbour's match, once found, keep the search going."""
     compared, roll = [], tf.roll
-    monkeypatch.setattr(repetition.tf, "roll", lambda *given, **named: compared.append(1) or roll(*given, **named))
+    monkeypatch.setattr(
+        repetition.tf, "roll", lambda *given, **named: compared.append(1) or roll(*given, **named)
+    )
     sequence = [*range(500), 0]
     past = history([sequence] * 2, [[]] * 2)
     left = repetition.forbid_ngrams(tf.zeros([2, 501]), tf.constant([10**6, 2]), past).numpy()
@@ -77,7 +83,11 @@ def test_a_wish_that_nothing_can_match_costs_its_neighbours_nothing(monkeypatch)
 def test_counts_ignore_foreign_ids():
     tokens = tf.constant([[1, 2, 3], [3, 3, 0], [7, -1, 2]])
     where = tf.constant([[False, True, True], [True, True, True], [True, True, True]])
-    assert repetition.token_counts(tokens, where, 4).numpy().tolist() == [[0, 0, 1, 1], [1, 0, 0, 2], [0, 0, 1, 0]]
+    assert repetition.token_counts(tokens, where, 4).numpy().tolist() == [
+        [0, 0, 1, 1],
+        [1, 0, 0, 2],
+        [0, 0, 1, 0],
+    ]
 
 
 def test_no_rows():

@@ -15,7 +15,9 @@ def test_uniforms_depend_on_seed_and_step_alone():
     np.testing.assert_array_equal(long[1], long[5])
     assert len({*long[:, 0]}) == 5
     for steps in (1, 2, 3, 7, 64):
-        np.testing.assert_array_equal(sampling.uniforms(tf.constant(seeds[::-1]), steps), long[::-1, :steps])
+        np.testing.assert_array_equal(
+            sampling.uniforms(tf.constant(seeds[::-1]), steps), long[::-1, :steps]
+        )
     for seed, row in zip(seeds, long, strict=True):
         alone = tf.random.stateless_uniform([1001], [seed, 0], dtype=tf.float64, alg="philox")
         np.testing.assert_array_equal(alone, row)
@@ -37,20 +39,26 @@ def test_inverse_cdf_equals_numpy():
     uniform = rng.random(300)
     cumulative = np.cumsum(np.exp(logits.astype("float64")), axis=-1)
     expected = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(-1)
-    np.testing.assert_array_equal(sampling.inverse_cdf(tf.constant(logits), tf.constant(uniform)), expected)
+    np.testing.assert_array_equal(
+        sampling.inverse_cdf(tf.constant(logits), tf.constant(uniform)), expected
+    )
 
 
 def test_inverse_cdf_at_the_borders():
     logits = np.array([-INF, 0, 0, -INF, 0, 0, -INF, -INF], "float32")
     uniform = np.array([0, 0.25 - 2**-50, 0.25, 0.5, 0.75, 1 - 2**-53])
-    tokens = sampling.inverse_cdf(tf.constant(np.tile(logits, (6, 1))), tf.constant(uniform)).numpy()
+    tokens = sampling.inverse_cdf(
+        tf.constant(np.tile(logits, (6, 1))), tf.constant(uniform)
+    ).numpy()
     assert tokens.tolist() == [1, 1, 2, 4, 5, 5]
 
 
 def test_inverse_cdf_gives_each_token_its_share():
     logits = rng.normal(size=7).astype("float32")
     uniform = (np.arange(5000) + 0.5) / 5000
-    tokens = sampling.inverse_cdf(tf.constant(np.tile(logits, (5000, 1))), tf.constant(uniform)).numpy()
+    tokens = sampling.inverse_cdf(
+        tf.constant(np.tile(logits, (5000, 1))), tf.constant(uniform)
+    ).numpy()
     shares = np.exp(logits) / np.exp(logits).sum() * 5000
     assert np.abs(np.bincount(tokens, minlength=7) - shares).max() <= 1.0
 
@@ -58,7 +66,9 @@ def test_inverse_cdf_gives_each_token_its_share():
 def test_inverse_cdf_never_takes_the_impossible_in_a_large_vocabulary():
     logits = np.full([64, 5000], -INF, "float32")
     logits[:, 1000:1003] = [0.0, -200.0, 0.0]
-    tokens = sampling.inverse_cdf(tf.constant(logits), tf.constant(np.linspace(0, 1 - 2**-53, 64))).numpy()
+    tokens = sampling.inverse_cdf(
+        tf.constant(logits), tf.constant(np.linspace(0, 1 - 2**-53, 64))
+    ).numpy()
     assert {*tokens} == {1000, 1002}
 
 
@@ -95,7 +105,9 @@ def test_log_probability_is_the_same_in_any_batch():
     tokens = rng.integers(0, 1237, 33).astype("int32")
     batch = sampling.log_probability(tf.constant(logits), tf.constant(tokens)).numpy()
     for i in range(33):
-        alone = sampling.log_probability(tf.constant(logits[i : i + 1]), tf.constant(tokens[i : i + 1]))
+        alone = sampling.log_probability(
+            tf.constant(logits[i : i + 1]), tf.constant(tokens[i : i + 1])
+        )
         assert alone.numpy()[0] == batch[i]
 
 
@@ -104,6 +116,10 @@ def test_xla_picks_the_same_tokens():
     uniform, parameters = tf.constant(rng.random(64)), stack(random_configs(rng, 64))
     plain = sampling.pick(logits, uniform, parameters)
     texts = ("stop", "banned", "allowed", "forced", "forced_prefix")
-    wishes = parameters._replace(**dict.fromkeys(texts, tf.zeros([64], tf.int32)))  # no strings under XLA
-    compiled = tf.function(sampling.pick, jit_compile=True, autograph=False)(logits, uniform, wishes)
+    wishes = parameters._replace(
+        **dict.fromkeys(texts, tf.zeros([64], tf.int32))
+    )  # no strings under XLA
+    compiled = tf.function(sampling.pick, jit_compile=True, autograph=False)(
+        logits, uniform, wishes
+    )
     np.testing.assert_array_equal(plain, compiled)

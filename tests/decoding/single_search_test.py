@@ -21,7 +21,9 @@ def model():
 @pytest.fixture(scope="module")
 def wishes():
     rng = np.random.default_rng(1)
-    return [list(rng.integers(5, 16, rng.integers(1, 6))) for _ in range(ROWS)], random_configs(rng, ROWS)
+    return [list(rng.integers(5, 16, rng.integers(1, 6))) for _ in range(ROWS)], random_configs(
+        rng, ROWS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +44,13 @@ def test_equals_the_plain_decoder(model, wishes, batch):
     for i, (prompt, config) in enumerate(zip(*wishes, strict=True)):
         tokens, scores, reason, text = model.expect(prompt, config)
         assert batch.tokens[i, : len(tokens)].tolist() == tokens
-        assert batch.tokens[i, len(tokens) :].tolist() == [PAD] * (batch.tokens.shape[1] - len(tokens))
+        assert batch.tokens[i, len(tokens) :].tolist() == [PAD] * (
+            batch.tokens.shape[1] - len(tokens)
+        )
         assert batch.token_count[i] == len(tokens)
-        np.testing.assert_allclose(batch.log_probabilities[i, : len(tokens)], scores, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            batch.log_probabilities[i, : len(tokens)], scores, rtol=1e-5, atol=1e-6
+        )
         np.testing.assert_allclose(batch.score[i], np.sum(scores), rtol=1e-5)
         assert not batch.log_probabilities[i, len(tokens) :].any()
         assert (batch.finish_reason[i], batch.texts[i]) == (reason, text)
@@ -65,7 +71,9 @@ def test_prompt_padding_changes_nothing(model, wishes, batch):
 
 def test_more_room_changes_nothing(model, wishes, batch):
     prompts, configs = wishes
-    longer = model.run([*prompts, [9]], [*configs, DecodingConfig(max_new_tokens=40, min_new_tokens=40)])
+    longer = model.run(
+        [*prompts, [9]], [*configs, DecodingConfig(max_new_tokens=40, min_new_tokens=40)]
+    )
     assert longer.tokens.shape[1] == 40
     for i in range(ROWS):
         same_row(batch, i, longer, i)
@@ -75,9 +83,12 @@ def test_large_vocabulary_rows_equal_rows_alone():
     """Flat rows need the full sort of top-p, peaked ones in the same batch do not."""
     model, rng = Markov(vocabulary_size=1300, spread=1.0, bound=8), np.random.default_rng(3)
     model.table[::2] *= 4.0
-    configs = [dataclasses.replace(c, min_new_tokens=0) for c in random_configs(rng, 24, max_new_tokens=6)]
+    configs = [
+        dataclasses.replace(c, min_new_tokens=0) for c in random_configs(rng, 24, max_new_tokens=6)
+    ]
     configs[:4] = [
-        dataclasses.replace(c, temperature=1.0, top_k=k) for c, k in zip(configs, (3, 300, 1100, 0), strict=False)
+        dataclasses.replace(c, temperature=1.0, top_k=k)
+        for c, k in zip(configs, (3, 300, 1100, 0), strict=False)
     ]
     prompts = [[int(rng.integers(5, 1300))] for _ in configs]
     batch = model.run(prompts, configs)
@@ -105,7 +116,10 @@ class Pausing(Markov):
             *(np.array(vector, np.int32) for vector in vectors),
             Begun(
                 left_padded(begun),
-                *(np.array(v, np.int32) for v in (vectors[2], [r.word for r in rows], [r.place for r in rows], more)),
+                *(
+                    np.array(v, np.int32)
+                    for v in (vectors[2], [r.word for r in rows], [r.place for r in rows], more)
+                ),
             ),
             stack([row.config for row in rows]),
         )
@@ -124,7 +138,9 @@ class Row:
 
 def left_padded(rows):
     width = max(map(len, rows))
-    return np.array([[PAD] * (width - len(row)) + row for row in rows], np.int32).reshape(len(rows), width)
+    return np.array([[PAD] * (width - len(row)) + row for row in rows], np.int32).reshape(
+        len(rows), width
+    )
 
 
 def test_a_search_that_pauses_goes_on_as_though_it_had_not():
@@ -133,7 +149,8 @@ def test_a_search_that_pauses_goes_on_as_though_it_had_not():
     prompts = [[int(token) for token in rng.integers(5, 16, rng.integers(1, 4))] for _ in range(14)]
     configs = random_configs(rng, 12, max_new_tokens=12)
     configs += [
-        DecodingConfig(seed=seed, max_new_tokens=12, min_new_tokens=10, forced=("abcab", "cc")) for seed in (3, 4)
+        DecodingConfig(seed=seed, max_new_tokens=12, min_new_tokens=10, forced=("abcab", "cc"))
+        for seed in (3, 4)
     ]
     whole = model.run(prompts, configs)
     inside_words, reasons = 0, set()
@@ -146,8 +163,13 @@ def test_a_search_that_pauses_goes_on_as_though_it_had_not():
             for place, (i, row) in enumerate(zip(at, rows, strict=True)):
                 columns = slice(found.first[place], found.first[place] + found.token_count[place])
                 before, row.tokens = row.tokens, found.tokens[place, columns].tolist()
-                assert row.tokens[: len(before)] == before and not found.tokens[place, : columns.start].any()
-                row.log_probabilities += found.log_probabilities[place, columns].tolist()[len(before) :]
+                assert (
+                    row.tokens[: len(before)] == before
+                    and not found.tokens[place, : columns.start].any()
+                )
+                row.log_probabilities += found.log_probabilities[place, columns].tolist()[
+                    len(before) :
+                ]
                 row.word, row.place = int(found.word[place]), int(found.place[place])
                 if reason := found.finish_reason[place]:
                     count = whole.token_count[i]
@@ -195,7 +217,10 @@ def test_saved_model(model, wishes, batch, tmp_path):
     for rows in (5, 0):
         left = np.array([[p[-1]] for p in prompts[:rows]], np.int32).reshape(rows, 1)
         ones = np.ones(rows, np.int32)
-        here, there = model.decode(left, ones, stack(configs[:rows])), loaded(left, ones, stack(configs[:rows]))
+        here, there = (
+            model.decode(left, ones, stack(configs[:rows])),
+            loaded(left, ones, stack(configs[:rows])),
+        )
         for a, b in zip(here, there, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -221,7 +246,11 @@ def test_end_token_and_stop_string_count():
     model.table[:, 7] = 5.0  # "ab" for ever
     config = DecodingConfig(temperature=0.0, max_new_tokens=9, stop=("zz", "ba"))
     decoded = model.run([[5]], [config])
-    assert (decoded.texts[0], decoded.finish_reason[0], decoded.token_count[0]) == (b"a", b"stop", 2)
+    assert (decoded.texts[0], decoded.finish_reason[0], decoded.token_count[0]) == (
+        b"a",
+        b"stop",
+        2,
+    )
     np.testing.assert_allclose(decoded.score[0], 2 * (5 - np.log(np.exp(5) + 15)), rtol=1e-6)
 
 
@@ -238,7 +267,9 @@ def test_a_diverged_row_ends_and_leaves_its_neighbours_alone():
     model = Markov(vocabulary_size=300, eager=True)
     for prompt, value in zip((9, 10, 11), (np.nan, -np.inf, np.inf), strict=True):
         model.table[model.row(prompt, prompt, 0)] = value
-    warm = DecodingConfig(max_new_tokens=2, min_new_tokens=2, top_p=0.9, top_k=280, repetition_penalty=1.1)
+    warm = DecodingConfig(
+        max_new_tokens=2, min_new_tokens=2, top_p=0.9, top_k=280, repetition_penalty=1.1
+    )
     configs = [warm] * 4 + [dataclasses.replace(warm, temperature=0.0)] * 4
     decoded = model.run([[9], [10], [11], [6]] * 2, configs)
     for i in range(8):
@@ -261,13 +292,17 @@ def test_the_score_of_a_finite_model_is_finite():
     model = Markov(eager=True)
     model.table[:] = 3e38
     model.table[:, 5:7] = -3e38
-    decoded = model.run([[9]], [DecodingConfig(temperature=0.0, forced_prefix="aba", max_new_tokens=3)])
+    decoded = model.run(
+        [[9]], [DecodingConfig(temperature=0.0, forced_prefix="aba", max_new_tokens=3)]
+    )
     assert decoded.texts[0] == b"aba" and decoded.score[0] == np.finfo("float32").min
 
 
 def test_per_row_limits_are_clipped_to_the_bound():
     model = Markov(bound=5, eager=True)
-    decoded = model.run([[6]] * 2, [DecodingConfig(max_new_tokens=n, min_new_tokens=n) for n in (3, 50)])
+    decoded = model.run(
+        [[6]] * 2, [DecodingConfig(max_new_tokens=n, min_new_tokens=n) for n in (3, 50)]
+    )
     assert decoded.token_count.tolist() == [3, 5]
 
 
@@ -290,7 +325,10 @@ def test_without_detokenizer_there_are_no_texts():
 @pytest.fixture(scope="module")
 def watched():
     """A model and the set of the processors that ran."""
-    ran, names = set(), ("penalize_repetition", "suppress", "scale", "keep_top_k", "keep_top_p", "keep_min_p")
+    ran, names = (
+        set(),
+        ("penalize_repetition", "suppress", "scale", "keep_top_k", "keep_top_p", "keep_min_p"),
+    )
 
     def watch(name, original):
         def processor(logits, *args):
@@ -331,7 +369,9 @@ def test_the_model_is_not_stepped_past_the_last_token(in_graph):
     steps = []
 
     def step(tokens, state):
-        with tf.control_dependencies([tf.py_function(lambda one: steps.append(one.numpy().tolist()), [tokens], [])]):
+        with tf.control_dependencies(
+            [tf.py_function(lambda one: steps.append(one.numpy().tolist()), [tokens], [])]
+        ):
             return tf.zeros([2, 8]), tf.identity(state)
 
     def run():
@@ -339,7 +379,12 @@ def test_the_model_is_not_stepped_past_the_last_token(in_graph):
             tf.zeros([2, 8]),
             tf.zeros([2]),
             step,
-            stack([DecodingConfig(max_new_tokens=n, min_new_tokens=n, temperature=0.0) for n in (2, 4)]),
+            stack(
+                [
+                    DecodingConfig(max_new_tokens=n, min_new_tokens=n, temperature=0.0)
+                    for n in (2, 4)
+                ]
+            ),
             prompt_tokens=tf.constant([[5], [6]]),
             prompt_lengths=tf.constant([1, 1]),
             eos_id=EOS,

@@ -10,7 +10,10 @@ ALPHABET = [b"a", b"b", b"\x00", "字".encode(), b"\xff"]
 
 
 def random_texts(rows, longest):
-    return [b"".join(ALPHABET[i] for i in rng.integers(0, 5, rng.integers(0, longest + 1))) for _ in range(rows)]
+    return [
+        b"".join(ALPHABET[i] for i in rng.integers(0, 5, rng.integers(0, longest + 1)))
+        for _ in range(rows)
+    ]
 
 
 def earliest(text, stops):
@@ -29,30 +32,54 @@ def test_first_match_equals_find():
 
 def test_empty_parts_and_rows():
     parsed = stopping.parse_stops(tf.constant(["", "\x1f", "\x1fa\x1f\x1f"]))
-    assert stopping.first_match(tf.constant(["", "aa", "ba"]), parsed).numpy().tolist() == [NOWHERE, NOWHERE, 1]
+    assert stopping.first_match(tf.constant(["", "aa", "ba"]), parsed).numpy().tolist() == [
+        NOWHERE,
+        NOWHERE,
+        1,
+    ]
     nobody = stopping.parse_stops(tf.zeros([0], tf.string))
     assert stopping.first_match(tf.zeros([0], tf.string), nobody).shape == (0,)
-    assert stopping.first_match(tf.constant(["a"]), stopping.parse_stops(tf.constant([""]))).numpy() == [NOWHERE]
+    assert stopping.first_match(
+        tf.constant(["a"]), stopping.parse_stops(tf.constant([""]))
+    ).numpy() == [NOWHERE]
 
 
 def test_a_zero_byte_is_not_padding():
     parsed = stopping.parse_stops(tf.constant([b"a\x00", b"a\x00"]))
-    assert stopping.first_match(tf.constant([b"ba", b"ba\x00"]), parsed).numpy().tolist() == [NOWHERE, 1]
+    assert stopping.first_match(tf.constant([b"ba", b"ba\x00"]), parsed).numpy().tolist() == [
+        NOWHERE,
+        1,
+    ]
 
 
 def test_holds_stop_equals_in():
-    texts = [text + b" " for text in random_texts(200, 6)]  # an empty stop string is none, and no white space
+    texts = [
+        text + b" " for text in random_texts(200, 6)
+    ]  # an empty stop string is none, and no white space
     stops = [random_texts(rng.integers(0, 4), 3) for _ in texts]
-    found = stopping.holds_stop(tf.constant(texts), tf.constant([b"\x1f".join(s) for s in stops])).numpy().tolist()
+    found = (
+        stopping.holds_stop(tf.constant(texts), tf.constant([b"\x1f".join(s) for s in stops]))
+        .numpy()
+        .tolist()
+    )
     assert found == [any(s and s in t for s in some) for t, some in zip(texts, stops, strict=True)]
     assert 20 < sum(found) < 180
-    assert stopping.holds_stop(tf.constant(["", "a a"]), tf.constant(["", ""])).numpy().tolist() == [False] * 2
+    assert (
+        stopping.holds_stop(tf.constant(["", "a a"]), tf.constant(["", ""])).numpy().tolist()
+        == [False] * 2
+    )
     assert stopping.holds_stop(tf.zeros([0], tf.string), tf.zeros([0], tf.string)).shape == (0,)
 
 
 def test_common_prefix():
     left, right = ["", "abc", "abc", "字", "x"], ["a", "abd", "abc", "字字", "y"]
-    assert stopping.common_prefix(tf.constant(left), tf.constant(right)).numpy().tolist() == [0, 2, 3, 3, 0]
+    assert stopping.common_prefix(tf.constant(left), tf.constant(right)).numpy().tolist() == [
+        0,
+        2,
+        3,
+        3,
+        0,
+    ]
 
 
 def test_cut_follows_a_growing_text():
@@ -62,7 +89,10 @@ def test_cut_follows_a_growing_text():
     parsed = stopping.parse_stops(tf.constant([b"\x1f".join(s) for s in stops]))
     before, found_by_now = [b""] * 200, np.zeros(200, bool)
     for _ in range(6):
-        grown = [t[: len(t) - rng.integers(0, 3)] + n for t, n in zip(before, random_texts(200, 3), strict=True)]
+        grown = [
+            t[: len(t) - rng.integers(0, 3)] + n
+            for t, n in zip(before, random_texts(200, 3), strict=True)
+        ]
         texts, found = (x.numpy() for x in cut(tf.constant(before), tf.constant(grown), parsed))
         for i in np.flatnonzero(~found_by_now):
             place = earliest(grown[i], stops[i])
@@ -96,7 +126,10 @@ def test_loops_are_blocks_that_come_again_and_again():
             assert found[row] == goes_round(tokens[row, : last + 1].tolist(), int(times[row]))
         seen += found.sum()
     assert 100 < seen < 2000
-    assert stopping.is_loop(tf.zeros([3, 0], tf.int32), tf.constant([2, 3, 4])).numpy().tolist() == [False] * 3
+    assert (
+        stopping.is_loop(tf.zeros([3, 0], tf.int32), tf.constant([2, 3, 4])).numpy().tolist()
+        == [False] * 3
+    )
 
 
 def test_held_back_equals_python():

@@ -15,10 +15,14 @@ def test_by_hand():
     # 1- to 4-grams of "a b c d x" in "a b c d e f": 4 of 5, 3 of 4, 2 of 3, 1 of 2; shorter, hence the penalty.
     score = bleu(["a b c d x"], [["a b c d e f"]])
     penalty = math.exp(1 - 6 / 5)
-    assert score.values["bleu"] == pytest.approx(100 * penalty * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25)
+    assert score.values["bleu"] == pytest.approx(
+        100 * penalty * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
+    )
     assert score.values["bleu_brevity_penalty"] == pytest.approx(penalty)
     assert score.values["bleu_length_ratio"] == pytest.approx(5 / 6)
-    assert score.signature.startswith("BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.")
+    assert score.signature.startswith(
+        "BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2."
+    )
 
 
 def test_counts_are_of_the_corpus_not_a_mean_of_texts():

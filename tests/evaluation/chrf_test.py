@@ -16,7 +16,9 @@ def formula(pairs):
     """Mean over n of precision and recall of the corpus, then F2 (Popović 2015, equation 1)."""
     precisions, recalls = [], []
     for size in range(1, 7):
-        counts = [(grams(hypothesis, size), grams(reference, size)) for hypothesis, reference in pairs]
+        counts = [
+            (grams(hypothesis, size), grams(reference, size)) for hypothesis, reference in pairs
+        ]
         matches = sum((left & right).total() for left, right in counts)
         made, wanted = (sum(side.total() for side in sides) for sides in zip(*counts, strict=True))
         if made and wanted:
@@ -30,7 +32,9 @@ def test_equals_the_formula():
     pairs = [("the cat sits", "the cat sat there"), ("我喜欢读书", "我喜欢看书")]
     score = chrf([left for left, _ in pairs], [[right] for _, right in pairs])
     assert score.values["chrf"] == pytest.approx(formula(pairs))
-    assert score.signature.startswith("chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.")
+    assert score.signature.startswith(
+        "chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2."
+    )
 
 
 def test_the_best_reference_of_each_text_counts():

@@ -29,14 +29,23 @@ def test_equals_brute_force(alphabet):
     draw = random.Random(len(alphabet))
     for _ in range(40):
         rows = [draw.choices(alphabet, k=draw.randint(0, 9)) for _ in range(draw.randint(1, 4))]
-        documents = [draw.choices("ab" + alphabet, k=draw.randint(0, 9)) for _ in range(draw.randint(0, 4))]
+        documents = [
+            draw.choices("ab" + alphabet, k=draw.randint(0, 9)) for _ in range(draw.randint(0, 4))
+        ]
         assert longest_copies(rows, documents) == [brute_force(row, documents) for row in rows]
 
 
 def test_by_hand():
-    score = memorization(["He said: to be, or not", "x y"], ["To be, or not to be", "said: to"], sizes=(1, 2, 4))
+    score = memorization(
+        ["He said: to be, or not", "x y"], ["To be, or not to be", "said: to"], sizes=(1, 2, 4)
+    )
     # "said : to" and "to be" are copies, and "be , or not", which is the only one of four tokens.
-    assert score.values == {"copied_1": 7 / 10, "copied_2": 6 / 8, "copied_4": 1 / 5, "longest_copy_tokens": 4}
+    assert score.values == {
+        "copied_1": 7 / 10,
+        "copied_2": 6 / 8,
+        "copied_4": 1 / 5,
+        "longest_copy_tokens": 4,
+    }
     assert score.signature == "memorization|texts:2|tokens:10|case:mixed|tok:unicode+marks"
 
 

@@ -36,19 +36,28 @@ def test_by_hand():
     assert score.values["rouge1"] == pytest.approx(100 * f1(2, 3, 5))
     assert score.values["rouge2"] == pytest.approx(100 * f1(1, 2, 4))
     assert score.values["rouge_l"] == pytest.approx(100 * f1(2, 3, 5))
-    assert score.signature == "ROUGE F1|nrefs:1|several:best|case:lc|stem:no|tok:english|rouge-score:0.1.2"
+    assert (
+        score.signature
+        == "ROUGE F1|nrefs:1|several:best|case:lc|stem:no|tok:english|rouge-score:0.1.2"
+    )
 
 
 def test_equals_brute_force_with_several_references():
     draw = random.Random(0)
     texts = [draw.choices("abcd", k=draw.randint(1, 7)) for _ in range(12)]
-    references = [[draw.choices("abcd", k=draw.randint(1, 7)) for _ in range(draw.randint(1, 3))] for _ in texts]
+    references = [
+        [draw.choices("abcd", k=draw.randint(1, 7)) for _ in range(draw.randint(1, 3))]
+        for _ in texts
+    ]
     best = [
         [max(scores) for scores in zip(*(brute_force(text, one) for one in several), strict=True)]
         for text, several in zip(texts, references, strict=True)
     ]
     expected = [100 * sum(column) / len(texts) for column in zip(*best, strict=True)]
-    score = rouge([" ".join(text) for text in texts], [[" ".join(one) for one in several] for several in references])
+    score = rouge(
+        [" ".join(text) for text in texts],
+        [[" ".join(one) for one in several] for several in references],
+    )
     assert list(score.values.values()) == pytest.approx(expected)
     assert "nrefs:1-3|several:best" in score.signature
 

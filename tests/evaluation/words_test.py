@@ -11,5 +11,9 @@ def test_words_of_several_scripts():
 
 
 def test_scripts():
-    assert is_chinese(["我用 vim 写程序很快"]) and not is_chinese(["vim 用"]) and not is_chinese(["123", ""])
+    assert (
+        is_chinese(["我用 vim 写程序很快"])
+        and not is_chinese(["vim 用"])
+        and not is_chinese(["123", ""])
+    )
     assert is_ascii(["plain text " * 20, "café"]) and not is_ascii(["café"]) and is_ascii([])

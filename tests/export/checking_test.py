@@ -19,7 +19,11 @@ def check(monkeypatch, own, found):
         inputs,
         lambda *_: {"state": [""]},
     )
-    answer = {"foreign_ops": [], "answers": [{"state": [found[0]], "score": [found[1]]}], "warm_up": 3}
+    answer = {
+        "foreign_ops": [],
+        "answers": [{"state": [found[0]], "score": [found[1]]}],
+        "warm_up": 3,
+    }
     monkeypatch.setattr(checking, "answer_in_fresh_process", lambda *_: answer)
     return checking.check_export({"generate_chunk": chunk}, pathlib.Path(), DecodingConfig(), ["a"])
 
@@ -29,7 +33,9 @@ def test_a_state_is_compared_but_for_its_score(monkeypatch):
     own = ("1 4711 3212836864 0 0 17 4", -1.0)
     assert check(monkeypatch, own, ("1 42 3212836865 0 0 17 4", -1.00001)) == 3
     for other in ("1 4711 3212836864 0 0 17 5", "1 4711 3212836864 0 1 17 4", "finished", ""):
-        with pytest.raises(UserError, match=r"the export gives .* as state of generate_chunk for 'a', the run"):
+        with pytest.raises(
+            UserError, match=r"the export gives .* as state of generate_chunk for 'a', the run"
+        ):
             check(monkeypatch, own, (other, -1.0))
     with pytest.raises(UserError, match="as score of generate_chunk"):
         check(monkeypatch, own, (own[0], -1.01))

@@ -39,7 +39,11 @@ def exported(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(self_check, "ServedModel", session_of)
-        patch.setattr(checking, "answer_in_fresh_process", lambda path, asked: self_check.check(str(path), asked))
+        patch.setattr(
+            checking,
+            "answer_in_fresh_process",
+            lambda path, asked: self_check.check(str(path), asked),
+        )
         path = export_saved_model(
             generator,
             tmp_path_factory.mktemp("sampled") / "model",

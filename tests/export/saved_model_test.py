@@ -19,12 +19,12 @@ from tests.export.conftest import SAMPLED, Export
 from tests.generator.wishes import WISHES
 from tests.support import tiny_models
 from tests.support.served_export import serving_of
+from tf_textgen.client.rest_client import Client, InvalidRequest
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
 from tf_textgen.export.exported import Exported, beam_inputs, generate_inputs
 from tf_textgen.export.saved_model import export_saved_model
-from tf_textgen.serving.client import Client, InvalidRequest
 
 BEAM = DecodingConfig(beam_width=3, num_best=2, max_new_tokens=6)
 BAD = {
@@ -41,12 +41,17 @@ def beam_export(tmp_path_factory):
     generator = tiny_models.generator("rnn_seq2seq", encoder_layers=1, decoder_layers=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tf_textgen.export.saved_model.check_export", lambda *_: None)
-        path = export_saved_model(generator, tmp_path_factory.mktemp("beam") / "model", decoding=BEAM)
+        path = export_saved_model(
+            generator, tmp_path_factory.mktemp("beam") / "model", decoding=BEAM
+        )
     return Export(generator, Exported(path))
 
 
 def test_an_export_says_which_end_of_long_texts_is_cut(exported, beam_export):
-    assert [one.loaded.config["truncation_side"] for one in (exported, beam_export)] == ["beginning", "end"]
+    assert [one.loaded.config["truncation_side"] for one in (exported, beam_export)] == [
+        "beginning",
+        "end",
+    ]
 
 
 def test_an_export_of_an_earlier_version_answers_what_it_knows(exported, monkeypatch):
@@ -55,15 +60,20 @@ def test_an_export_of_an_earlier_version_answers_what_it_knows(exported, monkeyp
 
     def ask_earlier(model, signature, inputs):
         answer = ask(model, signature, {**inputs, "typical_p": [1.0] * len(inputs["seed"])})
-        return {name: values for name, values in answer.items() if not name.startswith("token_text")}
+        return {
+            name: values for name, values in answer.items() if not name.startswith("token_text")
+        }
 
-    monkeypatch.setattr(self_check, "input_names", lambda *asked: [n for n in names(*asked) if n != "typical_p"])
+    monkeypatch.setattr(
+        self_check, "input_names", lambda *asked: [n for n in names(*asked) if n != "typical_p"]
+    )
     monkeypatch.setattr(self_check, "ask", ask_earlier)
     expected = [continuation.text for continuation in generator.generate(TEXTS[1:3], SAMPLED)]
     assert [continuation.text for continuation in loaded.generate(TEXTS[1:3])] == expected
     asked = dataclasses.replace(SAMPLED, typical_p=0.5)
     with pytest.raises(
-        UserError, match=r"--decoding.typical_p=0.5: .* was exported by an earlier version, which knows"
+        UserError,
+        match=r"--decoding.typical_p=0.5: .* was exported by an earlier version, which knows",
     ):
         loaded.generate(TEXTS[:1], asked)
 
@@ -79,18 +89,35 @@ def test_score_signature_equals_generator(exported, beam_export):
 
 def test_a_client_over_http_gets_what_the_export_says(exported, beam_export):
     sampled = {"top_k": 20, "max_new_tokens": 12, "seed": 5}
-    with serving_of(exported.loaded._loaded).running() as address, Client(address, "model", timeout_s=300) as client:
+    with (
+        serving_of(exported.loaded._loaded).running() as address,
+        Client(address, "model", timeout_s=300) as client,
+    ):
         wish = dataclasses.replace(SAMPLED, num_samples=2, stop=("e", "字"))
         found = client.generate(TEXTS[1:3], num_samples=2, stop=["e", "字"], **sampled)
-        assert [vars(one) for one in found] == [vars(one) for one in exported.loaded.generate(TEXTS[1:3], wish)]
-        assert client.generate("a", temperature=0)[0].token_count == 24  # the most that this export allows
-        with pytest.raises(InvalidRequest, match=r"^max_new_tokens=25: expected an integer from 1 to 24$"):
+        assert [vars(one) for one in found] == [
+            vars(one) for one in exported.loaded.generate(TEXTS[1:3], wish)
+        ]
+        assert (
+            client.generate("a", temperature=0)[0].token_count == 24
+        )  # the most that this export allows
+        with pytest.raises(
+            InvalidRequest, match=r"^max_new_tokens=25: expected an integer from 1 to 24$"
+        ):
             client.generate("a", max_new_tokens=25)
         (score,) = client.score("the cat")
-        assert score.log_probability == exported.generator.score(["the cat"]).log_probability.numpy()[0]
-    with serving_of(beam_export.loaded._loaded).running() as address, Client(address, "model", timeout_s=300) as client:
+        assert (
+            score.log_probability
+            == exported.generator.score(["the cat"]).log_probability.numpy()[0]
+        )
+    with (
+        serving_of(beam_export.loaded._loaded).running() as address,
+        Client(address, "model", timeout_s=300) as client,
+    ):
         found = [one for best in client.beam_search(TEXTS[1:3], max_new_tokens=6) for one in best]
-        assert [vars(one) for one in found] == [vars(one) for one in beam_export.loaded.generate(TEXTS[1:3])]
+        assert [vars(one) for one in found] == [
+            vars(one) for one in beam_export.loaded.generate(TEXTS[1:3])
+        ]
         assert client.score("the cat", "a")[0].token_count == 8
         assert client.metadata().signatures["generate"].text_input == "source"
 
@@ -104,15 +131,23 @@ def test_versions_are_numbered_and_never_overwritten(exported, monkeypatch):
         export_saved_model(generator, root, version=1)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
     monkeypatch.chdir(root)
-    with pytest.raises(UserError, match=f"{re.escape(str(path.resolve()))} exists already"):  # its name is the model's
+    with pytest.raises(
+        UserError, match=f"{re.escape(str(path.resolve()))} exists already"
+    ):  # its name is the model's
         export_saved_model(generator, ".", version=1)
-    assert sorted(entry.name for entry in root.iterdir()) == ["1", "batching_parameters.txt", "models.config"]
+    assert sorted(entry.name for entry in root.iterdir()) == [
+        "1",
+        "batching_parameters.txt",
+        "models.config",
+    ]
 
 
 def test_failed_check_publishes_nothing(exported, tmp_path, monkeypatch):
     found = {"foreign_ops": ["EagerPyFunc"], "answers": [{"text": ["other"] * 5}] * 9, "warm_up": 0}
     monkeypatch.setattr("tf_textgen.export.checking.answer_in_fresh_process", lambda *_: found)
-    monkeypatch.setattr("tensorflow.saved_model.save", lambda _, path, **__: pathlib.Path(path).mkdir())
+    monkeypatch.setattr(
+        "tensorflow.saved_model.save", lambda _, path, **__: pathlib.Path(path).mkdir()
+    )
     for problem in (
         r"ops that TF Serving does not have \(EagerPyFunc\)",
         "gives 'other' as text of serving_default for",
@@ -151,8 +186,14 @@ def test_the_model_card_says_what_may_be_asked_of_what(exported):
 
 def test_warm_up_requests_are_read_by_tensorflow_servings_own_messages(exported):
     logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
-    records = list(tf.data.TFRecordDataset(str(exported.loaded.path / "assets.extra" / "tf_serving_warmup_requests")))
-    requests = [logs.PredictionLog.FromString(record.numpy()).predict_log.request for record in records]
+    records = list(
+        tf.data.TFRecordDataset(
+            str(exported.loaded.path / "assets.extra" / "tf_serving_warmup_requests")
+        )
+    )
+    requests = [
+        logs.PredictionLog.FromString(record.numpy()).predict_log.request for record in records
+    ]
     signatures, rows = exported.loaded._loaded.signatures, {}
     for request in requests:
         assert request.model_spec.name == "model"
@@ -175,7 +216,11 @@ def test_one_signature_trace_takes_any_batch(exported):
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(28, "No space left on device"), tf.errors.ResourceExhaustedError(None, None, "x; full")]
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        tf.errors.ResourceExhaustedError(None, None, "x; full"),
+    ],
 )
 def test_a_full_disk_is_told_and_leaves_nothing(error, exported, tmp_path, monkeypatch):
     def fail(_, path, **__):
@@ -184,7 +229,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(error, exported, tmp_path, monke
 
     monkeypatch.setattr("tensorflow.saved_model.save", fail)
     with pytest.raises(
-        UserError, match=r"--export.dir=.*: cannot be written \((No space left on device|full)\); expected"
+        UserError,
+        match=r"--export.dir=.*: cannot be written \((No space left on device|full)\); expected",
     ):
         export_saved_model(exported.generator, tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
@@ -192,19 +238,27 @@ def test_a_full_disk_is_told_and_leaves_nothing(error, exported, tmp_path, monke
 
 def test_a_folder_that_cannot_be_made_is_told(exported, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"--export.dir=.*: cannot be written \(Not a directory\); expected a folder"):
+    with pytest.raises(
+        UserError,
+        match=r"--export.dir=.*: cannot be written \(Not a directory\); expected a folder",
+    ):
         export_saved_model(exported.generator, tmp_path / "file" / "model")
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("assets.extra/config.json", "[]"), ("saved_model.pb", "x"), ("variables/variables.data-00000-of-00001", "x")],
+    [
+        ("assets.extra/config.json", "[]"),
+        ("saved_model.pb", "x"),
+        ("variables/variables.data-00000-of-00001", "x"),
+    ],
 )
 def test_a_damaged_export_is_told(name, content, exported, tmp_path):
     shutil.copytree(exported.loaded.path, tmp_path / "1")
     (tmp_path / "1" / name).write_text(content)
     with pytest.raises(
-        UserError, match=r"--saved_model=.*/1 is damaged .*expected it as `export` wrote it; export again"
+        UserError,
+        match=r"--saved_model=.*/1 is damaged .*expected it as `export` wrote it; export again",
     ):
         Exported(tmp_path)
 
@@ -212,7 +266,9 @@ def test_a_damaged_export_is_told(name, content, exported, tmp_path):
 def test_a_request_out_of_bounds_is_told_with_its_value(exported):
     wanted = DecodingConfig(max_new_tokens=100_000)
     for asked in exported[:2]:
-        with pytest.raises(UserError, match=r"--decoding.max_new_tokens=100000: expected an integer from 1 to"):
+        with pytest.raises(
+            UserError, match=r"--decoding.max_new_tokens=100000: expected an integer from 1 to"
+        ):
             asked.generate(["a"], wanted)
 
 
@@ -223,13 +279,17 @@ def test_an_exported_beam_equals_the_generators(beam_export):
     for field in ("prompt", "text", "rank", "token_count", "finish_reason", "prompt_truncated"):
         assert [getattr(c, field) for c in found] == [getattr(c, field) for c in expected]
     for field in ("score", "normalized_score"):
-        np.testing.assert_allclose([getattr(c, field) for c in found], [getattr(c, field) for c in expected], atol=1e-4)
+        np.testing.assert_allclose(
+            [getattr(c, field) for c in found], [getattr(c, field) for c in expected], atol=1e-4
+        )
     one = dataclasses.replace(BEAM, num_best=1)
     best = [continuation.text for continuation in expected[::2]]
     assert [continuation.text for continuation in loaded.generate(TEXTS, one)] == best
     assert self_check.ask(loaded._loaded, "serving_default", {"text": TEXTS})["text"] == best
     greedy = DecodingConfig(temperature=0.0, max_new_tokens=6)
-    assert [c.text for c in loaded.generate(TEXTS, greedy)] == [c.text for c in generator.generate(TEXTS, greedy)]
+    assert [c.text for c in loaded.generate(TEXTS, greedy)] == [
+        c.text for c in generator.generate(TEXTS, greedy)
+    ]
 
 
 def test_a_beam_of_an_earlier_version_answers_what_it_knows(beam_export, monkeypatch):
@@ -238,13 +298,19 @@ def test_a_beam_of_an_earlier_version_answers_what_it_knows(beam_export, monkeyp
 
     def ask_earlier(model, signature, inputs):
         answer = ask(model, signature, {**inputs, "loop_repeats": [0] * 2})
-        return {name: values for name, values in answer.items() if not name.startswith("token_text")}
+        return {
+            name: values for name, values in answer.items() if not name.startswith("token_text")
+        }
 
-    monkeypatch.setattr(self_check, "input_names", lambda *asked: [n for n in names(*asked) if n != "loop_repeats"])
+    monkeypatch.setattr(
+        self_check, "input_names", lambda *asked: [n for n in names(*asked) if n != "loop_repeats"]
+    )
     monkeypatch.setattr(self_check, "ask", ask_earlier)
     found = loaded.generate(TEXTS[:2])
     assert found == [dataclasses.replace(one, token_texts=()) for one in expected]
-    with pytest.raises(UserError, match=r"--decoding.loop_repeats=3: .* was exported by an earlier version"):
+    with pytest.raises(
+        UserError, match=r"--decoding.loop_repeats=3: .* was exported by an earlier version"
+    ):
         loaded.generate(TEXTS[:1], dataclasses.replace(BEAM, loop_repeats=3))
 
 
@@ -262,16 +328,27 @@ def test_every_row_of_an_exported_beam_has_its_own_length_penalty(beam_export):
         alone = generator.generate(["a"], wish)
         assert answer["text"][row] == [continuation.text for continuation in alone]
         np.testing.assert_allclose(
-            answer["normalized_score"][row], [continuation.normalized_score for continuation in alone], atol=1e-4
+            answer["normalized_score"][row],
+            [continuation.normalized_score for continuation in alone],
+            atol=1e-4,
         )
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"beam_width": 4}, "--decoding.beam_width=4: .* was exported with a beam of 3; expected 3, or an export"),
-        ({"num_best": 3}, "--decoding.num_best=3: .* was exported with 2; expected at most 2, or an export"),
-        ({"length_penalty_alpha": 0.5, "max_new_tokens": 99}, "--decoding.max_new_tokens=99: expected an integer"),
+        (
+            {"beam_width": 4},
+            "--decoding.beam_width=4: .* was exported with a beam of 3; expected 3, or an export",
+        ),
+        (
+            {"num_best": 3},
+            "--decoding.num_best=3: .* was exported with 2; expected at most 2, or an export",
+        ),
+        (
+            {"length_penalty_alpha": 0.5, "max_new_tokens": 99},
+            "--decoding.max_new_tokens=99: expected an integer",
+        ),
     ],
 )
 def test_what_an_exported_beam_does_not_have_is_told(beam_export, changed, message):
@@ -280,7 +357,9 @@ def test_what_an_exported_beam_does_not_have_is_told(beam_export, changed, messa
 
 
 def row_of(prompt, wish, **changed):
-    return {name: values[0] for name, values in generate_inputs("prompt", [prompt], wish).items()} | changed
+    return {
+        name: values[0] for name, values in generate_inputs("prompt", [prompt], wish).items()
+    } | changed
 
 
 def ask(served, signature, rows):
@@ -311,25 +390,40 @@ def test_merged_rows_are_answered_as_alone_and_bad_ones_fail_by_themselves(expor
     bad = [{**good[1], name: value} for name, (value, _) in BAD.items()]
     merged = ask(exported.served, "generate", bad + good)
     for answer, (_, message) in zip(merged, BAD.values(), strict=False):
-        assert (answer["finish_reason"].decode(), answer["text"], answer["token_count"]) == (message, b"", 0)
+        assert (answer["finish_reason"].decode(), answer["text"], answer["token_count"]) == (
+            message,
+            b"",
+            0,
+        )
     for answer, row in zip(merged[len(bad) :], good, strict=True):
         assert_same(answer, ask(exported.served, "generate", [row])[0])
 
 
 def test_merged_chunks_go_on_as_alone_wherever_they_are(exported):
-    rows = [row_of(prompt, wish, state="", chunk_tokens=2 + i) for i, (prompt, wish) in enumerate(WISHES.items())]
+    rows = [
+        row_of(prompt, wish, state="", chunk_tokens=2 + i)
+        for i, (prompt, wish) in enumerate(WISHES.items())
+    ]
     begun = ask(exported.served, "generate_chunk", rows)
     going = [
-        {**row, "state": answer["state"]} for row, answer in zip(rows, begun, strict=True) if not answer["finished"]
+        {**row, "state": answer["state"]}
+        for row, answer in zip(rows, begun, strict=True)
+        if not answer["finished"]
     ]
     assert len(going) > 5
     damaged = {**going[0], "state": going[0]["state"].replace(b" ", b" 1", 1)}
-    merged = ask(exported.served, "generate_chunk", [damaged, {**rows[0], "chunk_tokens": 0}, *rows[:2], *going])
+    merged = ask(
+        exported.served,
+        "generate_chunk",
+        [damaged, {**rows[0], "chunk_tokens": 0}, *rows[:2], *going],
+    )
     assert [answer["finish_reason"].split(b":")[0] for answer in merged[:2]] == [
         b"invalid state",
         b"invalid chunk_tokens",
     ]
-    assert all(answer["finished"] and answer["text"] == answer["state"] == b"" for answer in merged[:2])
+    assert all(
+        answer["finished"] and answer["text"] == answer["state"] == b"" for answer in merged[:2]
+    )
     for answer, row in zip(merged[2:], rows[:2] + going, strict=True):
         assert_same(answer, ask(exported.served, "generate_chunk", [row])[0])
 
@@ -337,10 +431,14 @@ def test_merged_chunks_go_on_as_alone_wherever_they_are(exported):
 def test_merged_ids_and_vectors(exported):
     texts, tokens = ["", "the cat", "猫"], ["102 103", "102 x", "261", ""]
     for signature, rows in (("tokenize", texts), ("embed", texts), ("score", texts)):
-        for answer, text in zip(ask(exported.served, signature, [{"text": text} for text in rows]), rows, strict=True):
+        for answer, text in zip(
+            ask(exported.served, signature, [{"text": text} for text in rows]), rows, strict=True
+        ):
             assert_same(answer, ask(exported.served, signature, [{"text": text}])[0])
     found = exported.served.ask("detokenize", {"tokens": tokens})
-    assert found["text"].tolist() == [b"ab", b"", b"", b""] and [bool(error) for error in found["error"]] == [
+    assert found["text"].tolist() == [b"ab", b"", b"", b""] and [
+        bool(error) for error in found["error"]
+    ] == [
         0,
         1,
         1,

@@ -42,7 +42,10 @@ def test_server_files_are_written_once(tmp_path):
     root.mkdir()
     write_server_files(root)
     models = (root / "models.config").read_text("utf-8")
-    assert f"name: {json.dumps(root.name)}\n" in models and f"base_path: {json.dumps(str(root))}\n" in models
+    assert (
+        f"name: {json.dumps(root.name)}\n" in models
+        and f"base_path: {json.dumps(str(root))}\n" in models
+    )
     assert "max_batch_size { value: 32 }" in (root / "batching_parameters.txt").read_text()
     (root / "batching_parameters.txt").write_text("tuned")
     write_server_files(root)

@@ -26,7 +26,9 @@ def generator_of(family):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TextGenerator, "_continue", traced)
         generator = tiny_models.generator(family)
-    generator._continue = functools.partial(traced, generator)  # a call that goes round the graph counts too
+    generator._continue = functools.partial(
+        traced, generator
+    )  # a call that goes round the graph counts too
     return generator
 
 
@@ -35,7 +37,9 @@ def generator(request):
     return generator_of(request.param)
 
 
-@pytest.fixture(scope="package", params=cases(FAMILIES, always=["transformer_lm", "transformer_seq2seq"]))
+@pytest.fixture(
+    scope="package", params=cases(FAMILIES, always=["transformer_lm", "transformer_seq2seq"])
+)
 def either_kind(request):
     """A model that continues, and one that reads a source."""
     return generator_of(request.param)

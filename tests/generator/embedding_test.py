@@ -13,8 +13,12 @@ from tf_textgen.errors import UserError
 
 TEXTS = ["abc", "", "a much longer text than its neighbours", "猫"]
 HIDDEN = {
-    "transformer_lm": lambda model, tokens: oracle.hidden(model.config, oracle.by_path(model), tokens),
-    "transformer_seq2seq": lambda model, tokens: oracle.encoded(model.config, oracle.by_path(model), tokens),
+    "transformer_lm": lambda model, tokens: oracle.hidden(
+        model.config, oracle.by_path(model), tokens
+    ),
+    "transformer_seq2seq": lambda model, tokens: oracle.encoded(
+        model.config, oracle.by_path(model), tokens
+    ),
     "rnn_lm": rnn_lm_test.numpy_hidden,
     "rnn_seq2seq": lambda model, tokens: rnn_seq2seq_test.numpy_memory(
         model.config, rnn_seq2seq_test.numpy_weights(model), tokens
@@ -29,8 +33,12 @@ def test_a_vector_is_the_mean_over_the_tokens_of_the_text(name):
     for row, text in enumerate(TEXTS):
         ids = [byte + 5 for byte in text.encode()]
         ended = [*ids, tokenizer.eos_id] if generator.is_pair else ids
-        hidden = HIDDEN[name](generator.model, np.array(ended))[: len(ids)] if ids else np.zeros((1, 1))
-        np.testing.assert_allclose(found.embedding[row], np.broadcast_to(hidden.mean(0), [16]), rtol=1e-3, atol=1e-5)
+        hidden = (
+            HIDDEN[name](generator.model, np.array(ended))[: len(ids)] if ids else np.zeros((1, 1))
+        )
+        np.testing.assert_allclose(
+            found.embedding[row], np.broadcast_to(hidden.mean(0), [16]), rtol=1e-3, atol=1e-5
+        )
         alone = generator.embed_graph(tf.constant([text]))
         np.testing.assert_allclose(found.embedding[row], alone.embedding[0], atol=1e-6)
     np.testing.assert_array_equal(found.token_count, [3, 0, 38, 3])
@@ -52,5 +60,7 @@ def test_the_frame_is_read_but_not_counted():
 def test_counts_have_no_vectors():
     generator = generator_of("ngram")
     assert not hasattr(generator, "embed_graph")
-    with pytest.raises(UserError, match="ngram has no hidden states: expected a neural model for embeddings"):
+    with pytest.raises(
+        UserError, match="ngram has no hidden states: expected a neural model for embeddings"
+    ):
         generator.model.hidden({"target_tokens": tf.constant([[5]])})

@@ -22,12 +22,22 @@ from tf_textgen.errors import UserError
 GREEDY = DecodingConfig(temperature=0.0, max_new_tokens=8)
 BEAM = DecodingConfig(beam_width=4, num_best=3, max_new_tokens=8)
 SAMPLED = DecodingConfig(temperature=1.0, top_k=30, max_new_tokens=8, seed=11)
-PROMPTS = [f"{word} {number}" * (number % 5) for number in range(4) for word in ("a", "the 猫", "", "Zwölf")]
+PROMPTS = [
+    f"{word} {number}" * (number % 5)
+    for number in range(4)
+    for word in ("a", "the 猫", "", "Zwölf")
+]
 # Where the end of a chunk falls into a forced word, a stop string, a loop.
 MORE_WISHES = {
-    "stop": DecodingConfig(temperature=0.0, max_new_tokens=20, forced_prefix="ab字cd", stop=("字x", "b字cq", "de")),
-    "words": DecodingConfig(temperature=0.0, max_new_tokens=14, forced=("catcatd", "字"), min_new_tokens=4),
-    "loop": DecodingConfig(temperature=0.0, max_new_tokens=24, allowed=("ab",), loop_repeats=3, repetition_penalty=0.5),
+    "stop": DecodingConfig(
+        temperature=0.0, max_new_tokens=20, forced_prefix="ab字cd", stop=("字x", "b字cq", "de")
+    ),
+    "words": DecodingConfig(
+        temperature=0.0, max_new_tokens=14, forced=("catcatd", "字"), min_new_tokens=4
+    ),
+    "loop": DecodingConfig(
+        temperature=0.0, max_new_tokens=24, allowed=("ab",), loop_repeats=3, repetition_penalty=0.5
+    ),
 }
 STATE = 'invalid state: expected "", or the last answer\'s to this prompt unless that was finished'
 
@@ -44,7 +54,9 @@ def test_one_text_needs_no_list(generator):
     assert generator.generate("猫 a", GREEDY) == generator.generate(["猫 a"], GREEDY)
     sources = ["b c"] if generator.is_pair else None
     alone = generator.score("猫 a", sources and sources[0])
-    np.testing.assert_array_equal(alone.log_probability, generator.score(["猫 a"], sources).log_probability)
+    np.testing.assert_array_equal(
+        alone.log_probability, generator.score(["猫 a"], sources).log_probability
+    )
 
 
 def test_rows_of_a_batch_keep_their_own_parameters(generator):
@@ -59,10 +71,18 @@ def test_rows_of_a_batch_keep_their_own_parameters(generator):
 
 
 def test_words_of_the_request_in_the_text(generator):
-    decoding = DecodingConfig(temperature=0.0, max_new_tokens=16, forced=("cat", "字"), forced_prefix="It ")
+    decoding = DecodingConfig(
+        temperature=0.0, max_new_tokens=16, forced=("cat", "字"), forced_prefix="It "
+    )
     for continuation in generator.generate(["abc", ""], decoding):
-        assert continuation.text.startswith("It ") and "cat" in continuation.text and "字" in continuation.text
-    letters = DecodingConfig(max_new_tokens=24, allowed=("ab", "c"), banned=("ba",), no_repeat_ngram=3)
+        assert (
+            continuation.text.startswith("It ")
+            and "cat" in continuation.text
+            and "字" in continuation.text
+        )
+    letters = DecodingConfig(
+        max_new_tokens=24, allowed=("ab", "c"), banned=("ba",), no_repeat_ngram=3
+    )
     for continuation in generator.generate(["", "q"], letters):
         text = continuation.text
         assert {*text} <= {*"abc"} and "ba" not in text
@@ -70,12 +90,19 @@ def test_words_of_the_request_in_the_text(generator):
 
 
 def test_tokens_of_the_answer(generator):
-    (continuation,) = generator.generate(["abc"], DecodingConfig(max_new_tokens=9, allowed=("ab字",), seed=3))
+    (continuation,) = generator.generate(
+        ["abc"], DecodingConfig(max_new_tokens=9, allowed=("ab字",), seed=3)
+    )
     pieces = continuation.token_texts
     assert len(pieces) == len(continuation.token_log_probabilities) == continuation.token_count
     assert sum(continuation.token_log_probabilities) == pytest.approx(continuation.score, abs=1e-4)
     ends = int(continuation.finish_reason == "eos")
-    assert pieces[len(pieces) - ends :] == ("</s>",) * ends and {*pieces} <= {"a", "b", "\ufffd", "</s>"}
+    assert pieces[len(pieces) - ends :] == ("</s>",) * ends and {*pieces} <= {
+        "a",
+        "b",
+        "\ufffd",
+        "</s>",
+    }
 
 
 def test_loops_end_with_their_own_reason(eagerly):
@@ -95,7 +122,10 @@ def test_lengths_relative_to_the_source(prompt_format, pair_generator, eagerly):
 def test_what_cannot_be_done_is_told_before_there_are_prompts(generator):
     generator.check(GREEDY)
     for bad, message in (
-        ({"forced": ("a" * 30,)}, "max_new_tokens=8: expected enough for the tokens of forced and forced_prefix"),
+        (
+            {"forced": ("a" * 30,)},
+            "max_new_tokens=8: expected enough for the tokens of forced and forced_prefix",
+        ),
         ({"max_new_tokens": 1000}, "max_new_tokens=1000: expected an integer from 1 to"),
     ):
         for asked in (generator.check, lambda decoding: generator.generate(["a"], decoding)):
@@ -112,7 +142,9 @@ def test_one_trace_for_any_number_and_length_of_prompts(generator):
 def test_samples_differ_and_do_not_depend_on_their_place(generator):
     decoding = DecodingConfig(temperature=1.5, max_new_tokens=12, num_samples=3, seed=2)
     found = generator.generate(["one", "two"], decoding)
-    assert [(c.prompt, c.sample) for c in found] == [(p, s) for p in ("one", "two") for s in range(3)]
+    assert [(c.prompt, c.sample) for c in found] == [
+        (p, s) for p in ("one", "two") for s in range(3)
+    ]
     assert len({c.text for c in found[:3]}) == 3
     assert [c.text for c in generator.generate(["two"], decoding)] == [c.text for c in found[3:]]
 
@@ -126,7 +158,9 @@ def test_prompts_may_have_seeds_of_their_own(generator):
         for continuation in generator.generate([prompt], dataclasses.replace(decoding, seed=seed))
     ]
     assert [c.text for c in found] == [c.text for c in alone] and found[0].text != found[2].text
-    with pytest.raises(UserError, match="generate: 2 prompts and 1 seeds, expected as many of each"):
+    with pytest.raises(
+        UserError, match="generate: 2 prompts and 1 seeds, expected as many of each"
+    ):
         generator.generate(["one", "two"], decoding, seeds=[1])
 
 
@@ -136,7 +170,10 @@ def first_features(generator, text):
     if not generator.is_pair:
         return {}, tokens
     source = [*tokens, generator.tokenizer.eos_id]
-    features = {"source_tokens": tf.constant([source]), "source_lengths": tf.constant([len(source)])}
+    features = {
+        "source_tokens": tf.constant([source]),
+        "source_lengths": tf.constant([len(source)]),
+    }
     return features, [generator.tokenizer.bos_id]
 
 
@@ -147,7 +184,11 @@ def test_greedy_equals_full_forward_passes(generator):
     features, prompt = first_features(generator, "abc")
     tokens, total = list(prompt), 0.0
     while len(tokens) - len(prompt) < GREEDY.max_new_tokens:
-        logits = model({**features, "target_tokens": tf.constant([tokens])})[0, -1].numpy().astype(np.float64)
+        logits = (
+            model({**features, "target_tokens": tf.constant([tokens])})[0, -1]
+            .numpy()
+            .astype(np.float64)
+        )
         log_probabilities = logits - np.log(np.sum(np.exp(logits - logits.max()))) - logits.max()
         allowed = log_probabilities.copy()
         allowed[[tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.sep_id]] = -np.inf
@@ -156,7 +197,10 @@ def test_greedy_equals_full_forward_passes(generator):
         if tokens[-1] == tokenizer.eos_id:
             break
     new = bytes(token - 5 for token in tokens[len(prompt) :] if token >= 5)
-    assert continuation.text == tf.strings.unicode_transcode([new], "UTF-8", "UTF-8")[0].numpy().decode()
+    assert (
+        continuation.text
+        == tf.strings.unicode_transcode([new], "UTF-8", "UTF-8")[0].numpy().decode()
+    )
     assert continuation.token_count == len(tokens) - len(prompt)
     assert continuation.score == pytest.approx(total, abs=1e-3)
 
@@ -166,7 +210,9 @@ def test_beam_equals_a_plain_search_with_full_forward_passes(either_kind):
     tokenizer, model = either_kind.tokenizer, either_kind.model
     features, prompt = first_features(either_kind, "abc")
     full = tf.function(
-        lambda tokens: model({**features, "target_tokens": tokens}), reduce_retracing=True, autograph=False
+        lambda tokens: model({**features, "target_tokens": tokens}),
+        reduce_retracing=True,
+        autograph=False,
     )
 
     def without_special_tokens(logits, _):
@@ -183,20 +229,30 @@ def test_beam_equals_a_plain_search_with_full_forward_passes(either_kind):
     )
     assert [c.rank for c in found] == [0, 1, 2]
     for continuation, wanted in zip(found, expected, strict=True):
-        assert continuation.text == tf.strings.unicode_transcode([wanted.text], "UTF-8", "UTF-8")[0].numpy().decode()
-        assert (continuation.token_count, continuation.finish_reason) == (len(wanted.tokens), wanted.reason)
+        assert (
+            continuation.text
+            == tf.strings.unicode_transcode([wanted.text], "UTF-8", "UTF-8")[0].numpy().decode()
+        )
+        assert (continuation.token_count, continuation.finish_reason) == (
+            len(wanted.tokens),
+            wanted.reason,
+        )
         np.testing.assert_allclose(continuation.score, wanted.score, atol=1e-3)
         np.testing.assert_allclose(continuation.normalized_score, wanted.normalized, atol=1e-3)
 
 
 @pytest.mark.thorough
 def test_a_beam_of_one_is_greedy():
-    generator = generator_of("ngram")  # a search that no family has a part in but by what a wider one asks of it too
+    generator = generator_of(
+        "ngram"
+    )  # a search that no family has a part in but by what a wider one asks of it too
     greedy = generator.generate(PROMPTS, GREEDY)
     rows = from_config(GREEDY, len(PROMPTS)), length_penalty_of(GREEDY, len(PROMPTS))
     beam = generator.beam_graph(1, 1)(tf.constant(PROMPTS), *rows)
     for name in ("text", "finish_reason"):
-        assert [x.decode() for x in getattr(beam, name)[:, 0].numpy()] == [getattr(c, name) for c in greedy]
+        assert [x.decode() for x in getattr(beam, name)[:, 0].numpy()] == [
+            getattr(c, name) for c in greedy
+        ]
     np.testing.assert_array_equal(beam.token_count[:, 0], [c.token_count for c in greedy])
     np.testing.assert_allclose(beam.score[:, 0], [c.score for c in greedy], atol=1e-5)
 
@@ -209,15 +265,21 @@ def test_one_trace_of_a_beam_for_any_number_and_length_of_prompts(generator):
 
 def test_bad_row_of_a_beam_fails_alone_and_by_name(generator):
     rows = from_config(BEAM, 4)._replace(repetition_penalty=tf.constant([1.0, -1.0, 1.0, 1.0]))
-    penalty = length_penalty_of(BEAM, 4)._replace(length_penalty=tf.constant(["gnmt", "gnmt", "wu", "gnmt"]))
+    penalty = length_penalty_of(BEAM, 4)._replace(
+        length_penalty=tf.constant(["gnmt", "gnmt", "wu", "gnmt"])
+    )
     output = generator.beam_graph(4, 3)(tf.constant(["a", "b", "b", "a"]), rows, penalty)
-    assert (output.text[0] == output.text[3]).numpy().all() and not (output.text[1:3] != b"").numpy().any()
+    assert (output.text[0] == output.text[3]).numpy().all() and not (
+        output.text[1:3] != b""
+    ).numpy().any()
     for row, name in ((1, b"invalid repetition_penalty"), (2, b"invalid length_penalty")):
         assert all(reason.startswith(name) for reason in output.finish_reason[row].numpy())
 
 
 def test_pair_format_frames_the_source(pair_generator):
-    features, truncated = pair_generator._prompt_features(tf.constant(["ab", ""]), tf.constant([4, 4]))
+    features, truncated = pair_generator._prompt_features(
+        tf.constant(["ab", ""]), tf.constant([4, 4])
+    )
     tokenizer = pair_generator.tokenizer
     a, b = tokenizer.tokenize(tf.constant(["ab"])).to_list()[0]
     np.testing.assert_array_equal(
@@ -232,10 +294,20 @@ def test_pair_format_frames_the_source(pair_generator):
 
 
 def test_source_and_target_have_the_whole_context_each(eagerly):
-    generator = tiny_models.generator("transformer_seq2seq", max_positions=16, positions="learned", decoder_layers=1)
-    assert (generator.max_prompt_tokens, generator.max_new_tokens, generator.default_new_tokens) == (16, 15, 15)
+    generator = tiny_models.generator(
+        "transformer_seq2seq", max_positions=16, positions="learned", decoder_layers=1
+    )
+    assert (
+        generator.max_prompt_tokens,
+        generator.max_new_tokens,
+        generator.default_new_tokens,
+    ) == (16, 15, 15)
     wanted = DecodingConfig(temperature=0.0, max_new_tokens=15, min_new_tokens=15)
-    sources = ["0123456789abcdef", "0123456789abcde", ""]  # with its </s> the first has a token too many
+    sources = [
+        "0123456789abcdef",
+        "0123456789abcde",
+        "",
+    ]  # with its </s> the first has a token too many
     cut, whole, _ = generator.generate(sources, wanted)
     assert [cut.prompt_truncated, whole.prompt_truncated] == [True, False]
     assert (cut.text, cut.token_count) == (whole.text, 15)
@@ -263,7 +335,9 @@ def test_a_long_source_loses_what_training_took(name, room, side):
     long = "".join(chr(97 + i * i % 26) for i in range(200))
     kept = long[-room:] if side == "beginning" else long[:room]
     parameters = from_config(GREEDY, 2)
-    features, truncated = generator._prompt_features(tf.constant([long, kept]), parameters.max_new_tokens)
+    features, truncated = generator._prompt_features(
+        tf.constant([long, kept]), parameters.max_new_tokens
+    )
     np.testing.assert_array_equal(truncated, [True, False])
     tokens = features["source_tokens" if is_source else "target_tokens"].numpy()
     np.testing.assert_array_equal(tokens[0], tokens[1])
@@ -283,12 +357,17 @@ def test_bad_row_fails_alone_and_by_name(generator):
     parameters = from_config(GREEDY, 3)._replace(temperature=tf.constant([0.0, float("nan"), 0.0]))
     output = generator.generate_graph(tf.constant(["a", "b", "a"]), parameters)
     assert output.text[0] == output.text[2] and output.text[1] == b""
-    assert b"temperature" in output.finish_reason[1].numpy() and output.finish_reason[0] in (b"eos", b"length")
+    assert b"temperature" in output.finish_reason[1].numpy() and output.finish_reason[0] in (
+        b"eos",
+        b"length",
+    )
 
 
 def test_more_tokens_than_the_bound_are_refused(generator):
     with pytest.raises(UserError, match="max_new_tokens"):
-        generator.generate(["a"], DecodingConfig(temperature=0.0, max_new_tokens=generator.max_new_tokens + 1))
+        generator.generate(
+            ["a"], DecodingConfig(temperature=0.0, max_new_tokens=generator.max_new_tokens + 1)
+        )
 
 
 def streamed(generator, wishes, sizes):
@@ -303,7 +382,9 @@ def streamed(generator, wishes, sizes):
             merged([rows[i] for i in running]),
         )
         for place, i in enumerate(running):
-            answers[i].append({name: value.numpy()[place] for name, value in chunk._asdict().items()})
+            answers[i].append(
+                {name: value.numpy()[place] for name, value in chunk._asdict().items()}
+            )
             states[i] = answers[i][-1]["state"].decode("ascii")
         running = [i for i in running if not answers[i][-1]["finished"]]
     return answers
@@ -311,7 +392,9 @@ def streamed(generator, wishes, sizes):
 
 def test_the_last_chunk_is_the_answer_of_one_request(either_kind):
     wishes = WISHES | MORE_WISHES
-    whole = either_kind.generate_graph(tf.constant(list(wishes)), merged([from_config(w, 1) for w in wishes.values()]))
+    whole = either_kind.generate_graph(
+        tf.constant(list(wishes)), merged([from_config(w, 1) for w in wishes.values()])
+    )
     sizes = [1 + (3 * i) % 7 for i in range(len(wishes))]
     sizes[1] = 2**31 - 1
     for row, answers in enumerate(streamed(either_kind, wishes, sizes)):
@@ -332,7 +415,9 @@ def test_bad_rows_of_a_stream_fail_alone_and_by_name(generator):
     first = generator.chunk_graph(tf.constant(["ab"]), tf.constant([""]), tf.constant([3]), wish)
     state = first.state[0].numpy().decode()
     numbers = state.split(" ")
-    (forged,) = generator._sealed(tf.constant(["ab"]), tf.ragged.constant([[0x7FC00000, 0, 0, 81]], tf.int64))  # NaN
+    (forged,) = generator._sealed(
+        tf.constant(["ab"]), tf.ragged.constant([[0x7FC00000, 0, 0, 81]], tf.int64)
+    )  # NaN
     states = {
         state: b"",
         "": b"",
@@ -355,10 +440,19 @@ def test_bad_rows_of_a_stream_fail_alone_and_by_name(generator):
         wish._replace(max_new_tokens=tf.constant([3])),
     ]
     reasons = [*states.values(), STATE, "invalid chunk_tokens: expected an integer >= 1"]
-    reasons += ["invalid temperature: expected a finite value >= 0", "invalid min_new_tokens: expected at most"]
-    found = generator.chunk_graph(tf.constant(prompts), tf.constant(rows), tf.constant(sizes), merged(parameters))
+    reasons += [
+        "invalid temperature: expected a finite value >= 0",
+        "invalid min_new_tokens: expected at most",
+    ]
+    found = generator.chunk_graph(
+        tf.constant(prompts), tf.constant(rows), tf.constant(sizes), merged(parameters)
+    )
     for row, reason in enumerate(reasons):
-        assert found.finish_reason[row].numpy().startswith(reason if isinstance(reason, bytes) else reason.encode())
+        assert (
+            found.finish_reason[row]
+            .numpy()
+            .startswith(reason if isinstance(reason, bytes) else reason.encode())
+        )
         assert bool(found.finished[row]) == bool(reason)
         if reason:
             assert (found.text[row], found.state[row], int(found.token_count[row])) == (b"", b"", 0)
@@ -372,6 +466,8 @@ def test_bad_rows_of_a_stream_fail_alone_and_by_name(generator):
 def test_no_rows_and_one_search_for_texts_and_chunks(generator):
     none = tf.constant([], tf.string)
     assert generator.generate([], GREEDY) == [] and len(generator.generate(["a"], GREEDY)) == 1
-    found = generator.chunk_graph(none, none, tf.constant([], tf.int32), from_config(DecodingConfig(), 0))
+    found = generator.chunk_graph(
+        none, none, tf.constant([], tf.int32), from_config(DecodingConfig(), 0)
+    )
     assert found.text.shape == (0,)
     assert TRACED.count(generator) == 1

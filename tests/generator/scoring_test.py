@@ -15,16 +15,31 @@ def test_score_equals_teacher_forcing(generator):
     found = generator.score(texts, sources if generator.is_pair else None)
     tokenizer = generator.tokenizer
     for row, text in enumerate(texts):
-        labels = tokenizer.tokenize(tf.constant([text])).to_list()[0] + [tokenizer.eos_id] * generator.is_pair
-        features = {"target_tokens": tf.constant([[tokenizer.bos_id, *labels][:-1] or [tokenizer.bos_id]])}
+        labels = (
+            tokenizer.tokenize(tf.constant([text])).to_list()[0]
+            + [tokenizer.eos_id] * generator.is_pair
+        )
+        features = {
+            "target_tokens": tf.constant([[tokenizer.bos_id, *labels][:-1] or [tokenizer.bos_id]])
+        }
         if generator.is_pair:
-            source = [*tokenizer.tokenize(tf.constant([sources[row]])).to_list()[0], tokenizer.eos_id]
-            features |= {"source_tokens": tf.constant([source]), "source_lengths": tf.constant([len(source)])}
+            source = [
+                *tokenizer.tokenize(tf.constant([sources[row]])).to_list()[0],
+                tokenizer.eos_id,
+            ]
+            features |= {
+                "source_tokens": tf.constant([source]),
+                "source_lengths": tf.constant([len(source)]),
+            }
         logits = generator.model(features)[:, : len(labels)]
         expected = (
-            token_log_probabilities(logits, tf.constant([labels], tf.int32)).numpy()[0] if labels else np.zeros(0)
+            token_log_probabilities(logits, tf.constant([labels], tf.int32)).numpy()[0]
+            if labels
+            else np.zeros(0)
         )
-        np.testing.assert_allclose(found.token_log_probabilities[row, : len(labels)], expected, atol=1e-5)
+        np.testing.assert_allclose(
+            found.token_log_probabilities[row, : len(labels)], expected, atol=1e-5
+        )
         np.testing.assert_allclose(found.log_probability[row], expected.sum(), atol=1e-4)
         assert int(found.token_count[row]) == len(labels)
         np.testing.assert_array_equal(found.token_log_probabilities[row, len(labels) :], 0)
@@ -32,7 +47,9 @@ def test_score_equals_teacher_forcing(generator):
 
 def test_scores_of_pairs_on_a_language_model_count_the_target_alone(pair_generator):
     tokenizer = pair_generator.tokenizer
-    source, target = (tokenizer.tokenize(tf.constant([text])).to_list()[0] for text in ("abc", "de"))
+    source, target = (
+        tokenizer.tokenize(tf.constant([text])).to_list()[0] for text in ("abc", "de")
+    )
     row = [tokenizer.bos_id, *source, tokenizer.sep_id, *target, tokenizer.eos_id]
     logits = pair_generator.model({"target_tokens": tf.constant([row[:-1]])})
     expected = token_log_probabilities(logits, tf.constant([row[1:]])).numpy()[0, len(source) + 1 :]

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import main
-from tf_textgen.training import averaging
-from tf_textgen.training.checkpoints import Checkpoints
-from tf_textgen.training.run_folder import load_run
-from tf_textgen.training.run_state import RunState
+from tf_textgen.runs import averaging
+from tf_textgen.runs.checkpoints import Checkpoints
+from tf_textgen.runs.run_folder import load_run
+from tf_textgen.runs.run_state import RunState
 
 STEPS = (3, 5, 8)
 
@@ -31,9 +31,15 @@ def run(dialogue_run, model, tmp_path_factory):
     for step in (*STEPS, 6):
         for variable in model.variables:
             values = np.asarray(variable)
-            drawn = rng.normal(size=values.shape) if values.dtype == np.float32 else rng.integers(0, 99, values.shape)
+            drawn = (
+                rng.normal(size=values.shape)
+                if values.dtype == np.float32
+                else rng.integers(0, 99, values.shape)
+            )
             variable.assign(drawn.astype(values.dtype))
-        checkpoints.save(RunState(step=step, total_steps=8, best_step=2, best_loss=0.1, tokens=10 * step), model)
+        checkpoints.save(
+            RunState(step=step, total_steps=8, best_step=2, best_loss=0.1, tokens=10 * step), model
+        )
     (checkpoints.folder(6) / "state.json").write_text("")
     return path
 
@@ -47,7 +53,11 @@ def averaged(run):
 
 def weights(run, step):
     reader = tf.train.load_checkpoint(str(run / "checkpoints" / f"step-{step:08d}" / "model"))
-    return {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in key}
+    return {
+        key: reader.get_tensor(key)
+        for key in reader.get_variable_to_shape_map()
+        if "OBJECT_GRAPH" not in key
+    }
 
 
 def test_weights_are_the_mean_and_seeds_the_newest(run, averaged):
@@ -58,13 +68,22 @@ def test_weights_are_the_mean_and_seeds_the_newest(run, averaged):
     for key, value in found.items():
         expected = theirs[-1][key]
         if key in floats:
-            expected = np.mean([each[key].astype(np.float64) for each in theirs], axis=0).astype(np.float32)
+            expected = np.mean([each[key].astype(np.float64) for each in theirs], axis=0).astype(
+                np.float32
+            )
         np.testing.assert_array_equal(value, expected, err_msg=key)
 
 
 def test_the_folder_is_a_run(run, averaged, job):
     names = {path.name for path in averaged.iterdir()}
-    assert names == {"checkpoints", "config.json", "recipe.flags", "run.json", "source_tokenizer", "tokenizer"}
+    assert names == {
+        "checkpoints",
+        "config.json",
+        "recipe.flags",
+        "run.json",
+        "source_tokenizer",
+        "tokenizer",
+    }
     assert [path.name for path in averaged.parent.iterdir()] == ["averaged"]
     loaded, original = load_run(averaged), load_run(run, 8)
     assert loaded.step == 8 and not (averaged / "checkpoints" / "best.json").exists()
@@ -82,13 +101,18 @@ def test_the_folder_tells_what_it_is(run, averaged):
     )
     assert {name: record[name] for name in about} == about
     assert record["model"] == "rnn_seq2seq" and record["steps"] == 8 and record["tokens"] == 80
-    assert record["command"] == f"python -m tf_textgen average --run.dir={run} --last=3 --output={averaged}"
+    assert (
+        record["command"]
+        == f"python -m tf_textgen average --run.dir={run} --last=3 --output={averaged}"
+    )
     assert config == {**before, "run": {**before["run"], "dir": str(averaged)}, **about}
     heading, hint, *flags = (averaged / "recipe.flags").read_text().splitlines()
     assert heading == f"# The mean of the checkpoints of steps 3, 5, 8 of {run}, made by average."
     assert hint.startswith("# ")
     theirs = (run / "recipe.flags").read_text().splitlines()[1:]
-    assert [flag for flag in flags if "--run.dir" not in flag] == [flag for flag in theirs if "--run.dir" not in flag]
+    assert [flag for flag in flags if "--run.dir" not in flag] == [
+        flag for flag in theirs if "--run.dir" not in flag
+    ]
     assert f"--run.dir={averaged}" in flags
 
 
@@ -102,8 +126,15 @@ def test_it_says_what_it_did_and_what_comes_next(run, job, tmp_path):
 
 def test_training_does_not_go_on_in_it(averaged, job):
     code, _, errors = job("train", f"--flagfile={averaged / 'recipe.flags'}")
-    assert code == 2 and len(errors) == 1 and f"--run.dir={averaged} holds the mean of checkpoints of" in errors[0]
-    assert "expected a run that train made; go on with that one or choose another --run.dir" in errors[0]
+    assert (
+        code == 2
+        and len(errors) == 1
+        and f"--run.dir={averaged} holds the mean of checkpoints of" in errors[0]
+    )
+    assert (
+        "expected a run that train made; go on with that one or choose another --run.dir"
+        in errors[0]
+    )
 
 
 def test_damaged_checkpoints_do_not_count_and_are_told(run, job, tmp_path, caplog):
@@ -122,9 +153,18 @@ def test_damaged_checkpoints_do_not_count_and_are_told(run, job, tmp_path, caplo
         (["--run.dir={run}"], "--output is missing: expected the run folder to make"),
         (["--output={new}"], "--run.dir is missing: expected the folder of a run"),
         (["--run.dir={new}", "--output={new}"], "is no run folder"),
-        (["--run.dir={run}", "--output={averaged}"], "averaged exists: expected a new folder; name another or remove"),
-        (["--run.dir={run}", "--output={run}/../run/new"], "lies in the run that is averaged: expected a folder outs"),
-        (["--run.dir={averaged}", "--output={new}"], "is a mean of checkpoints already: expected a run that train mad"),
+        (
+            ["--run.dir={run}", "--output={averaged}"],
+            "averaged exists: expected a new folder; name another or remove",
+        ),
+        (
+            ["--run.dir={run}", "--output={run}/../run/new"],
+            "lies in the run that is averaged: expected a folder outs",
+        ),
+        (
+            ["--run.dir={averaged}", "--output={new}"],
+            "is a mean of checkpoints already: expected a run that train mad",
+        ),
     ],
 )
 def test_bad_input_is_one_line(flags, said, run, averaged, job, tmp_path):
@@ -138,11 +178,18 @@ def test_counts_have_no_mean(run, tmp_path, job):
     config = json.loads((run / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "model": "ngram"}))
     code, _, errors = job("average", f"--run.dir={tmp_path}", f"--output={tmp_path / 'new'}")
-    assert code == 2 and "holds counts (--model=ngram), one checkpoint of them: expected a model trained" in errors[0]
+    assert (
+        code == 2
+        and "holds counts (--model=ngram), one checkpoint of them: expected a model trained"
+        in errors[0]
+    )
 
 
 def test_a_checkpoint_that_training_removed_meanwhile_is_told(run, model):
-    with pytest.raises(UserError, match=r"step-00000004 cannot be read any more \(No such file or directory\): expec"):
+    with pytest.raises(
+        UserError,
+        match=r"step-00000004 cannot be read any more \(No such file or directory\): expec",
+    ):
         averaging.restore_mean(Checkpoints(run / "checkpoints"), (3, 4), model)
 
 
@@ -152,4 +199,8 @@ def test_nothing_is_left_where_it_fails(run, tmp_path, monkeypatch, job):
 
     monkeypatch.setattr(averaging, "describe_origin", full)
     code, _, errors = job("average", f"--run.dir={run}", "--last=2", f"--output={tmp_path / 'new'}")
-    assert code == 2 and "run.json: No space left on device" in errors[0] and not list(tmp_path.iterdir())
+    assert (
+        code == 2
+        and "run.json: No space left on device" in errors[0]
+        and not list(tmp_path.iterdir())
+    )

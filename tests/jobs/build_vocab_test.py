@@ -12,7 +12,15 @@ def build(tmp_path, capsys):
     path = write(tmp_path / "pairs.tsv", "one two\tun deux\ntwo\tdeux\n")
 
     def run(*flags):
-        code = main(["build_vocab", f"--data.train={path}", "--data.format=tsv", "--tokenizer.kind=words", *flags])
+        code = main(
+            [
+                "build_vocab",
+                f"--data.train={path}",
+                "--data.format=tsv",
+                "--tokenizer.kind=words",
+                *flags,
+            ]
+        )
         written = capsys.readouterr()
         return code, written.out.splitlines(), written.err.splitlines()
 
@@ -46,9 +54,18 @@ def test_speakers_of_dialogues_are_words(build, tmp_path):
     ("flags", "message"),
     [
         ([], "--tokenizer.dir is missing: expected the folder to write the tokenizer to"),
-        (["--tokenizer.dir=x", "--tokenizer.shared=false"], "--source_tokenizer.dir is missing: expected the folder"),
-        (["--tokenizer.dir=x", "--source_tokenizer.dir=y"], "--source_tokenizer.dir=y with a shared vocabulary"),
-        (["--tokenizer.dir=x", "--tokenizer.kind=bytes", "--tokenizer.symbols=a"], "--tokenizer.symbols=a with --tok"),
+        (
+            ["--tokenizer.dir=x", "--tokenizer.shared=false"],
+            "--source_tokenizer.dir is missing: expected the folder",
+        ),
+        (
+            ["--tokenizer.dir=x", "--source_tokenizer.dir=y"],
+            "--source_tokenizer.dir=y with a shared vocabulary",
+        ),
+        (
+            ["--tokenizer.dir=x", "--tokenizer.kind=bytes", "--tokenizer.symbols=a"],
+            "--tokenizer.symbols=a with --tok",
+        ),
     ],
 )
 def test_bad_input_is_one_line(build, flags, message):

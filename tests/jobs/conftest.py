@@ -9,10 +9,13 @@ import pytest
 from tests.support.data_files import write
 from tests.support.run_folders import write_run
 from tf_textgen.data.data_config import DataConfig
-from tf_textgen.jobs import loading, main
+from tf_textgen.jobs import main
+from tf_textgen.runs import loading
 from tf_textgen.text.bytes import ByteTokenizer
 
-DIALOGUES = "1\thi you\thello\tbye now\tgood bye\n2\tyou there\tyes me\n3\talone\n4\tbye\tgood bye\n"
+DIALOGUES = (
+    "1\thi you\thello\tbye now\tgood bye\n2\tyou there\tyes me\n3\talone\n4\tbye\tgood bye\n"
+)
 
 
 @pytest.fixture(scope="package")
@@ -21,7 +24,9 @@ def text_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text")
     path = write(folder / "valid.txt", "one line\nanother one\n\nsome other document, not short\n")
     data = DataConfig(valid=(path,), context=16, batch_size=2, cache_dir=str(folder / "cache"))
-    return write_run(folder / "run", "transformer_lm", ByteTokenizer(), data, max_positions=32, num_layers=1)
+    return write_run(
+        folder / "run", "transformer_lm", ByteTokenizer(), data, max_positions=32, num_layers=1
+    )
 
 
 @pytest.fixture(scope="package")
@@ -29,12 +34,29 @@ def dialogue_run(tmp_path_factory):
     """An encoder-decoder with a vocabulary for each side, after two steps."""
     folder = tmp_path_factory.mktemp("dialogues")
     path = write(folder / "train.tsv", DIALOGUES)
-    flags = ["--model=rnn_seq2seq", "--data.format=dialogue", "--data.first_turn_column=2", f"--data.train={path}"]
-    flags += [f"--data.valid={path}", "--data.context_turns=2", "--data.num_buckets=1", "--data.batch_tokens=64"]
-    flags += ["--tokenizer.kind=words", "--tokenizer.shared=false", f"--data.cache_dir={folder / 'cache'}"]
+    flags = [
+        "--model=rnn_seq2seq",
+        "--data.format=dialogue",
+        "--data.first_turn_column=2",
+        f"--data.train={path}",
+    ]
+    flags += [
+        f"--data.valid={path}",
+        "--data.context_turns=2",
+        "--data.num_buckets=1",
+        "--data.batch_tokens=64",
+    ]
+    flags += [
+        "--tokenizer.kind=words",
+        "--tokenizer.shared=false",
+        f"--data.cache_dir={folder / 'cache'}",
+    ]
     flags += [f"--rnn_seq2seq.{field}=8" for field in ("width", "embedding_width")]
     flags += [f"--rnn_seq2seq.{side}_layers=1" for side in ("encoder", "decoder")]
-    assert main(["train", *flags, f"--run.dir={folder / 'run'}", "--run.steps=2", "--run.samples=0"]) == 0
+    assert (
+        main(["train", *flags, f"--run.dir={folder / 'run'}", "--run.steps=2", "--run.samples=0"])
+        == 0
+    )
     return folder / "run"
 
 
@@ -50,7 +72,9 @@ def job(monkeypatch, capsys):
     real_load, real_generator_of = loading.load, loading.generator_of
 
     def load(flag_values):
-        key = tuple(flag_values[name].value for name in ("run.dir", "run.checkpoint", "run.weights"))
+        key = tuple(
+            flag_values[name].value for name in ("run.dir", "run.checkpoint", "run.weights")
+        )
         if key not in _LOADED:
             _LOADED[key] = real_load(flag_values)
         return _LOADED[key]

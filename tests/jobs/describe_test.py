@@ -11,9 +11,9 @@ from tests.support.thorough import cases
 from tf_textgen import jobs
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.models import MODELS
+from tf_textgen.optimizers.optimizer_config import OptimizerConfig
+from tf_textgen.runs.run_config import RunConfig
 from tf_textgen.text.bytes import ByteTokenizer
-from tf_textgen.training.optimizer_config import OptimizerConfig
-from tf_textgen.training.run_config import RunConfig
 
 GPT2 = [
     "--transformer_lm.num_layers=12", "--transformer_lm.num_heads=12", "--transformer_lm.width=768",
@@ -42,12 +42,22 @@ def write_run(folder, name, **model_fields):
 def test_recipe(capsys):
     found = describe(capsys, *GPT2)
     assert found["parameters"] == 124_439_808 == sum(found["parameters_by_part"].values())
-    assert found["target_tokens"] == 1024 and found["batch_tokens"] == 2048 and not found["vocabulary_at_most"]
+    assert (
+        found["target_tokens"] == 1024
+        and found["batch_tokens"] == 2048
+        and not found["vocabulary_at_most"]
+    )
     assert found["training_flops"]["target"] == 3 * found["inference_flops"]["target"]
     assert found["training_memory"]["optimizer (adamw)"] == 8 * 124_439_808
-    assert found["serving_memory"] == {"weights": 4 * 124_439_808, "cache, one row": 4 * 12 * 1024 * 2 * 768}
+    assert found["serving_memory"] == {
+        "weights": 4 * 124_439_808,
+        "cache, one row": 4 * 12 * 1024 * 2 * 768,
+    }
     shorter = describe(capsys, *GPT2, "--context=256")
-    assert shorter["inference_flops"]["target"] == found["inference_flops"]["target"] - 12 * 4 * 768 * 768
+    assert (
+        shorter["inference_flops"]["target"]
+        == found["inference_flops"]["target"] - 12 * 4 * 768 * 768
+    )
 
 
 @pytest.mark.parametrize("name", cases(MODELS, always=("ngram", "transformer_seq2seq")))
@@ -59,10 +69,14 @@ def test_run_has_the_built_models_parameters(name, tmp_path, capsys):
     if MODELS[name].trained_by == "counting":
         assert found["training_memory"] == found["training_flops"] == {}
         return
-    state = next(size for part, size in found["training_memory"].items() if part.startswith("optimizer"))
+    state = next(
+        size for part, size in found["training_memory"].items() if part.startswith("optimizer")
+    )
     assert state == 4 * found["parameters"]  # sgd with momentum
     memory = found["training_memory"]
-    assert memory["total, about"] == sum(size for part, size in memory.items() if not part.startswith("total"))
+    assert memory["total, about"] == sum(
+        size for part, size in memory.items() if not part.startswith("total")
+    )
 
 
 def test_a_counted_run_has_no_costs_of_training(tmp_path, capsys):
@@ -75,13 +89,18 @@ def test_a_counted_run_has_no_costs_of_training(tmp_path, capsys):
         "memory for serving, float32",
     ]
     assert jobs.main(["describe", f"--run.dir={tmp_path}", "--ngram.order=2"]) == 2
-    assert "--ngram.order=2 with ngram.contexts of 4 orders: expected the order" in capsys.readouterr().err
+    assert (
+        "--ngram.order=2 with ngram.contexts of 4 orders: expected the order"
+        in capsys.readouterr().err
+    )
 
 
 def test_command_line_changes_a_run(tmp_path, capsys):
     write_run(tmp_path, "transformer_lm")
     before = describe(capsys, f"--run.dir={tmp_path}")
-    after = describe(capsys, f"--run.dir={tmp_path}", "--data.batch_size=8", "--run.precision=float32")
+    after = describe(
+        capsys, f"--run.dir={tmp_path}", "--data.batch_size=8", "--run.precision=float32"
+    )
     name = "activations, about"
     assert after["training_memory"][name] == 4 * before["training_memory"][name]
     assert after["parameters"] == before["parameters"]
@@ -94,8 +113,13 @@ def test_a_frozen_table_has_neither_gradient_nor_optimizer_state(capsys, tmp_pat
     assert memory["optimizer (adamw)"] == 8 * (124_439_808 - table)
     write_run(tmp_path, "rnn_seq2seq")
     before = describe(capsys, f"--run.dir={tmp_path}")["training_memory"]["gradients"]
-    after = describe(capsys, f"--run.dir={tmp_path}", *frozen, "--embedding.side=source")["training_memory"]
-    assert before - after["gradients"] == 4 * 50 * tiny_models.CONFIGS["rnn_seq2seq"]["embedding_width"]
+    after = describe(capsys, f"--run.dir={tmp_path}", *frozen, "--embedding.side=source")[
+        "training_memory"
+    ]
+    assert (
+        before - after["gradients"]
+        == 4 * 50 * tiny_models.CONFIGS["rnn_seq2seq"]["embedding_width"]
+    )
 
 
 def test_pairs_give_the_context(capsys):
@@ -138,19 +162,28 @@ def test_bad_input(capsys, tmp_path):
     assert "--model=transformer: expected one of" in capsys.readouterr().err
     assert jobs.main(["describe", "--model=ngram"]) == 2
     assert (
-        "its size follows from counting; expected --run.dir of a run that train has counted" in capsys.readouterr().err
+        "its size follows from counting; expected --run.dir of a run that train has counted"
+        in capsys.readouterr().err
     )
     assert jobs.main(["describe", "--embedding.trainable=false"]) == 2
-    assert "--embedding.trainable=false without --embedding.file: expected a file" in capsys.readouterr().err
+    assert (
+        "--embedding.trainable=false without --embedding.file: expected a file"
+        in capsys.readouterr().err
+    )
     write_run(tmp_path, "ngram")
     assert jobs.main(["describe", f"--run.dir={tmp_path}", "--embedding.file=x"]) == 2
-    assert "--embedding.file=x with --model=ngram: expected a model with an embedding" in capsys.readouterr().err
+    assert (
+        "--embedding.file=x with --model=ngram: expected a model with an embedding"
+        in capsys.readouterr().err
+    )
     assert jobs.main(["describe", "--transformer_lm.num_layer=3"]) == 2
     assert "Did you mean: transformer_lm.num_layers" in capsys.readouterr().err
 
 
 def test_a_recipe_may_name_a_run_folder_that_is_yet_to_be(capsys, tmp_path):
-    found = describe(capsys, f"--run.dir={tmp_path}/new", "--model=transformer_lm", "--data.context=64")
+    found = describe(
+        capsys, f"--run.dir={tmp_path}/new", "--model=transformer_lm", "--data.context=64"
+    )
     assert found["target_tokens"] == 64
 
 
@@ -163,6 +196,9 @@ def test_each_side_has_its_vocabulary(capsys, tmp_path):
     flags = ["--model=rnn_seq2seq", "--data.format=tsv", "--tokenizer.vocabulary_size=300"]
     flags += ["--rnn_seq2seq.embedding_width=16", "--tokenizer.shared=false"]
     ByteTokenizer().save(tmp_path)
-    alike, own = describe(capsys, *flags), describe(capsys, *flags, f"--source_tokenizer.dir={tmp_path}")
+    alike, own = (
+        describe(capsys, *flags),
+        describe(capsys, *flags, f"--source_tokenizer.dir={tmp_path}"),
+    )
     assert alike["parameters"] - own["parameters"] == 16 * (300 - 261)
     assert alike["vocabulary_size"] == own["vocabulary_size"] == 300

@@ -10,14 +10,19 @@ import sacrebleu
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.generator import Continuation
-from tf_textgen.jobs import judging, loading, main
+from tf_textgen.jobs import main
+from tf_textgen.judging import generation_metrics
+from tf_textgen.runs import loading
+from tf_textgen.runs.run_folder import load_run
 from tf_textgen.text import build_tokenizer
 from tf_textgen.text.tokenizer_config import TokenizerConfig
-from tf_textgen.training.run_folder import load_run
 
 LETTERS = "abcdefgh"
 TRAIN = [(f"{a}{b}", f"{b}{a} {a}") for a in LETTERS for b in LETTERS]
-MODEL = [f"--transformer_lm.{field}" for field in ("num_layers=1", "num_heads=1", "width=4", "max_positions=24")]
+MODEL = [
+    f"--transformer_lm.{field}"
+    for field in ("num_layers=1", "num_heads=1", "width=4", "max_positions=24")
+]
 TEST = ["ab\tba a\textra\n", "ab\ta b\t\n", "gfhdcb\tdef\t\n", "h\th\t\n"]
 
 
@@ -27,10 +32,25 @@ def pairs_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
     (folder / "train.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in TRAIN))
     (folder / "test.tsv").write_text("".join(TEST))
-    flags = ["--data.format=tsv", "--data.num_buckets=1", "--data.validation_fraction=0.1", "--run.xla=off", *MODEL]
+    flags = [
+        "--data.format=tsv",
+        "--data.num_buckets=1",
+        "--data.validation_fraction=0.1",
+        "--run.xla=off",
+        *MODEL,
+    ]
     flags += [f"--data.train={folder / 'train.tsv'}", f"--data.test={folder / 'test.tsv'}"]
-    flags += [f"--data.cache_dir={folder}", "--data.max_source_tokens=8", "--data.max_target_tokens=8"]
-    flags += ["--tokenizer.kind=characters", f"--run.dir={folder / 'run'}", "--run.steps=2", "--run.samples=0"]
+    flags += [
+        f"--data.cache_dir={folder}",
+        "--data.max_source_tokens=8",
+        "--data.max_target_tokens=8",
+    ]
+    flags += [
+        "--tokenizer.kind=characters",
+        f"--run.dir={folder / 'run'}",
+        "--run.steps=2",
+        "--run.samples=0",
+    ]
     assert main(["train", *flags, "--decoding.temperature=0", "--decoding.max_new_tokens=6"]) == 0
     return folder / "run"
 
@@ -39,8 +59,18 @@ def pairs_run(tmp_path_factory):
 def text_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text")
     (folder / "train.txt").write_text("".join(f"word {i} of many\n\n" for i in range(40)))
-    flags = ["--tokenizer.kind=characters", f"--data.train={folder / 'train.txt'}", f"--data.cache_dir={folder}"]
-    flags += ["--data.context=16", "--data.batch_size=4", "--run.xla=off", "--run.steps=2", "--run.samples=0"]
+    flags = [
+        "--tokenizer.kind=characters",
+        f"--data.train={folder / 'train.txt'}",
+        f"--data.cache_dir={folder}",
+    ]
+    flags += [
+        "--data.context=16",
+        "--data.batch_size=4",
+        "--run.xla=off",
+        "--run.steps=2",
+        "--run.samples=0",
+    ]
     assert main(["train", *flags, *MODEL, f"--run.dir={folder / 'run'}"]) == 0
     return folder / "run"
 
@@ -53,7 +83,9 @@ def one_trace():
     generators = functools.cache(lambda folder: make_generator(runs(folder)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loading, "load", lambda flag_values: runs(flag_values["run.dir"].value))
-        patch.setattr(loading, "generator_of", lambda run, **_: generators(run.config["run"]["dir"]))
+        patch.setattr(
+            loading, "generator_of", lambda run, **_: generators(run.config["run"]["dir"])
+        )
         yield
 
 
@@ -66,26 +98,53 @@ def judged(capsys, run, *flags):
 def test_metrics_are_of_all_sources_and_references(pairs_run, tmp_path, capsys):
     output, record = tmp_path / "texts.jsonl", tmp_path / "record.json"
     flags = ["--split=test", "--metrics=bleu,chrf", "--metrics=rouge,distinct", "--batch_size=2"]
-    found = judged(capsys, pairs_run, *flags, f"--output={output}", f"--record={record}", "--decoding.min_new_tokens=4")
+    found = judged(
+        capsys,
+        pairs_run,
+        *flags,
+        f"--output={output}",
+        f"--record={record}",
+        "--decoding.min_new_tokens=4",
+    )
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert [row["source"] for row in rows] == ["ab", "gfhdcb", "h"]
     assert [row["references"] for row in rows] == [["ba a", "a b"], ["def"], ["h"]]
     assert (found["texts"], found["references"], found["sources_cut"]) == (3, 4, 0)
-    assert found["decoding"] == "--decoding.temperature=0.0 --decoding.min_new_tokens=4 --decoding.max_new_tokens=6"
+    assert (
+        found["decoding"]
+        == "--decoding.temperature=0.0 --decoding.min_new_tokens=4 --decoding.max_new_tokens=6"
+    )
     assert found["ended_by_length"] == sum(row["finish_reason"] == "length" for row in rows)
     texts = [row["text"] for row in rows]
     columns = [["ba a", "def", "h"], ["a b", None, None]]
     assert found["bleu"] == pytest.approx(sacrebleu.corpus_bleu(texts, columns).score)
-    assert found["chrf"] == pytest.approx(sacrebleu.corpus_chrf(texts, columns).score) and found["chrf"] > 0
+    assert (
+        found["chrf"] == pytest.approx(sacrebleu.corpus_chrf(texts, columns).score)
+        and found["chrf"] > 0
+    )
     assert "nrefs:var" in found["signature.bleu"] and "tok:english" in found["signature.rouge"]
     assert "nats_per_token" not in found and 0 < found["distinct_1"] <= 1
     recorded = json.loads(record.read_text())
-    assert recorded.items() >= found.items() and recorded["step"] == 2 and recorded["model"] == "transformer_lm"
-    assert recorded["command"].startswith("python -m tf_textgen evaluate --") and "--split=test" in recorded["command"]
+    assert (
+        recorded.items() >= found.items()
+        and recorded["step"] == 2
+        and recorded["model"] == "transformer_lm"
+    )
+    assert (
+        recorded["command"].startswith("python -m tf_textgen evaluate --")
+        and "--split=test" in recorded["command"]
+    )
 
 
 def test_texts_are_those_of_generate(pairs_run, tmp_path, capsys):
-    judged(capsys, pairs_run, "--split=test", "--metrics=chrf", "--batch_size=2", f"--output={tmp_path / 'x'}")
+    judged(
+        capsys,
+        pairs_run,
+        "--split=test",
+        "--metrics=chrf",
+        "--batch_size=2",
+        f"--output={tmp_path / 'x'}",
+    )
     texts = [json.loads(line)["text"] for line in (tmp_path / "x").read_text().splitlines()]
     prompts = ["--prompt=ab", "--prompt=gfhdcb", "--prompt=h"]
     assert main(["generate", f"--run.dir={pairs_run}", "--json", *prompts]) == 0
@@ -96,9 +155,14 @@ def test_long_sources_lose_their_end(pairs_run, capsys):
     """As `--data.over_long=cut` takes it from those of training."""
     capsys.readouterr()
     assert main(["generate", f"--run.dir={pairs_run}", "--prompt=" + "ab" * 20]) == 0
-    assert capsys.readouterr().err.endswith("is longer than the room of the context; its end was cut\n")
+    assert capsys.readouterr().err.endswith(
+        "is longer than the room of the context; its end was cut\n"
+    )
     assert main(["score", f"--run.dir={pairs_run}", f"--text={'ab' * 20}\tba"]) == 0
-    assert "is longer than the context: a source loses its end, a text its end" in capsys.readouterr().err
+    assert (
+        "is longer than the context: a source loses its end, a text its end"
+        in capsys.readouterr().err
+    )
 
 
 def test_decoding_flags_are_checked_beside_those_of_the_run(tmp_path, capsys, monkeypatch):
@@ -106,10 +170,23 @@ def test_decoding_flags_are_checked_beside_those_of_the_run(tmp_path, capsys, mo
         raise UserError("nothing is loaded before")
 
     monkeypatch.setattr(loading, "load", load)
-    parts = {"model": "transformer_lm", "model_config": {}, "data": {}, "run": {}, "decoding": {"max_new_tokens": 300}}
+    parts = {
+        "model": "transformer_lm",
+        "model_config": {},
+        "data": {},
+        "run": {},
+        "decoding": {"max_new_tokens": 300},
+    }
     (tmp_path / "config.json").write_text(json.dumps(parts))
-    for asked, message in ((200, "nothing is loaded before"), (301, "min_new_tokens=301: expected at most --dec")):
-        flags = [f"--run.dir={tmp_path}", "--metrics=distinct", f"--decoding.min_new_tokens={asked}"]
+    for asked, message in (
+        (200, "nothing is loaded before"),
+        (301, "min_new_tokens=301: expected at most --dec"),
+    ):
+        flags = [
+            f"--run.dir={tmp_path}",
+            "--metrics=distinct",
+            f"--decoding.min_new_tokens={asked}",
+        ]
         assert main(["evaluate", *flags]) == 2
         assert message in capsys.readouterr().err
 
@@ -122,10 +199,14 @@ def test_further_columns_limit_and_tokens_by_flag(pairs_run, capsys):
 
 
 def test_a_part_cut_from_the_training_files_is_that_of_training(pairs_run, tmp_path, capsys):
-    found = judged(capsys, pairs_run, "--metrics=likelihood,chrf,memorization", f"--output={tmp_path / 'x'}")
+    found = judged(
+        capsys, pairs_run, "--metrics=likelihood,chrf,memorization", f"--output={tmp_path / 'x'}"
+    )
     sources = [json.loads(line)["source"] for line in (tmp_path / "x").read_text().splitlines()]
     assert sources == [source for source, _ in TRAIN[-6:]] and found["texts"] == 6
-    assert found["nats_per_token"] > 0 and found["signature.memorization"].startswith("memorization|texts:6|")
+    assert found["nats_per_token"] > 0 and found["signature.memorization"].startswith(
+        "memorization|texts:6|"
+    )
 
 
 def judged_as(texts, capsys, monkeypatch, run, *flags):
@@ -135,14 +216,19 @@ def judged_as(texts, capsys, monkeypatch, run, *flags):
     def generate(generator, given, decoding, **unused):
         prompts.extend(given)
         rest = {"score": 0.0, "token_count": 1, "finish_reason": "eos", "prompt_truncated": False}
-        return [Continuation(prompt=prompt, text=text, **rest) for prompt, text in zip(given, texts, strict=True)]
+        return [
+            Continuation(prompt=prompt, text=text, **rest)
+            for prompt, text in zip(given, texts, strict=True)
+        ]
 
-    monkeypatch.setattr("tf_textgen.jobs.judging.generate_all", generate)
+    monkeypatch.setattr("tf_textgen.generation_metrics.generation_metrics.generate_all", generate)
     return judged(capsys, run, f"--limit={len(texts)}", *flags), prompts
 
 
 def test_texts_are_continued_from_their_split(text_run, capsys, monkeypatch):
-    found, prompts = judged_as(["a b", "a"], capsys, monkeypatch, text_run, "--metrics=distinct,memorization")
+    found, prompts = judged_as(
+        ["a b", "a"], capsys, monkeypatch, text_run, "--metrics=distinct,memorization"
+    )
     assert (found["texts"], found["references"], found["distinct_1"]) == (2, 0, 2 / 3)
     assert {"copied_4", "longest_copy_tokens", "signature.memorization"} <= found.keys()
     valid = "".join(f"word {i} of many\n" for i in (38, 39))
@@ -163,14 +249,22 @@ def test_what_was_learned_of_pairs(tmp_path, options, first, last):
     path = tmp_path / "train.tsv"
     path.write_text("".join(f"a\t{target}\n" for target in targets))
     options = {**options, "valid": (str(path),)} if "valid" in options else options
-    data = DataConfig(train=(str(path),), format="tsv", max_target_tokens=3, cache_dir=str(tmp_path), **options)
+    data = DataConfig(
+        train=(str(path),), format="tsv", max_target_tokens=3, cache_dir=str(tmp_path), **options
+    )
     tokenizer = build_tokenizer(TokenizerConfig(kind="words"), ["a b"])
-    run = SimpleNamespace(config={"data": data.to_json()}, tokenizer=tokenizer, source_tokenizer=None)
-    assert list(judging._training_texts(run)) == targets[first:last]
+    run = SimpleNamespace(
+        config={"data": data.to_json()}, tokenizer=tokenizer, source_tokenizer=None
+    )
+    assert list(generation_metrics._training_texts(run)) == targets[first:last]
 
 
-@pytest.mark.parametrize(("text", "copied"), [("word 37", 2), ("word 38", 1), ("37 of many", 3), ("many word", 1)])
-def test_memorization_compares_with_the_training_part_alone(text_run, capsys, monkeypatch, text, copied):
+@pytest.mark.parametrize(
+    ("text", "copied"), [("word 37", 2), ("word 38", 1), ("37 of many", 3), ("many word", 1)]
+)
+def test_memorization_compares_with_the_training_part_alone(
+    text_run, capsys, monkeypatch, text, copied
+):
     found, _ = judged_as([text], capsys, monkeypatch, text_run, "--metrics=memorization")
     assert found["longest_copy_tokens"] == copied
 
@@ -191,8 +285,14 @@ def test_for_people(pairs_run, capsys):
             "--metrics=blue: expected some of likelihood, bleu, chrf, rouge, distinct, memorization; ",
         ),
         (["--metrics="], "--metrics is empty: expected some of likelihood"),
-        (["--metrics=chrf", "--decoding.num_samples=2"], "--decoding.num_samples=2: expected 1, one text a source"),
-        (["--metrics=chrf", "--output=/no/such/x"], "--output=/no/such/x: no folder /no/such; expected one that"),
+        (
+            ["--metrics=chrf", "--decoding.num_samples=2"],
+            "--decoding.num_samples=2: expected 1, one text a source",
+        ),
+        (
+            ["--metrics=chrf", "--output=/no/such/x"],
+            "--output=/no/such/x: no folder /no/such; expected one that",
+        ),
         (
             ["--output=x"],
             "--output with --metrics=likelihood: expected some of bleu, chrf, rouge, distinct, memorization",
@@ -201,10 +301,22 @@ def test_for_people(pairs_run, capsys):
             ["--metrics=chrf", "--bleu_tokenizer=zh"],
             "--bleu_tokenizer with --metrics=chrf: expected some of bleu besid",
         ),
-        (["--decoding.top_k=2"], "--decoding.top_k with --metrics=likelihood: expected some of bleu, chrf, rouge, d"),
-        (["--metrics=chrf", "--stride=2"], "--stride with --metrics=chrf: expected some of likelihood beside it; add"),
-        (["--record=/no/such/x"], "--record=/no/such/x: no folder /no/such; expected one that exists; make it"),
-        (["--record=/proc/x"], "--record=/proc/x: No such file or directory; expected a file in a folder that may"),
+        (
+            ["--decoding.top_k=2"],
+            "--decoding.top_k with --metrics=likelihood: expected some of bleu, chrf, rouge, d",
+        ),
+        (
+            ["--metrics=chrf", "--stride=2"],
+            "--stride with --metrics=chrf: expected some of likelihood beside it; add",
+        ),
+        (
+            ["--record=/no/such/x"],
+            "--record=/no/such/x: no folder /no/such; expected one that exists; make it",
+        ),
+        (
+            ["--record=/proc/x"],
+            "--record=/proc/x: No such file or directory; expected a file in a folder that may",
+        ),
     ],
 )
 def test_bad_flags_are_one_line(pairs_run, capsys, flags, message):
@@ -217,16 +329,41 @@ def test_a_file_that_is_read_is_not_written(text_run, tmp_path, capsys):
     path = tmp_path / "a.txt"
     path.write_text("one two\n")
     (tmp_path / "link").symlink_to(path)
-    for file, written in ((path, "link"), (tmp_path / "*.txt", "a.txt"), (tmp_path / "a.txt", "a.txt")):
-        flags = [f"--run.dir={text_run}", f"--file={file}", f"--output={tmp_path / written}", "--metrics=distinct"]
+    for file, written in (
+        (path, "link"),
+        (tmp_path / "*.txt", "a.txt"),
+        (tmp_path / "a.txt", "a.txt"),
+    ):
+        flags = [
+            f"--run.dir={text_run}",
+            f"--file={file}",
+            f"--output={tmp_path / written}",
+            "--metrics=distinct",
+        ]
         assert main(["evaluate", *flags]) == 2
-        assert f"--output={tmp_path / written}: this file is read and would be lost" in capsys.readouterr().err
+        assert (
+            f"--output={tmp_path / written}: this file is read and would be lost"
+            in capsys.readouterr().err
+        )
     assert path.read_text() == "one two\n"
 
 
 def test_texts_have_no_references(text_run, capsys):
     capsys.readouterr()
     assert main(["evaluate", f"--run.dir={text_run}", "--metrics=distinct,bleu"]) == 2
-    assert "--metrics=bleu with --data.format=text: it compares with references" in capsys.readouterr().err
-    assert main(["evaluate", f"--run.dir={text_run}", "--metrics=distinct", "--data.validation_fraction=0"]) == 2
+    assert (
+        "--metrics=bleu with --data.format=text: it compares with references"
+        in capsys.readouterr().err
+    )
+    assert (
+        main(
+            [
+                "evaluate",
+                f"--run.dir={text_run}",
+                "--metrics=distinct",
+                "--data.validation_fraction=0",
+            ]
+        )
+        == 2
+    )
     assert "--split=valid: the run has no such data" in capsys.readouterr().err

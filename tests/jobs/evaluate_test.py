@@ -56,23 +56,47 @@ def test_replies_cost_what_they_score(evaluate_pairs, job, dialogue_run, tmp_pat
 
 
 def test_both_sides_in_files_of_their_own(evaluate_pairs, tmp_path):
-    write(tmp_path / "a.source", "<A> hi you\n\n<A> bye\n"), write(tmp_path / "a.target", "hello\nnothing\ngood bye\n")
+    (
+        write(tmp_path / "a.source", "<A> hi you\n\n<A> bye\n"),
+        write(tmp_path / "a.target", "hello\nnothing\ngood bye\n"),
+    )
     write(tmp_path / "a.tsv", "<A> hi you\thello\n<A> bye\tgood bye\n")
-    sides = ["--data.format=parallel", f"--file={tmp_path}/a.source", f"--target_file={tmp_path}/a.target"]
+    sides = [
+        "--data.format=parallel",
+        f"--file={tmp_path}/a.source",
+        f"--target_file={tmp_path}/a.target",
+    ]
     table = ["--data.format=tsv", f"--file={tmp_path}/a.tsv"]
-    assert metrics_of(evaluate_pairs("--json", *sides)) == metrics_of(evaluate_pairs("--json", *table))
+    assert metrics_of(evaluate_pairs("--json", *sides)) == metrics_of(
+        evaluate_pairs("--json", *table)
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--file=nowhere.txt"], "--file=nowhere.txt: no such file; expected a path or glob of existing files"),
+        (
+            ["--file=nowhere.txt"],
+            "--file=nowhere.txt: no such file; expected a path or glob of existing files",
+        ),
         (["--stride=17"], "--stride=17: expected at most the context of 16 tokens"),
-        (["--split=test"], "no data for the split 'test': expected files; set --data.test or --data.corpus"),
+        (
+            ["--split=test"],
+            "no data for the split 'test': expected files; set --data.test or --data.corpus",
+        ),
         (["--file={0}", "--target_file={0}"], "expected --file alone; leave it out"),
-        (["--data.format=parallel", "--file={0}"], "--file with --data.format=parallel: expected the target side too"),
-        (["--data.format=parallel", "--target_file={0}"], "without --file: expected both sides of the pairs; give"),
-        (["--data.format=parallel", "--file={0}", "--target_file=no"], "--target_file=no: no such file; expected a"),
+        (
+            ["--data.format=parallel", "--file={0}"],
+            "--file with --data.format=parallel: expected the target side too",
+        ),
+        (
+            ["--data.format=parallel", "--target_file={0}"],
+            "without --file: expected both sides of the pairs; give",
+        ),
+        (
+            ["--data.format=parallel", "--file={0}", "--target_file=no"],
+            "--target_file=no: no such file; expected a",
+        ),
         (
             ["--data.format=parallel", "--file={0}", "--file={1}", "--target_file={0}"],
             "--file names 2 files and --target_file 1: expected one target file for each source file",

@@ -12,9 +12,10 @@ import pytest
 from tests.support.data_files import write
 from tests.support.thorough import cases
 from tf_textgen.export import exported
-from tf_textgen.jobs import loading, main
+from tf_textgen.jobs import main
 from tf_textgen.models import MODELS
-from tf_textgen.training.run_folder import load_run
+from tf_textgen.runs import loading
+from tf_textgen.runs.run_folder import load_run
 
 WORDS = ("cat", "rat", "mat", "sat", "a cat", "a rat", "the mat")
 TEXT = "".join(f"{one} saw {other}\n\n" for one in WORDS for other in WORDS)
@@ -31,7 +32,12 @@ NO_BEAM = ["--decoding.beam_width=1", "--decoding.num_best=1"]
 WISHES = {
     "greedy": [*NO_BEAM, "--decoding.temperature=0"],
     "sampled": [*NO_BEAM, "--decoding.seed=7", "--decoding.num_samples=2", "--decoding.top_k=9"],
-    "worded": [*NO_BEAM, "--decoding.forced=cat", "--decoding.forced_prefix=a", "--decoding.banned=s"],
+    "worded": [
+        *NO_BEAM,
+        "--decoding.forced=cat",
+        "--decoding.forced_prefix=a",
+        "--decoding.banned=s",
+    ],
 }
 PROMPTS = ["--prompt=a cat", "--prompt=", "--prompt=猫 the", "--prompt=" + "the mat " * 9]
 NUMBERS = ("score", "normalized_score", "token_log_probabilities")
@@ -45,7 +51,9 @@ def one_trace():
     generators = functools.cache(lambda folder: make_generator(runs(folder)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loading, "load", lambda flag_values: runs(flag_values["run.dir"].value))
-        patch.setattr(loading, "generator_of", lambda run, **_: generators(run.config["run"]["dir"]))
+        patch.setattr(
+            loading, "generator_of", lambda run, **_: generators(run.config["run"]["dir"])
+        )
         patch.setattr(exported, "Exported", functools.cache(exported.Exported))
         yield
 
@@ -57,10 +65,24 @@ def family(request, tmp_path_factory):
     form, fields = RECIPES[request.param]
     train = write(folder / "train", TEXT if form == "text" else PAIRS)
     flags = [f"--model={request.param}", *(f"--{request.param}.{field}" for field in fields)]
-    flags += [f"--data.train={train}", f"--data.format={form}", f"--data.cache_dir={folder / 'cache'}"]
-    flags += ["--data.context=16", "--data.batch_size=4", "--data.batch_tokens=128", "--data.num_buckets=1"]
+    flags += [
+        f"--data.train={train}",
+        f"--data.format={form}",
+        f"--data.cache_dir={folder / 'cache'}",
+    ]
+    flags += [
+        "--data.context=16",
+        "--data.batch_size=4",
+        "--data.batch_tokens=128",
+        "--data.num_buckets=1",
+    ]
     flags += [f"--data.max_{side}_tokens=15" for side in ("source", "target")]
-    flags += ["--tokenizer.kind=characters", "--decoding.max_new_tokens=8", "--run.xla=off", "--run.samples=0"]
+    flags += [
+        "--tokenizer.kind=characters",
+        "--decoding.max_new_tokens=8",
+        "--run.xla=off",
+        "--run.samples=0",
+    ]
     if MODELS[request.param].trained_by == "gradients":
         flags.append("--run.steps=2")
     run, export = folder / "run", folder / "export"
@@ -78,10 +100,15 @@ def generated(capsys, *flags):
 
 def assert_the_export_gives_the_runs_texts(capsys, run, export, flags):
     """The numbers of two graphs may differ in their last digits; texts, tokens and reasons may not."""
-    own, served = (generated(capsys, place, *flags) for place in (f"--run.dir={run}", f"--saved_model={export}"))
+    own, served = (
+        generated(capsys, place, *flags)
+        for place in (f"--run.dir={run}", f"--saved_model={export}")
+    )
     for one, other in zip(own, served, strict=True):
         for name in NUMBERS:
-            np.testing.assert_allclose(one.pop(name, 0.0), other.pop(name, 0.0), atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(
+                one.pop(name, 0.0), other.pop(name, 0.0), atol=1e-5, err_msg=name
+            )
     assert own == served
     return [row["text"] for row in own]
 
@@ -107,16 +134,23 @@ def test_old_versions_go_once_there_is_a_new_one(family, capsys, tmp_path, monke
         return root / "3"
 
     monkeypatch.setattr("tf_textgen.export.saved_model.export_saved_model", export)
-    assert main(["export", f"--run.dir={family[1]}", f"--export.dir={root}", "--export.keep=1"]) == 0
+    assert (
+        main(["export", f"--run.dir={family[1]}", f"--export.dir={root}", "--export.keep=1"]) == 0
+    )
     assert sorted(folder.name for folder in root.iterdir()) == ["2", "3"]
     written = capsys.readouterr().out
-    assert "removed the older versions 1\n" in written and f"--model_name=model --model_base_path={root}" in written
+    assert (
+        "removed the older versions 1\n" in written
+        and f"--model_name=model --model_base_path={root}" in written
+    )
 
 
 def test_an_export_has_the_beam_it_was_made_with(family, capsys):
     name, run, export = family
     if name == WITH_BEAM:
-        assert len(assert_the_export_gives_the_runs_texts(capsys, run, export, BEAM)) == 2 * len(PROMPTS)
+        assert len(assert_the_export_gives_the_runs_texts(capsys, run, export, BEAM)) == 2 * len(
+            PROMPTS
+        )
         return
     assert main(["generate", f"--saved_model={export}", *BEAM, *PROMPTS]) == 2
     message = "was exported with no beam; expected 1, or an export with --decoding.beam_width=3"

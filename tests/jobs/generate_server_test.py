@@ -23,34 +23,71 @@ def asked(serving):
 
 
 def test_prompts_are_continued_batch_by_batch(generate, serving):
-    assert generate("--batch_size=2", stdin="ab\n从前🙂\nx\n") == (0, ["abba", "从前🙂🙂前从", "xx"], [])
+    assert generate("--batch_size=2", stdin="ab\n从前🙂\nx\n") == (
+        0,
+        ["abba", "从前🙂🙂前从", "xx"],
+        [],
+    )
     # The first request asks for more tokens than the export allows, as nobody knew.
-    answered = [inputs for _, inputs in asked(serving) if inputs["max_new_tokens"][0] == fake_texts.MOST]
+    answered = [
+        inputs for _, inputs in asked(serving) if inputs["max_new_tokens"][0] == fake_texts.MOST
+    ]
     assert [inputs["prompt"] for inputs in answered] == [["ab", "从前🙂"], ["x"]]
     assert generate("--prompt=a\nb", "--prompt=c") == (0, ["a", "bb", "a", "---", "cc"], [])
 
 
 def test_every_decoding_flag_is_sent(generate, serving):
     strings = {"stop": "q", "banned": "w", "allowed": "e", "forced": "r"}
-    numbers = {"temperature": 0.5, "top_k": 3, "min_p": 0.25, "seed": 7, "max_new_tokens": 9, "presence_penalty": -0.5}
+    numbers = {
+        "temperature": 0.5,
+        "top_k": 3,
+        "min_p": 0.25,
+        "seed": 7,
+        "max_new_tokens": 9,
+        "presence_penalty": -0.5,
+    }
     flags = [f"--decoding.{name}={value}" for name, value in {**strings, **numbers}.items()]
-    assert generate(*flags, "--decoding.stop=\\n", "--decoding.forced_prefix=x", "--prompt=ab")[0] == 0
+    assert (
+        generate(*flags, "--decoding.stop=\\n", "--decoding.forced_prefix=x", "--prompt=ab")[0] == 0
+    )
     ((name, inputs),) = asked(serving)
-    expected = {**strings, **numbers, "stop": "q\x1f\n", "forced_prefix": "x", "top_p": 1.0, "loop_repeats": 0}
-    assert name == "generate" and {key: inputs[key] for key in expected} == {k: [v] for k, v in expected.items()}
+    expected = {
+        **strings,
+        **numbers,
+        "stop": "q\x1f\n",
+        "forced_prefix": "x",
+        "top_p": 1.0,
+        "loop_repeats": 0,
+    }
+    assert name == "generate" and {key: inputs[key] for key in expected} == {
+        k: [v] for k, v in expected.items()
+    }
 
 
 def test_json_says_more(generate):
-    code, lines, _ = generate("--json", "--decoding.num_samples=2", "--decoding.max_new_tokens=2", "--prompt=ab")
+    code, lines, _ = generate(
+        "--json", "--decoding.num_samples=2", "--decoding.max_new_tokens=2", "--prompt=ab"
+    )
     first, second = map(json.loads, lines)
-    assert code == 0 and (first["prompt"], first["text"], first["sample"], second["sample"]) == ("ab", "ba", 0, 1)
-    assert (first["token_count"], first["finish_reason"], first["token_texts"]) == (2, "length", ["b", "a"])
+    assert code == 0 and (first["prompt"], first["text"], first["sample"], second["sample"]) == (
+        "ab",
+        "ba",
+        0,
+        1,
+    )
+    assert (first["token_count"], first["finish_reason"], first["token_texts"]) == (
+        2,
+        "length",
+        ["b", "a"],
+    )
     assert "normalized_score" not in first
 
 
 def test_sources_and_a_beam(generate, serving):
     serving.signatures = fake_texts.signatures("source")
-    code, lines, _ = generate("--json", "--decoding.beam_width=2", "--decoding.num_best=2", "--prompt=ab")
+    code, lines, _ = generate(
+        "--json", "--decoding.beam_width=2", "--decoding.num_best=2", "--prompt=ab"
+    )
     rows = [json.loads(line) for line in lines]
     assert code == 0 and [(row["source"], row["text"], row["rank"]) for row in rows] == [
         ("ab", "ba", 0),
@@ -69,7 +106,9 @@ def test_typed_prompts_are_answered_piece_by_piece(generate, serving):
     code, lines, errors = generate(typed=typed)
     assert (code, errors) == (0, [hint, note, ""])
     assert lines == ["从前有一个🙂abccba🙂个一有前从", "", "x" * (41 + fake_texts.MOST)]
-    assert {name for name, _ in asked(serving)} == {"generate_chunk"} and len(asked(serving)) == 1 + 2 + 1 + 4
+    assert {name for name, _ in asked(serving)} == {"generate_chunk"} and len(
+        asked(serving)
+    ) == 1 + 2 + 1 + 4
     del serving.signatures["generate_chunk"]
     assert generate(typed=typed)[1] == lines and asked(serving)[-1][0] == "generate"
 
@@ -83,15 +122,42 @@ def test_sources_are_not_written_again(generate, serving):
     ("flags", "message"),
     [
         (["--run.dir=x"], "error: --run.dir and --server are both given: expected one of them"),
-        (["--saved_model=x"], "error: --saved_model and --server are both given: expected one of them"),
-        (["--run.checkpoint=last"], "error: --run.checkpoint and --server are both given: an export has no check"),
-        (["--server_model="], "error: --server_model is missing: expected the name under which --server has the"),
-        (["--server=nowhere"], "error: address 'nowhere': neither HOST:PORT nor a URL; expected HOST:PORT, like"),
-        (["--server_model=other"], "other: the server has no such model (NOT_FOUND: HTTP 404, Servable not found for"),
-        (["--decoding.top_p=2"], "error: --decoding.top_p=2: expected a value at most 1 and above 0"),
-        (["--decoding.max_new_tokens=31"], "error: --decoding.max_new_tokens=31: expected an integer from 1 to 30"),
-        (["--decoding.max_length_ratio=2"], "error: --decoding.max_length_ratio=2.0: this model continues texts and"),
-        (["--server="], "error: --server_model is given without --server: expected --server=HOST:PORT with it, or"),
+        (
+            ["--saved_model=x"],
+            "error: --saved_model and --server are both given: expected one of them",
+        ),
+        (
+            ["--run.checkpoint=last"],
+            "error: --run.checkpoint and --server are both given: an export has no check",
+        ),
+        (
+            ["--server_model="],
+            "error: --server_model is missing: expected the name under which --server has the",
+        ),
+        (
+            ["--server=nowhere"],
+            "error: address 'nowhere': neither HOST:PORT nor a URL; expected HOST:PORT, like",
+        ),
+        (
+            ["--server_model=other"],
+            "other: the server has no such model (NOT_FOUND: HTTP 404, Servable not found for",
+        ),
+        (
+            ["--decoding.top_p=2"],
+            "error: --decoding.top_p=2: expected a value at most 1 and above 0",
+        ),
+        (
+            ["--decoding.max_new_tokens=31"],
+            "error: --decoding.max_new_tokens=31: expected an integer from 1 to 30",
+        ),
+        (
+            ["--decoding.max_length_ratio=2"],
+            "error: --decoding.max_length_ratio=2.0: this model continues texts and",
+        ),
+        (
+            ["--server="],
+            "error: --server_model is given without --server: expected --server=HOST:PORT with it, or",
+        ),
     ],
 )
 def test_bad_input_is_one_line(generate, flags, message):
@@ -101,7 +167,9 @@ def test_bad_input_is_one_line(generate, flags, message):
 
 def test_more_texts_than_the_beam_keeps_are_told(generate):
     code, _, errors = generate("--prompt=a", "--decoding.beam_width=3", "--decoding.num_best=3")
-    expected = "error: --decoding.num_best=3: expected an integer from 1 to 2, which the export fixes"
+    expected = (
+        "error: --decoding.num_best=3: expected an integer from 1 to 2, which the export fixes"
+    )
     assert (code, errors[1:]) == (2, [expected])
 
 

@@ -12,17 +12,23 @@ SHORT = ["--decoding.max_new_tokens=5", "--decoding.temperature=0"]
 
 @pytest.fixture
 def generate(job, text_run):
-    return lambda *arguments, **inputs: job("generate", f"--run.dir={text_run}", *SHORT, *arguments, **inputs)
+    return lambda *arguments, **inputs: job(
+        "generate", f"--run.dir={text_run}", *SHORT, *arguments, **inputs
+    )
 
 
 @pytest.fixture
 def reply(job, dialogue_run):
-    return lambda *arguments, **inputs: job("generate", f"--run.dir={dialogue_run}", *SHORT, *arguments, **inputs)
+    return lambda *arguments, **inputs: job(
+        "generate", f"--run.dir={dialogue_run}", *SHORT, *arguments, **inputs
+    )
 
 
 def test_prompts_of_flags_files_and_standard_input_are_the_same(generate, tmp_path):
     code, lines, _ = generate("--prompt=one", "--prompt=二")
-    assert code == 0 and len(lines) == 2 and lines[0].startswith("one") and lines[1].startswith("二")
+    assert (
+        code == 0 and len(lines) == 2 and lines[0].startswith("one") and lines[1].startswith("二")
+    )
     (tmp_path / "prompts").write_bytes("\ufeffone\r\n二\n".encode())
     assert generate(f"--prompt_file={tmp_path / 'prompts'}") == (0, lines, [])
     assert generate(stdin="one\n二\n") == (0, lines, [])
@@ -33,7 +39,10 @@ def test_json_says_more(generate):
     code, lines, _ = generate("--prompt=one", "--json", "--decoding.num_samples=2")
     rows = [json.loads(line) for line in lines]
     assert code == 0 and [row.pop("sample") for row in rows] == [0, 1] and rows[0] == rows[1]
-    assert generate("--prompt=one")[1] == [rows[0]["prompt"] + rows[0]["text"]] and rows[0]["prompt"] == "one"
+    assert (
+        generate("--prompt=one")[1] == [rows[0]["prompt"] + rows[0]["text"]]
+        and rows[0]["prompt"] == "one"
+    )
     assert (rows[0]["token_count"], rows[0]["finish_reason"]) == (5, "length")
     assert rows[0]["score"] < 0 and not rows[0]["prompt_truncated"]
 
@@ -49,7 +58,10 @@ def test_a_rule_stands_between_texts_of_several_lines(generate):
 
 def test_escapes_are_read_where_they_are_asked_for(generate):
     assert json.loads(generate("--json", "--prompt=a\\nb")[1][0])["prompt"] == "a\\nb"
-    assert json.loads(generate("--json", "--escapes", "--prompt=a\\n\\\\b\\t")[1][0])["prompt"] == "a\n\\b\t"
+    assert (
+        json.loads(generate("--json", "--escapes", "--prompt=a\\n\\\\b\\t")[1][0])["prompt"]
+        == "a\n\\b\t"
+    )
     assert json.loads(generate("--json", "--escapes", stdin="a\\u4e8c\n")[1][0])["prompt"] == "a二"
 
 
@@ -64,13 +76,41 @@ def test_long_prompts_are_told(generate):
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
-        (["--prompt=a", "--prompt_file=b"], "", "--prompt and --prompt_file are both given: expected one of them"),
-        (["--prompt_file=nowhere"], "", "--prompt_file=nowhere: no such file; expected a text file with one text a"),
-        (["--prompt=a", "--decoding.max_new_tokens=99"], "", "max_new_tokens=99: expected at most 31, one less than"),
-        (["--escapes"], "good\nba\\d\n", "standard input:2: a backslash stands before 'd'; expected n, t, r, xHH,"),
-        (["--escapes", "--prompt=ba\\d"], "", "--prompt=ba\\d: a backslash stands before 'd'; expected n, t, r, xHH,"),
-        (["--saved_model=x", "--prompt=a"], "", "--run.dir and --saved_model are both given: expected one of them"),
-        (["--decoding.temperature=-1"], "", "--decoding.temperature=-1: expected a value at least 0"),
+        (
+            ["--prompt=a", "--prompt_file=b"],
+            "",
+            "--prompt and --prompt_file are both given: expected one of them",
+        ),
+        (
+            ["--prompt_file=nowhere"],
+            "",
+            "--prompt_file=nowhere: no such file; expected a text file with one text a",
+        ),
+        (
+            ["--prompt=a", "--decoding.max_new_tokens=99"],
+            "",
+            "max_new_tokens=99: expected at most 31, one less than",
+        ),
+        (
+            ["--escapes"],
+            "good\nba\\d\n",
+            "standard input:2: a backslash stands before 'd'; expected n, t, r, xHH,",
+        ),
+        (
+            ["--escapes", "--prompt=ba\\d"],
+            "",
+            "--prompt=ba\\d: a backslash stands before 'd'; expected n, t, r, xHH,",
+        ),
+        (
+            ["--saved_model=x", "--prompt=a"],
+            "",
+            "--run.dir and --saved_model are both given: expected one of them",
+        ),
+        (
+            ["--decoding.temperature=-1"],
+            "",
+            "--decoding.temperature=-1: expected a value at least 0",
+        ),
     ],
 )
 def test_bad_input_is_one_line(generate, arguments, stdin, message):
@@ -87,7 +127,9 @@ def test_text_that_is_not_utf_8_is_told_by_its_line(generate, tmp_path):
 def test_no_run_is_an_error(job):
     assert job("generate", "--prompt=a")[::2] == (
         2,
-        ["error: --run.dir is missing: expected the folder of a run, as `train --run.dir=...` wrote it"],
+        [
+            "error: --run.dir is missing: expected the folder of a run, as `train --run.dir=...` wrote it"
+        ],
     )
 
 
@@ -106,7 +148,11 @@ def test_a_typed_dialogue_remembers_what_was_said(reply):
     ]  # fmt: skip
     # The run's contexts hold two turns.
     said = " ".join(rows[0]["text"].split())
-    assert [row["source"] for row in rows] == ["<A> hi you", f"<B> {said}".rstrip() + "\n<A> bye now", "<A> bye"]
+    assert [row["source"] for row in rows] == [
+        "<A> hi you",
+        f"<B> {said}".rstrip() + "\n<A> bye now",
+        "<A> bye",
+    ]
     assert reply("--prompt=<A> hi you", "--json")[1] == lines[:1]
 
 
@@ -116,12 +162,16 @@ def test_typed_prompts_of_other_runs_stand_alone(generate):
 
 
 def test_runs_and_exports_of_dialogues_alone_converse():
-    assert conversation_of({"data": DataConfig(format="dialogue").to_json()}).prompt("hi") == "<A> hi"
+    assert (
+        conversation_of({"data": DataConfig(format="dialogue").to_json()}).prompt("hi") == "<A> hi"
+    )
     assert conversation_of({"data": DataConfig(format="tsv").to_json()}) is None
     assert conversation_of({"decoding": {}}) is None  # an export made from Python
 
 
-@pytest.mark.parametrize(("reply_of", "first", "second"), [("both", "<A>", "<B>"), ("first", "<B>", "<A>")])
+@pytest.mark.parametrize(
+    ("reply_of", "first", "second"), [("both", "<A>", "<B>"), ("first", "<B>", "<A>")]
+)
 def test_the_person_speaks_as_whom_the_model_answered(reply_of, first, second):
     talk = Conversation(DataConfig(format="dialogue", reply_of=reply_of, context_turns=3))
     assert talk.prompt("one") == f"{first} one"

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from tests.support.data_files import write
+from tf_textgen.distribution.supervisor import Outcome
 from tf_textgen.jobs import launch, main
-from tf_textgen.launcher.supervisor import Outcome
 
 
 @pytest.mark.parametrize(
@@ -16,19 +16,40 @@ from tf_textgen.launcher.supervisor import Outcome
     [
         ([], "no job to launch came: expected train with its flags, after --"),
         (["--"], "no job to launch came: expected train with its flags, after --"),
-        (["train", "--run.steps=1"], "unexpected argument 'train': launch takes flags, then --, then another job and"),
+        (
+            ["train", "--run.steps=1"],
+            "unexpected argument 'train': launch takes flags, then --, then another job and",
+        ),
         (["--run.steps=1"], "Unknown command line flag 'run.steps'"),
         (["--", "trian"], "cannot launch 'trian': expected train; did you mean 'train'?"),
         (["--", "launch", "--", "train"], "cannot launch 'launch': expected train"),
         (["--", "evaluate"], "cannot launch 'evaluate': expected train"),
-        (["--", "train", "--run.stepz=1"], "Unknown command line flag 'run.stepz'. Did you mean: run.steps"),
-        (["--", "train", "extra"], "unexpected argument 'extra': train takes flags only, as --name=value"),
+        (
+            ["--", "train", "--run.stepz=1"],
+            "Unknown command line flag 'run.stepz'. Did you mean: run.steps",
+        ),
+        (
+            ["--", "train", "extra"],
+            "unexpected argument 'extra': train takes flags only, as --name=value",
+        ),
         (["--", "train", "--run.steps=1", "--flagfile=x"], "expected --flagfile as the first flag"),
-        (["--", "train", "--helpshort"], "cannot launch a help text: python -m tf_textgen train --helpshort shows it"),
-        (["--num_workers=0", "--", "train"], "--num_workers=0: expected a value at least 1 and at most 64"),
-        (["--num_workers=65", "--", "train"], "--num_workers=65: expected a value at least 1 and at most 64"),
+        (
+            ["--", "train", "--helpshort"],
+            "cannot launch a help text: python -m tf_textgen train --helpshort shows it",
+        ),
+        (
+            ["--num_workers=0", "--", "train"],
+            "--num_workers=0: expected a value at least 1 and at most 64",
+        ),
+        (
+            ["--num_workers=65", "--", "train"],
+            "--num_workers=65: expected a value at least 1 and at most 64",
+        ),
         (["--grace_s=-1", "--", "train"], "--grace_s=-1: expected a value at least 0"),
-        (["--cores_per_worker=-1", "--", "train"], "--cores_per_worker=-1: expected a value at least 0"),
+        (
+            ["--cores_per_worker=-1", "--", "train"],
+            "--cores_per_worker=-1: expected a value at least 0",
+        ),
         (["--cores_per_worker=99999", "--", "train"], "2 workers would need 199998 cores"),
     ],
 )
@@ -45,7 +66,10 @@ def test_a_cluster_is_not_launched_again(monkeypatch, capsys):
     monkeypatch.setattr(launch, "Supervisor", None)
     monkeypatch.setenv("TF_CONFIG", "{}")
     assert main(["launch", "--", "train"]) == 2
-    assert "error: TF_CONFIG is set: launch makes it for the workers of one machine; unset" in capsys.readouterr().err
+    assert (
+        "error: TF_CONFIG is set: launch makes it for the workers of one machine; unset"
+        in capsys.readouterr().err
+    )
 
 
 class _Supervisor:
@@ -61,13 +85,21 @@ class _Supervisor:
 def test_what_each_worker_is_given(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(_Supervisor, "asked", [], raising=False)
     monkeypatch.setattr(launch, "Supervisor", _Supervisor)
-    job = ["train", f"--flagfile={write(tmp_path / 'recipe.flags', '--run.steps=3')}", "--run.dir=a b"]
+    job = [
+        "train",
+        f"--flagfile={write(tmp_path / 'recipe.flags', '--run.steps=3')}",
+        "--run.dir=a b",
+    ]
     assert main(["launch", "--num_workers=3", "--grace_s=2.5", "--", *job]) == 7
     assert capsys.readouterr().err == "error: worker 1 of 3 failed\n"
     ((tasks, grace_s),) = _Supervisor.asked
     assert grace_s == 2.5
     assert [task.command for task in tasks] == [[sys.executable, "-m", "tf_textgen", *job]] * 3
-    assert [json.loads(task.environment["TF_CONFIG"])["task"]["index"] for task in tasks] == [0, 1, 2]
+    assert [json.loads(task.environment["TF_CONFIG"])["task"]["index"] for task in tasks] == [
+        0,
+        1,
+        2,
+    ]
     assert [task.environment["PYTHONUNBUFFERED"] for task in tasks] == ["1"] * 3
 
 
@@ -75,9 +107,23 @@ def test_what_each_worker_is_given(monkeypatch, tmp_path, capsys):
 def test_workers_that_refuse_their_flags(num_workers, capfdbinary):
     """`--run.dir` below a file is found by the job itself, in each worker."""
     assert (
-        main(["launch", f"--num_workers={num_workers}", "--", "train", "--run.steps=1", f"--run.dir={__file__}/a"]) == 2
+        main(
+            [
+                "launch",
+                f"--num_workers={num_workers}",
+                "--",
+                "train",
+                "--run.steps=1",
+                f"--run.dir={__file__}/a",
+            ]
+        )
+        == 2
     )
     lines = capfdbinary.readouterr().err.decode().splitlines()
-    said = f"--run.dir={__file__}/a: Not a directory; expected a folder that can be made and written"
+    said = (
+        f"--run.dir={__file__}/a: Not a directory; expected a folder that can be made and written"
+    )
     assert f"[worker 0] error: {said}" in lines or f"[worker 1] error: {said}" in lines
-    assert lines[-1].endswith(f" of {num_workers} failed first, by exit code 2; its last error line: {said}")
+    assert lines[-1].endswith(
+        f" of {num_workers} failed first, by exit code 2; its last error line: {said}"
+    )

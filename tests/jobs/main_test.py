@@ -28,7 +28,12 @@ def test_helpshort_imports_no_tensorflow():
         "sys.exit('tensorflow' in sys.modules)"
     )
     start = time.monotonic()
-    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False
+        ).returncode
+        == 0
+    )
     assert time.monotonic() - start < 5  # about 0.3 s where nothing else runs
 
 
@@ -37,37 +42,75 @@ def test_helpshort_imports_no_tensorflow():
     [
         (["trian"], "unknown job 'trian': expected one of"),
         (["train", "--transformer_lm.num_layer=3"], "Did you mean: transformer_lm.num_layers"),
-        (["train", "--transformer_lm.num_layers=0"], "--transformer_lm.num_layers=0: expected a value at least 1"),
+        (
+            ["train", "--transformer_lm.num_layers=0"],
+            "--transformer_lm.num_layers=0: expected a value at least 1",
+        ),
         (["train", "--transformer_lm.num_layers=two"], "two"),
         (["train", "extra"], "unexpected argument 'extra'"),
         (["train", "--run.dir=a\0b"], "--run.dir=a<NUL>b: expected text without the character NUL"),
-        (["train", f"--run.steps={2**63}"], f"--run.steps={2**63}: expected a value at least 1 and at most"),
-        (["export", f"--export.version={2**63}"], f"--export.version={2**63}: expected a value at least 1 and at most"),
+        (
+            ["train", f"--run.steps={2**63}"],
+            f"--run.steps={2**63}: expected a value at least 1 and at most",
+        ),
+        (
+            ["export", f"--export.version={2**63}"],
+            f"--export.version={2**63}: expected a value at least 1 and at most",
+        ),
         (["train", "--run.epochs=inf"], "--run.epochs=inf: expected a finite value above 0"),
-        (["train", "--optimizer.learning_rate=inf"], "--optimizer.learning_rate=inf: expected a finite value above 0"),
+        (
+            ["train", "--optimizer.learning_rate=inf"],
+            "--optimizer.learning_rate=inf: expected a finite value above 0",
+        ),
         (
             ["train", "--run.seed=99999999999"],
             "--run.seed=99999999999: expected a value at least 0 and below 2147",
         ),
-        (["evaluate", "--metrics=bleu", "--output=/"], "--output=/: a folder; expected the name of a file to write"),
+        (
+            ["evaluate", "--metrics=bleu", "--output=/"],
+            "--output=/: a folder; expected the name of a file to write",
+        ),
         (["train", "--run.seed=1", "--flagfile=x"], "expected --flagfile as the first flag"),
         (["train", "--flagfile=/no/such.flags"], "/no/such.flags"),
-        (["generate", "--decoding.temperature=nan", "--prompt=a"], "--decoding.temperature=nan: expected"),
-        (["generate", "--decoding.temperature=-1", "--prompt=a"], "--decoding.temperature=-1: expected"),
+        (
+            ["generate", "--decoding.temperature=nan", "--prompt=a"],
+            "--decoding.temperature=nan: expected",
+        ),
+        (
+            ["generate", "--decoding.temperature=-1", "--prompt=a"],
+            "--decoding.temperature=-1: expected",
+        ),
         (["generate", "--decoding.top_p=0", "--prompt=a"], "--decoding.top_p=0: expected"),
         (["generate", "--decoding.top_p=1.5", "--prompt=a"], "--decoding.top_p=1.5: expected"),
-        (["generate", "--decoding.max_new_tokens=0", "--prompt=a"], "--decoding.max_new_tokens=0: expected"),
+        (
+            ["generate", "--decoding.max_new_tokens=0", "--prompt=a"],
+            "--decoding.max_new_tokens=0: expected",
+        ),
         (
             ["generate", "--decoding.banned=cat", "--decoding.forced=a cat", "--prompt=a"],
             "--decoding.forced='a cat': has 'cat' of --decoding.banned in it, and cannot be written",
         ),
         (
-            ["generate", "--decoding.min_length_ratio=2", "--decoding.max_length_ratio=1", "--prompt=a"],
+            [
+                "generate",
+                "--decoding.min_length_ratio=2",
+                "--decoding.max_length_ratio=1",
+                "--prompt=a",
+            ],
             "at most --deco",
         ),
-        (["generate", "--decoding.beam_width=4", "--decoding.temperature=0.7"], "expected --decoding.temperature=0 or"),
-        (["generate", "--decoding.num_best=2"], "--decoding.num_best=2: expected at most --decoding.beam_width=1"),
-        (["export", "--decoding.beam_width=4", "--decoding.top_k=7"], "expected --decoding.top_k=0 or no beam"),
+        (
+            ["generate", "--decoding.beam_width=4", "--decoding.temperature=0.7"],
+            "expected --decoding.temperature=0 or",
+        ),
+        (
+            ["generate", "--decoding.num_best=2"],
+            "--decoding.num_best=2: expected at most --decoding.beam_width=1",
+        ),
+        (
+            ["export", "--decoding.beam_width=4", "--decoding.top_k=7"],
+            "expected --decoding.top_k=0 or no beam",
+        ),
         (["generate", "--prompt=a"], "--run.dir is missing"),
         (["generate", "--run.dir=/no/such/run", "--prompt=a"], "is no run folder"),
         (["generate", "--saved_model=/no/such", "--prompt=a"], "no export there"),
@@ -77,9 +120,18 @@ def test_helpshort_imports_no_tensorflow():
         (["score", "--text=a", "--text_file=b"], "expected one of them"),
         (["build_vocab"], "--tokenizer.dir is missing"),
         (["generate", "--prompt=a\udcffb"], "character 11 is not valid UTF-8; expected UTF-8 text"),
-        (["generate", "--prompt=a", r"--decoding.stop=a\q"], "a backslash stands before 'q'; expected n, t, r"),
-        (["generate", "--prompt=a", "--decoding.repetition_penalty=1e300"], "1e+300: expected a value of 1.2e-38 to"),
-        (["train", "--run.steps=1", "--run.dir=/proc/no"], "expected a folder that can be made and written"),
+        (
+            ["generate", "--prompt=a", r"--decoding.stop=a\q"],
+            "a backslash stands before 'q'; expected n, t, r",
+        ),
+        (
+            ["generate", "--prompt=a", "--decoding.repetition_penalty=1e300"],
+            "1e+300: expected a value of 1.2e-38 to",
+        ),
+        (
+            ["train", "--run.steps=1", "--run.dir=/proc/no"],
+            "expected a folder that can be made and written",
+        ),
     ],
 )
 def test_bad_command_lines_are_one_line_and_exit_code_2(arguments, message, capsys):
@@ -92,7 +144,10 @@ def test_bad_command_lines_are_one_line_and_exit_code_2(arguments, message, caps
 def test_a_flagfile_that_is_no_text(tmp_path, capsys):
     (tmp_path / "recipe.flags").write_bytes(b"\xff\xfe--run.steps=3")
     assert main(["train", f"--flagfile={tmp_path / 'recipe.flags'}"]) == 2
-    assert "is not UTF-8 (invalid start byte): expected a text file with one flag a line" in capsys.readouterr().err
+    assert (
+        "is not UTF-8 (invalid start byte): expected a text file with one flag a line"
+        in capsys.readouterr().err
+    )
 
 
 class _Job:
@@ -109,17 +164,35 @@ class _Job:
 
 
 OOM = tf.errors.ResourceExhaustedError(
-    None, None, "node x\nOOM when allocating tensor with shape[9,9] and type float on /job:localhost by allocator cpu\n"
+    None,
+    None,
+    "node x\nOOM when allocating tensor with shape[9,9] and type float on /job:localhost by allocator cpu\n",
 )
 
 
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (OSError(28, "No space left on device", "x"), 2, "x: No space left on device; expected room on the disk; make"),
-        (OSError(13, "Permission denied", "x"), 2, "x: Permission denied; expected what may be read and written; ch"),
-        (OSError(5, "Input/output error"), 2, "a file: Input/output error; expected a file or folder that can be"),
-        (MemoryError(), 2, "out of memory (MemoryError); expected a model, a batch and a context that fit"),
+        (
+            OSError(28, "No space left on device", "x"),
+            2,
+            "x: No space left on device; expected room on the disk; make",
+        ),
+        (
+            OSError(13, "Permission denied", "x"),
+            2,
+            "x: Permission denied; expected what may be read and written; ch",
+        ),
+        (
+            OSError(5, "Input/output error"),
+            2,
+            "a file: Input/output error; expected a file or folder that can be",
+        ),
+        (
+            MemoryError(),
+            2,
+            "out of memory (MemoryError); expected a model, a batch and a context that fit",
+        ),
         (
             OOM,
             2,
@@ -144,5 +217,9 @@ def test_every_failure_is_one_line(error, code, message, monkeypatch, capsys):
 
 def test_a_reader_that_leaves_early_is_no_error():
     command = f"{sys.executable} -m tf_textgen train --helpshort | head -n 1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("python -m tf_textgen train")
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(
+        "python -m tf_textgen train"
+    )

@@ -13,15 +13,23 @@ def score(job, text_run):
 
 @pytest.fixture
 def score_pairs(job, dialogue_run):
-    return lambda *arguments, **inputs: job("score", f"--run.dir={dialogue_run}", *arguments, **inputs)
+    return lambda *arguments, **inputs: job(
+        "score", f"--run.dir={dialogue_run}", *arguments, **inputs
+    )
 
 
 def test_texts_from_everywhere(score, tmp_path):
     code, lines, _ = score("--text=one", "--text=二")
     assert code == 0 and [line.split("  ")[1] for line in lines] == ["3 tokens", "3 tokens"]
-    assert lines[0].endswith("  one") and lines[1].endswith("  二") and lines[0].split()[1] == "nats"
+    assert (
+        lines[0].endswith("  one") and lines[1].endswith("  二") and lines[0].split()[1] == "nats"
+    )
     (tmp_path / "texts").write_text("one\n二\n", encoding="utf-8")
-    assert score(f"--text_file={tmp_path / 'texts'}") == score("--batch_size=1", stdin="one\n二\n") == (0, lines, [])
+    assert (
+        score(f"--text_file={tmp_path / 'texts'}")
+        == score("--batch_size=1", stdin="one\n二\n")
+        == (0, lines, [])
+    )
 
 
 def test_tokens_add_up(score):
@@ -34,7 +42,10 @@ def test_tokens_add_up(score):
 
 def test_long_texts_are_told(score):
     code, _, errors = score("--text=" + "word " * 20)
-    assert code == 0 and "is longer than the context: a source loses its beginning, a text its end" in errors[0]
+    assert (
+        code == 0
+        and "is longer than the context: a source loses its beginning, a text its end" in errors[0]
+    )
 
 
 def test_pairs_with_several_lines(score_pairs):
@@ -50,9 +61,17 @@ def test_pairs_with_several_lines(score_pairs):
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
-        (["--text=a", "--text_file=b"], "", "--text and --text_file are both given: expected one of them"),
+        (
+            ["--text=a", "--text_file=b"],
+            "",
+            "--text and --text_file are both given: expected one of them",
+        ),
         (["--text_file=nowhere"], "", "--text_file=nowhere: no such file; expected a text file"),
-        ([], "one column\n", "'one column' has 1 tab-separated columns: expected source TAB target"),
+        (
+            [],
+            "one column\n",
+            "'one column' has 1 tab-separated columns: expected source TAB target",
+        ),
         (["--escapes"], "a\tb\\d\n", "'b\\\\d': a backslash stands before 'd'; expected n, t, r"),
     ],
 )

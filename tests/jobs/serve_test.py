@@ -10,12 +10,12 @@ import threading
 
 import pytest
 
-from tests.serving.served import DEADLINE_S, Client, until
-from tests.serving.toy_export import write_toy
+from tests.server.served import DEADLINE_S, Client, until
+from tests.server.toy_export import write_toy
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import main
-from tf_textgen.serving.server import LocalServer
-from tf_textgen.serving.server_config import ServerConfig
+from tf_textgen.server.server import LocalServer
+from tf_textgen.server.server_config import ServerConfig
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +32,19 @@ def test_a_request_is_finished_after_sigterm(toy):
     command = [sys.executable, "-m", "tf_textgen", "serve", *flags]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, env=environment, **pipes) as process, contextlib.ExitStack() as stack:
+    with (
+        subprocess.Popen(command, text=True, env=environment, **pipes) as process,
+        contextlib.ExitStack() as stack,
+    ):
         stack.callback(process.kill)
         first = process.stdout.readline()
         assert first.startswith("version 1 of toy answers; a page to try it: http://127.0.0.1:")
         url, found = first.rsplit(" ", 1)[1].strip(), []
         asker, watcher = (stack.enter_context(contextlib.closing(Client(url))) for _ in range(2))
         body = {"instances": ["x"]}
-        thread = threading.Thread(target=lambda: found.append(asker.post("/v1/models/toy:predict", body)))
+        thread = threading.Thread(
+            target=lambda: found.append(asker.post("/v1/models/toy:predict", body))
+        )
         thread.start()
         until(lambda: "tf_textgen_queue_rows 1\n" in watcher.get("/metrics").text)
         process.send_signal(signal.SIGTERM)
@@ -55,12 +60,18 @@ def test_a_request_is_finished_after_sigterm(toy):
     ("flags", "message"),
     [
         ([], "--saved_model is missing: expected the folder of an export, as `export` wrote it"),
-        (["--saved_model=x", "--port=70000"], "--port=70000: expected a value at least 0 and at most 65535"),
+        (
+            ["--saved_model=x", "--port=70000"],
+            "--port=70000: expected a value at least 0 and at most 65535",
+        ),
         (
             ["--saved_model=/nowhere", "--port=0"],
             "--saved_model=/nowhere: no export there; expected NAME or NAME/VERSION",
         ),
-        (["--saved_model=x", "--host=256.0.0.1"], "--host=256.0.0.1 --port=8501: cannot listen there"),
+        (
+            ["--saved_model=x", "--host=256.0.0.1"],
+            "--host=256.0.0.1 --port=8501: cannot listen there",
+        ),
         (["--saved_model=x", "--host=..a"], "--host=..a --port=8501: cannot listen there"),
     ],
 )
@@ -74,7 +85,10 @@ def test_a_port_in_use_is_told(toy, capsys):
         port = other.getsockname()[1]
         assert main(["serve", f"--saved_model={toy}", f"--port={port}"]) == 2
     said = capsys.readouterr().err
-    assert f"error: --host=127.0.0.1 --port={port}: cannot listen there (Address already in use); expected" in said
+    assert (
+        f"error: --host=127.0.0.1 --port={port}: cannot listen there (Address already in use); expected"
+        in said
+    )
 
 
 def test_a_port_taken_while_the_model_was_loaded_is_told(toy):
@@ -84,7 +98,10 @@ def test_a_port_taken_while_the_model_was_loaded_is_told(toy):
         port = other.getsockname()[1]
         server = LocalServer(str(toy), ServerConfig(port=port))
         other.listen()
-        with pytest.raises(UserError, match=f"--port={port}: cannot listen there .Address already in use.; expected"):
+        with pytest.raises(
+            UserError,
+            match=f"--port={port}: cannot listen there .Address already in use.; expected",
+        ):
             server.serve()
 
 

@@ -19,9 +19,9 @@ from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.dataset import evaluation_batches, open_corpus
 from tf_textgen.jobs import main
 from tf_textgen.jobs.evaluate import evaluate
+from tf_textgen.runs.checkpoints import Checkpoints
+from tf_textgen.runs.run_folder import load_run
 from tf_textgen.training import opening
-from tf_textgen.training.checkpoints import Checkpoints
-from tf_textgen.training.run_folder import load_run
 
 TEXT = "".join(f"line {i} of {i * i} says the quick brown fox\n\n" for i in range(60))
 MODEL = ["num_layers=1", "num_heads=2", "width=8", "max_positions=16", "dropout=0.2"]
@@ -43,9 +43,21 @@ def text(tmp_path_factory):
 
 
 def arguments(text, run, *more):
-    flags = [f"--data.train={text}", f"--data.cache_dir={text.parent / 'cache'}", f"--run.dir={run}", *COMMON]
+    flags = [
+        f"--data.train={text}",
+        f"--data.cache_dir={text.parent / 'cache'}",
+        f"--run.dir={run}",
+        *COMMON,
+    ]
     flags += [f"--transformer_lm.{field}" for field in MODEL]
-    return ["train", *flags, "--run.xla=off", "--tokenizer.kind=characters", "--run.sample_tokens=5", *more]
+    return [
+        "train",
+        *flags,
+        "--run.xla=off",
+        "--tokenizer.kind=characters",
+        "--run.sample_tokens=5",
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +71,12 @@ def finished(text, tmp_path_factory):
 def variables(run, step=6):
     folder = Checkpoints(run / "checkpoints").folder(step)
     readers = [tf.train.load_checkpoint(str(folder / part)) for part in ("model", "optimizer")]
-    return {key: r.get_tensor(key) for r in readers for key in r.get_variable_to_shape_map() if "OBJECT" not in key}
+    return {
+        key: r.get_tensor(key)
+        for r in readers
+        for key in r.get_variable_to_shape_map()
+        if "OBJECT" not in key
+    }
 
 
 def assert_same_weights(one, other, step=6):
@@ -72,15 +89,36 @@ def assert_same_weights(one, other, step=6):
 def test_the_run_folder_tells_all(finished, text):
     names = {path.name for path in finished.iterdir()}
     lines = (finished.parent / "finished.txt").read_text().splitlines()
-    assert "" not in lines[: lines.index("next:")] and not any("note: positions" in line for line in lines)
-    files = {"lock", "recipe.flags", "config.json", "run.json", "samples.txt", "tokenizer", "checkpoints", "logs"}
+    assert "" not in lines[: lines.index("next:")] and not any(
+        "note: positions" in line for line in lines
+    )
+    files = {
+        "lock",
+        "recipe.flags",
+        "config.json",
+        "run.json",
+        "samples.txt",
+        "tokenizer",
+        "checkpoints",
+        "logs",
+    }
     assert names == files
-    config, record = (json.loads((finished / name).read_text()) for name in ("config.json", "run.json"))
+    config, record = (
+        json.loads((finished / name).read_text()) for name in ("config.json", "run.json")
+    )
     assert config["model"] == "transformer_lm" and config["model_config"]["width"] == 8
     assert config["data"]["train"] == [str(text)] and config["run"]["steps"] == 6
-    assert record["steps"] == 6 and record["validation.nats_per_token"] > 0 and record["tokens_per_second"] > 0
+    assert (
+        record["steps"] == 6
+        and record["validation.nats_per_token"] > 0
+        and record["tokens_per_second"] > 0
+    )
     assert record["validation.bits_per_byte"] > 0 and record["train.nats_per_token"] > 0
-    assert record["parameters"] > 0 and record["device"] and ("commit" in record or "version" in record)
+    assert (
+        record["parameters"] > 0
+        and record["device"]
+        and ("commit" in record or "version" in record)
+    )
     assert record["command"].startswith("python -m tf_textgen train --model=transformer_lm")
     assert (finished / "samples.txt").read_text().count("=== step") == 2
 
@@ -95,7 +133,9 @@ def test_a_run_is_loaded_with_what_was_validated(finished):
 
     data = DataConfig.from_json(run.config["data"])
     total = count = 0.0
-    for features, labels, weights in evaluation_batches(open_corpus(data, run.tokenizer)["valid"], data):
+    for features, labels, weights in evaluation_batches(
+        open_corpus(data, run.tokenizer)["valid"], data
+    ):
         logits = run.model(features).numpy().astype("float64")
         logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
         chosen = np.take_along_axis(logits, labels.numpy()[..., None], -1)[..., 0]
@@ -107,11 +147,18 @@ def test_a_run_is_loaded_with_what_was_validated(finished):
 
 def test_the_recipe_of_a_run_gives_the_same_run(finished, tmp_path):
     recipe = finished / "recipe.flags"
-    assert main(["train", f"--flagfile={recipe}", f"--run.dir={tmp_path / 'again'}", "--run.samples=0"]) == 0
+    assert (
+        main(
+            ["train", f"--flagfile={recipe}", f"--run.dir={tmp_path / 'again'}", "--run.samples=0"]
+        )
+        == 0
+    )
     assert_same_weights(finished, tmp_path / "again")
 
 
-def test_interrupted_and_resumed_equals_uninterrupted(finished, text, tmp_path, monkeypatch, capsys):
+def test_interrupted_and_resumed_equals_uninterrupted(
+    finished, text, tmp_path, monkeypatch, capsys
+):
     def interrupt(*unused):
         return lambda step: os.kill(os.getpid(), signal.SIGTERM)
 
@@ -133,7 +180,11 @@ def error_of(capsys, *command):
 
 
 def tree(folder):
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+    return {
+        str(path): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
 
 
 @pytest.mark.parametrize(
@@ -144,7 +195,10 @@ def tree(folder):
         (["--data.batch_size=8"], "data.batch_size is 4 there, 8 here"),
         (["--model=rnn_seq2seq"], 'model is "transformer_lm" there, "rnn_seq2seq" here'),
         (["--optimizer.learning_rate=1"], "optimizer.learning_rate is 0.001 there, 1.0 here"),
-        (["--run.precision=mixed_bfloat16"], 'run.precision is "float32" there, "mixed_bfloat16" here'),
+        (
+            ["--run.precision=mixed_bfloat16"],
+            'run.precision is "float32" there, "mixed_bfloat16" here',
+        ),
     ],
 )
 def test_another_run_is_refused_and_nothing_touched(finished, text, capsys, flags, said):
@@ -167,7 +221,10 @@ def test_moved_data_goes_on_and_changed_data_is_refused(finished, text, tmp_path
 
 def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, tmp_path, capsys):
     """With a constant learning rate; others follow from the budget."""
-    flags, looks = ["--optimizer.schedule=constant", "--run.samples=0"], ["--run.validate_every=3", "--run.log_every=4"]
+    flags, looks = (
+        ["--optimizer.schedule=constant", "--run.samples=0"],
+        ["--run.validate_every=3", "--run.log_every=4"],
+    )
     longer = "--transformer_lm.max_positions=17"
     assert main(arguments(text, tmp_path / "longer", *flags, "--run.steps=1", longer)) == 0
     assert (
@@ -176,7 +233,14 @@ def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, t
     )
     assert main(arguments(text, tmp_path / "whole", *flags, "--run.steps=7")) == 0
     assert main(arguments(text, tmp_path / "run", *flags, "--run.steps=4")) == 0
-    assert main(arguments(text, tmp_path / "run", *flags, *looks, "--run.steps=7", "--run.checkpoint_every=2")) == 0
+    assert (
+        main(
+            arguments(
+                text, tmp_path / "run", *flags, *looks, "--run.steps=7", "--run.checkpoint_every=2"
+            )
+        )
+        == 0
+    )
     assert_same_weights(tmp_path / "whole", tmp_path / "run", step=7)
 
 
@@ -184,8 +248,14 @@ def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, t
     "flags, said",
     [
         (["--run.dir="], "--run.dir is missing"),
-        (["--transformer_lm.max_positions=8"], "--transformer_lm.max_positions=8: expected at least --data.context=16"),
-        (["--data.carry_state"], "--data.carry_state with --model=transformer_lm, which has no state that one batch"),
+        (
+            ["--transformer_lm.max_positions=8"],
+            "--transformer_lm.max_positions=8: expected at least --data.context=16",
+        ),
+        (
+            ["--data.carry_state"],
+            "--data.carry_state with --model=transformer_lm, which has no state that one batch",
+        ),
         (
             ["--data.carry_state", "--model=rnn_lm", "--data.batch_size=999"],
             "fewer than one step of carried state needs",
@@ -205,13 +275,21 @@ def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, t
         (["--model=transformer"], "--model=transformer: expected one of"),
         (["--run.minutes=0"], "--run.minutes=0: expected a value above 0"),
         (["--tokenizer.dir=nowhere"], "no tokenizer in nowhere"),
-        (["--tokenizer.shared=false"], "--tokenizer.shared=false with --data.format=text: expected pairs"),
+        (
+            ["--tokenizer.shared=false"],
+            "--tokenizer.shared=false with --data.format=text: expected pairs",
+        ),
         (
             ["--tokenizer.shared=false", "--data.format=tsv", "--transformer_lm.max_positions=999"],
             "--tokenizer.shared=false with --model=transformer_lm: expected a shared vocabulary",
         ),
         (
-            ["--tokenizer.shared=false", "--data.format=tsv", "--model=rnn_seq2seq", "--rnn_seq2seq.shared_embeddings"],
+            [
+                "--tokenizer.shared=false",
+                "--data.format=tsv",
+                "--model=rnn_seq2seq",
+                "--rnn_seq2seq.shared_embeddings",
+            ],
             "one vocabulary for both sides; set --rnn_seq2seq.shared_embeddings=false or leave --tokenizer.shared out",
         ),
         (
@@ -230,20 +308,34 @@ def test_bad_flags_are_one_line(text, tmp_path, capsys, flags, said):
 
 
 def test_no_budget_is_an_error(text, tmp_path, capsys):
-    command = [argument for argument in arguments(text, tmp_path / "run") if "run.steps" not in argument]
-    assert "no budget: expected one of --run.steps, --run.epochs and --run.minutes" in error_of(capsys, *command)
+    command = [
+        argument for argument in arguments(text, tmp_path / "run") if "run.steps" not in argument
+    ]
+    assert "no budget: expected one of --run.steps, --run.epochs and --run.minutes" in error_of(
+        capsys, *command
+    )
 
 
 def test_flags_are_checked_before_tensorflow_is_imported():
     code = "import sys, tf_textgen.jobs.train; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=pathlib.Path(__file__).parents[2]).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=pathlib.Path(__file__).parents[2]
+        ).returncode
+        == 0
+    )
 
 
 def test_an_encoder_decoder_trains_on_dialogues_with_two_vocabularies(dialogue_run):
     run = load_run(dialogue_run)
     assert run.config["model"] == "rnn_seq2seq" and run.step == 2
-    sizes = [run.config["model_config"][name] for name in ("source_vocabulary_size", "vocabulary_size")]
-    assert sizes == [run.source_tokenizer.vocabulary_size, run.tokenizer.vocabulary_size] and sizes[0] > sizes[1]
+    sizes = [
+        run.config["model_config"][name] for name in ("source_vocabulary_size", "vocabulary_size")
+    ]
+    assert (
+        sizes == [run.source_tokenizer.vocabulary_size, run.tokenizer.vocabulary_size]
+        and sizes[0] > sizes[1]
+    )
     prints = [run.config[f"{name}_fingerprint"] for name in ("source_tokenizer", "tokenizer")]
     assert prints == [run.source_tokenizer.fingerprint, run.tokenizer.fingerprint]
 
@@ -259,7 +351,10 @@ def test_a_counted_run_is_a_run_like_others(counted, finished, text):
     record, other = (json.loads((path / "run.json").read_text()) for path in (counted, finished))
     assert {*other} - {*record} == {"train.nats_per_token", "train.perplexity", "train.accuracy"}
     assert {*record} <= {*other}
-    assert record["steps"] == record["best_step"] == 1 and record["validation.tokens"] == other["validation.tokens"]
+    assert (
+        record["steps"] == record["best_step"] == 1
+        and record["validation.tokens"] == other["validation.tokens"]
+    )
     assert 0 < record["validation.nats_per_token"] < np.log(70) and record["tokens"] > 1000
     assert (counted / "samples.txt").read_text().count("=== step 1 ===") == 1
     run = load_run(counted)
@@ -279,7 +374,10 @@ def test_a_counted_run_is_found_done_and_keeps_to_its_flags(counted, text, tmp_p
     out = capsys.readouterr().out
     assert "before now" in out and "counting n-grams" not in out and "tensorboard" not in out
     assert tree(tmp_path / "run" / "checkpoints") == checkpoint
-    configs = [json.loads((path / "config.json").read_text())["model_config"] for path in (counted, tmp_path / "run")]
+    configs = [
+        json.loads((path / "config.json").read_text())["model_config"]
+        for path in (counted, tmp_path / "run")
+    ]
     assert configs[0] == configs[1] and len(configs[0]["contexts"]) == 2
     other = arguments(text, tmp_path / "run", "--model=ngram", "--ngram.order=4")
     assert "ngram.order is 3 there, 4 here" in error_of(capsys, *other)
@@ -289,8 +387,15 @@ def test_a_count_that_was_cut_short_begins_anew(counted, text, tmp_path, capsys)
     shutil.copytree(counted, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     capsys.readouterr()
-    assert main(arguments(text, tmp_path / "run", "--model=ngram", "--ngram.order=2", "--run.samples=0")) == 0
-    assert "order 2:" in capsys.readouterr().out and load_run(tmp_path / "run").model.config.order == 2
+    assert (
+        main(
+            arguments(text, tmp_path / "run", "--model=ngram", "--ngram.order=2", "--run.samples=0")
+        )
+        == 0
+    )
+    assert (
+        "order 2:" in capsys.readouterr().out and load_run(tmp_path / "run").model.config.order == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -317,26 +422,40 @@ def test_counting_needs_no_validation(text, tmp_path, capsys):
     assert record["best_step"] == load_run(tmp_path / "run").step == 1
     assert not [name for name in record if name.startswith("validation.")]
     said = capsys.readouterr().out
-    assert "validation" not in said and "tf_textgen generate" in said and "tf_textgen evaluate" not in said
+    assert (
+        "validation" not in said
+        and "tf_textgen generate" in said
+        and "tf_textgen evaluate" not in said
+    )
 
 
 def test_an_order_longer_than_any_document_is_an_error(tmp_path, capsys):
     short = tmp_path / "short.txt"
     short.write_text("ab\n\ncd\n\nef\n\n")
-    command = [f"--data.train={short}", f"--data.cache_dir={tmp_path}", "--tokenizer.kind=characters", "--model=ngram"]
+    command = [
+        f"--data.train={short}",
+        f"--data.cache_dir={tmp_path}",
+        "--tokenizer.kind=characters",
+        "--model=ngram",
+    ]
     said = error_of(capsys, "train", *command, "--ngram.order=5", f"--run.dir={tmp_path / 'run'}")
     assert "--ngram.order=5: no document has 4 tokens before a label" in said
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_the_baseline_is_quoted(counted, text, tmp_path, capsys):
-    assert main(arguments(text, tmp_path / "run", f"--run.baseline={counted}", "--run.samples=0")) == 0
-    other, record = (json.loads((path / "run.json").read_text()) for path in (counted, tmp_path / "run"))
+    assert (
+        main(arguments(text, tmp_path / "run", f"--run.baseline={counted}", "--run.samples=0")) == 0
+    )
+    other, record = (
+        json.loads((path / "run.json").read_text()) for path in (counted, tmp_path / "run")
+    )
     assert record["baseline.model"] == "ngram"
     for name in ("nats_per_token", "bits_per_byte"):
         assert record[f"baseline.{name}"] == other[f"validation.{name}"]
     assert (
-        f"baseline ngram: validation {other['validation.nats_per_token']:.4f} nats/token, " in capsys.readouterr().out
+        f"baseline ngram: validation {other['validation.nats_per_token']:.4f} nats/token, "
+        in capsys.readouterr().out
     )
 
 
@@ -344,7 +463,12 @@ def test_a_language_model_is_counted_on_pairs(tmp_path):
     """The target follows from the source's last letter, which stands two places before it."""
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("".join(f"{'abc'[i % 3]}\t{'xyz'[i % 3]}\n" for i in range(200)))
-    flags = ["--model=ngram", "--data.format=tsv", f"--data.train={pairs}", f"--data.cache_dir={tmp_path}"]
+    flags = [
+        "--model=ngram",
+        "--data.format=tsv",
+        f"--data.train={pairs}",
+        f"--data.cache_dir={tmp_path}",
+    ]
     flags += [
         "--tokenizer.kind=characters",
         "--ngram.order=3",
@@ -372,7 +496,11 @@ def test_a_recurrent_model_carries_its_state_and_is_judged_likewise(text, tmp_pa
     split = open_corpus(data, loaded.tokenizer)["valid"]
     stream, total = split.read(0, split.stream_tokens), 0.0
     for start, stop in itertools.pairwise(split.document_places()):
-        logits = loaded.model({"target_tokens": stream[None, start : stop - 1]})[0].numpy().astype("float64")
+        logits = (
+            loaded.model({"target_tokens": stream[None, start : stop - 1]})[0]
+            .numpy()
+            .astype("float64")
+        )
         logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
         total -= np.take_along_axis(logits, stream[start + 1 : stop, None], -1).sum()
     assert one_stream["nats_per_token"] == pytest.approx(total / split.num_tokens, rel=1e-5)
@@ -381,7 +509,12 @@ def test_a_recurrent_model_carries_its_state_and_is_judged_likewise(text, tmp_pa
 def test_an_encoder_decoder_trains_on_pairs(tmp_path):
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("".join(f"{i:03d}\t{i:03d}"[:8] + "\n" for i in range(40)))
-    flags = ["--model=rnn_seq2seq", "--data.format=tsv", f"--data.train={pairs}", f"--data.cache_dir={tmp_path}"]
+    flags = [
+        "--model=rnn_seq2seq",
+        "--data.format=tsv",
+        f"--data.train={pairs}",
+        f"--data.cache_dir={tmp_path}",
+    ]
     flags += ["--tokenizer.kind=characters", "--data.num_buckets=1", "--data.batch_tokens=64"]
     flags += [f"--rnn_seq2seq.{field}=8" for field in ("width", "embedding_width")]
     flags += [f"--rnn_seq2seq.{side}_layers=1" for side in ("encoder", "decoder")]

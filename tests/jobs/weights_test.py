@@ -8,17 +8,37 @@ import pytest
 import tensorflow as tf
 
 from tf_textgen.jobs import main
-from tf_textgen.training.run_folder import load_run
+from tf_textgen.runs.run_folder import load_run
 
 TEXT = "".join(f"line {i} of {i * i} says the quick brown fox\n\n" for i in range(60))
 TABLE = "rnn_lm/embedding/table"
 
 
 def command(run, *more):
-    flags = [f"--data.train={run.parent / 'text.txt'}", f"--data.cache_dir={run.parent}", f"--run.dir={run}"]
-    flags += ["--model=rnn_lm", "--rnn_lm.width=8", "--rnn_lm.num_layers=1", "--tokenizer.kind=bytes", "--run.xla=off"]
-    flags += ["--data.context=16", "--data.batch_size=4", "--run.samples=0", "--optimizer.learning_rate=0.05"]
-    flags += ["--run.steps=6", "--run.validate_every=2", "--run.checkpoint_every=2", "--run.keep_checkpoints=9"]
+    flags = [
+        f"--data.train={run.parent / 'text.txt'}",
+        f"--data.cache_dir={run.parent}",
+        f"--run.dir={run}",
+    ]
+    flags += [
+        "--model=rnn_lm",
+        "--rnn_lm.width=8",
+        "--rnn_lm.num_layers=1",
+        "--tokenizer.kind=bytes",
+        "--run.xla=off",
+    ]
+    flags += [
+        "--data.context=16",
+        "--data.batch_size=4",
+        "--run.samples=0",
+        "--optimizer.learning_rate=0.05",
+    ]
+    flags += [
+        "--run.steps=6",
+        "--run.validate_every=2",
+        "--run.checkpoint_every=2",
+        "--run.keep_checkpoints=9",
+    ]
     return ["train", *flags, "--optimizer.ema_decay=0.9", *more]
 
 
@@ -71,25 +91,35 @@ def test_the_mean_is_of_the_trained_weights_and_has_no_averages(run, job, tmp_pa
     np.testing.assert_array_equal(table(loaded), expected.astype(np.float32))
     code, _, errors = job("score", f"--run.dir={output}", "--run.weights=average", "--text=a")
     assert code == 2 and len(errors) == 1
-    assert "--run.weights=average: " in errors[0] and "has no moving averages, expected a run trained with" in errors[0]
+    assert (
+        "--run.weights=average: " in errors[0]
+        and "has no moving averages, expected a run trained with" in errors[0]
+    )
 
 
 def test_it_is_told_and_goes_on_with_the_same_decay_alone(run, job, tmp_path):
     shutil.copytree(run.parent, tmp_path / "copy")
     again = tmp_path / "copy" / "run"
     code, lines, _ = job(*command(again))
-    said = "moving average of the weights, decay 0.9: validated, sampled and exported in their place"
+    said = (
+        "moving average of the weights, decay 0.9: validated, sampled and exported in their place"
+    )
     assert code == 0 and said in lines and "going on from step 6" in lines
     code, _, errors = job(*command(again, "--optimizer.ema_decay=0.99"))
     assert code == 2 and "optimizer.ema_decay is 0.9 there, 0.99 here" in errors[0]
     code, _, errors = job(*command(again, "--optimizer.ema_decay=1"))
-    assert code == 2 and "--optimizer.ema_decay=1: expected a value at least 0 and below 1" in errors[0]
+    assert (
+        code == 2
+        and "--optimizer.ema_decay=1: expected a value at least 0 and below 1" in errors[0]
+    )
 
 
 def test_describe_counts_its_memory(run, job):
     _, lines, _ = job("describe", f"--run.dir={run}", "--json")
     memory = json.loads(lines[-1])["training_memory"]
     assert memory["moving average"] == memory["gradients"]
-    assert memory["total, about"] == sum(size for part, size in memory.items() if not part.startswith("total"))
+    assert memory["total, about"] == sum(
+        size for part, size in memory.items() if not part.startswith("total")
+    )
     _, lines, _ = job("describe", f"--run.dir={run}", "--json", "--optimizer.ema_decay=0")
     assert "moving average" not in json.loads(lines[-1])["training_memory"]

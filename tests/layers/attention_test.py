@@ -51,7 +51,9 @@ def test_equals_the_oracle(score, kv_heads, rotary):
     angles = rotation(tf.constant(positions), 6) if rotary else None
     result, _ = layer(x, attention_bias(causal_mask(5)), rotation=angles)
     for row in range(2):
-        expected = _expected(layer, x[row], np.tril(np.ones((5, 5), bool)), positions[row] if rotary else None)
+        expected = _expected(
+            layer, x[row], np.tril(np.ones((5, 5), bool)), positions[row] if rotary else None
+        )
         np.testing.assert_allclose(result[row], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -61,7 +63,9 @@ def test_segments_do_not_see_each_other():
     result, _ = layer(x, attention_bias(causal_mask(5) & segment_mask(tf.constant(segments))))
     for row in range(2):
         visible = np.tril(segments[row][:, None] == segments[row])
-        np.testing.assert_allclose(result[row], _expected(layer, x[row], visible), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            result[row], _expected(layer, x[row], visible), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_grouped_queries_equal_repeated_heads():
@@ -111,7 +115,11 @@ def test_cross_attention_equals_the_oracle_on_what_is_not_hidden(score, kv_heads
     layer, x = _layer(CrossAttention, score=score, num_kv_heads=kv_heads), _inputs()
     source = np.random.default_rng(3).normal(size=(2, 7, 8)).astype(np.float32)
     lengths = [7, 2]
-    result = layer(x, layer.project(tf.constant(source)), attention_bias(tf.sequence_mask(lengths, 7)[:, tf.newaxis]))
+    result = layer(
+        x,
+        layer.project(tf.constant(source)),
+        attention_bias(tf.sequence_mask(lengths, 7)[:, tf.newaxis]),
+    )
     for row, length in enumerate(lengths):
         memory = source[row, :length].astype(np.float64)
         expected = _expected(layer, x[row], np.ones((5, length), bool), memory=memory)
@@ -147,7 +155,9 @@ def test_mixed_precision_keeps_scores_in_float32():
 
 
 def test_bad_options_are_named():
-    with pytest.raises(UserError, match="attention score 'dot': expected one of dot_product, cosine, euclidean"):
+    with pytest.raises(
+        UserError, match="attention score 'dot': expected one of dot_product, cosine, euclidean"
+    ):
         _layer(score="dot")
     with pytest.raises(UserError, match="3 key heads for 4 query heads: expected a divisor"):
         _layer(num_kv_heads=3)

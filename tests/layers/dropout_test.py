@@ -54,6 +54,9 @@ _REPLICAS = """
 @pytest.mark.thorough
 def test_replicas_draw_masks_of_their_own_that_can_be_repeated():
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_REPLICAS)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(_REPLICAS)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -9,13 +9,17 @@ from tf_textgen.layers.feed_forward import ACTIVATIONS, FeedForward
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_equals_the_oracle(activation, use_bias):
-    layer = FeedForward(4, 6, activation=activation, use_bias=use_bias, stddev=1.0, seed=0, name="feed_forward")
+    layer = FeedForward(
+        4, 6, activation=activation, use_bias=use_bias, stddev=1.0, seed=0, name="feed_forward"
+    )
     layer.build()
     for variable in layer.weights:
         variable.assign(np.random.default_rng(variable.ndim).normal(size=variable.shape))
     weights, x = oracle.by_path(layer), np.random.default_rng(3).normal(size=(2, 3, 4))
     hidden = oracle.activate(activation, oracle.linear(x, weights, "input_projection"))
-    np.testing.assert_allclose(layer(x), oracle.linear(hidden, weights, "output_projection"), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        layer(x), oracle.linear(hidden, weights, "output_projection"), rtol=1e-4, atol=1e-4
+    )
     assert len(weights) == (4 if use_bias else 2)
 
 
@@ -27,5 +31,7 @@ def test_output_starts_with_its_own_spread():
 
 
 def test_unknown_activation_is_named():
-    with pytest.raises(UserError, match="activation 'tanh': expected one of relu, gelu, gelu_tanh, swiglu"):
+    with pytest.raises(
+        UserError, match="activation 'tanh': expected one of relu, gelu, gelu_tanh, swiglu"
+    ):
         FeedForward(4, 6, activation="tanh")

@@ -9,7 +9,9 @@ from tf_textgen.layers.kv_cache import KeyValues, reserve, write, writes_for_xla
 
 def _random(batch, slots, seed=0):
     rng = np.random.default_rng(seed)
-    return KeyValues(*(rng.normal(size=(batch, 2, slots, width)).astype(np.float32) for width in (3, 4)))
+    return KeyValues(
+        *(rng.normal(size=(batch, 2, slots, width)).astype(np.float32) for width in (3, 4))
+    )
 
 
 @pytest.mark.parametrize("batch", [0, 1, 3])
@@ -18,7 +20,9 @@ def test_writes_one_slot_of_all_rows(batch, for_xla):
     past, new = _random(batch, 5), _random(batch, 1, seed=1)
     with writes_for_xla() if for_xla else contextlib.nullcontext():
         run = tf.function(write, jit_compile=for_xla, autograph=False)
-        result = run(KeyValues(*map(tf.constant, past)), KeyValues(*map(tf.constant, new)), tf.constant(3))
+        result = run(
+            KeyValues(*map(tf.constant, past)), KeyValues(*map(tf.constant, new)), tf.constant(3)
+        )
     for before, update, after in zip(past, new, result, strict=True):
         expected = before.copy()
         expected[:, :, 3:4] = update
@@ -43,5 +47,12 @@ def test_reserves_empty_slots(capacity):
 
 
 def test_dynamic_capacity_in_a_graph():
-    run = tf.function(lambda past, capacity: reserve(past, capacity), reduce_retracing=True, autograph=False)
-    assert run(KeyValues(*map(tf.constant, _random(2, 5))), tf.constant(9)).keys.shape == (2, 2, 9, 3)
+    run = tf.function(
+        lambda past, capacity: reserve(past, capacity), reduce_retracing=True, autograph=False
+    )
+    assert run(KeyValues(*map(tf.constant, _random(2, 5))), tf.constant(9)).keys.shape == (
+        2,
+        2,
+        9,
+        3,
+    )

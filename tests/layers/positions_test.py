@@ -18,13 +18,17 @@ def test_rotation_equals_complex_multiplication():
     positions = np.array([[0, 1, 2, 3], [50, 7, 0, 9]])
     expected = np.empty(heads.shape)
     for b, n, t in np.ndindex(2, 3, 4):
-        expected[b, n, t] = oracle.rotate(heads[b, n, t].astype(np.float64), positions[b, t], base=500.0)
+        expected[b, n, t] = oracle.rotate(
+            heads[b, n, t].astype(np.float64), positions[b, t], base=500.0
+        )
     result = rotate(tf.constant(heads), rotation(tf.constant(positions), 6, base=500.0))
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 def test_rotated_products_depend_on_the_distance_alone():
-    query, key = (tf.constant(np.random.default_rng(s).normal(size=(1, 1, 1, 8)), tf.float32) for s in (0, 1))
+    query, key = (
+        tf.constant(np.random.default_rng(s).normal(size=(1, 1, 1, 8)), tf.float32) for s in (0, 1)
+    )
 
     def product(q, k):
         turned = [rotate(x, rotation(tf.constant([[p]]), 8)) for x, p in ((query, q), (key, k))]

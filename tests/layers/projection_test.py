@@ -11,7 +11,9 @@ def test_equals_numpy(leading):
     x = np.random.default_rng(0).normal(size=(*leading, 4)).astype(np.float32)
     layer.build()
     layer.bias.assign(np.arange(5.0))
-    np.testing.assert_allclose(layer(x), x @ np.asarray(layer.kernel.value) + np.arange(5.0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        layer(x), x @ np.asarray(layer.kernel.value) + np.arange(5.0), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_seeds_differ_by_name_and_repeat():

@@ -23,7 +23,8 @@ def memory_of(kind, units, width=4, seed=0, steps=5):
 
 
 @pytest.mark.parametrize(
-    "kind, width, scale", [("luong_dot", 6, 1.0), ("luong_scaled", 6, 6**-0.5), ("luong_general", 4, 1.0)]
+    "kind, width, scale",
+    [("luong_dot", 6, 1.0), ("luong_scaled", 6, 6**-0.5), ("luong_general", 4, 1.0)],
 )
 def test_dot_attention_equals_numpy(kind, width, scale):
     layer, values, memory = memory_of(kind, 6, width)
@@ -50,11 +51,15 @@ def test_additive_attention_equals_numpy():
 
 
 def attentive_numpy(inputs, keys, values, weights, hidden, carry):
-    kernel, recurrent_kernel, bias, context_kernel, query_kernel, vector = (w.astype(np.float64) for w in weights)
+    kernel, recurrent_kernel, bias, context_kernel, query_kernel, vector = (
+        w.astype(np.float64) for w in weights
+    )
     outputs, contexts = [], []
     for row in inputs:
         context = softmax(np.tanh(hidden @ query_kernel + keys) @ vector[:, 0]) @ values
-        i, f, g, o = np.split(row @ kernel + context @ context_kernel + hidden @ recurrent_kernel + bias, 4)
+        i, f, g, o = np.split(
+            row @ kernel + context @ context_kernel + hidden @ recurrent_kernel + bias, 4
+        )
         carry = sigmoid(f) * carry + sigmoid(i) * np.tanh(g)
         hidden = sigmoid(o) * np.tanh(carry)
         outputs.append(hidden)
@@ -75,7 +80,12 @@ def test_attentive_recurrent_equals_numpy_with_left_padding():
             inputs[b, valid[b]], memory.keys.numpy()[b, :length], values[b, :length], layer.get_weights(),
             state[0][b], state[1][b],
         )  # fmt: skip
-        actual = (outputs.numpy()[b, valid[b]], contexts.numpy()[b, valid[b]], last[0][b], last[1][b])
+        actual = (
+            outputs.numpy()[b, valid[b]],
+            contexts.numpy()[b, valid[b]],
+            last[0][b],
+            last[1][b],
+        )
         for one, other in zip(actual, expected, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -97,7 +107,9 @@ def test_gradients_reach_every_weight_alike_in_eager_graph_and_xla(jit):
     arguments = (inputs, tf.constant(values), memory.keys)
     expected = gradients(*arguments)
     signature = [tf.TensorSpec([None, None, t.shape[-1]]) for t in arguments]
-    actual = tf.function(gradients, jit_compile=jit, input_signature=signature, autograph=False)(*arguments)
+    actual = tf.function(gradients, jit_compile=jit, input_signature=signature, autograph=False)(
+        *arguments
+    )
     for one, other in zip(actual, expected, strict=True):
         assert np.any(other)
         np.testing.assert_allclose(one, other, atol=1e-5)
@@ -114,12 +126,18 @@ def test_no_rows_no_sources_no_steps(rows, sources, steps):
     layer = attention.AttentionMemory("bahdanau", 6)
     memory = layer(tf.zeros([rows, sources, 4]), tf.ones([rows, sources], tf.bool))
     outputs, contexts, state = attention.AttentiveRecurrent(6)(tf.zeros([rows, steps, 2]), memory)
-    assert (outputs.shape, contexts.shape, state[0].shape) == ((rows, steps, 6), (rows, steps, 4), (rows, 6))
+    assert (outputs.shape, contexts.shape, state[0].shape) == (
+        (rows, steps, 6),
+        (rows, steps, 4),
+        (rows, 6),
+    )
     assert attention.dot_attention(tf.zeros([rows, steps, 6]), memory)[0].shape == (rows, steps, 4)
 
 
 def test_state_stays_float32_under_mixed_bfloat16():
-    memory = attention.AttentionMemory("bahdanau", 6, dtype="mixed_bfloat16")(draw(2, 3, 4), tf.ones([2, 3], tf.bool))
+    memory = attention.AttentionMemory("bahdanau", 6, dtype="mixed_bfloat16")(
+        draw(2, 3, 4), tf.ones([2, 3], tf.bool)
+    )
     assert memory.values.dtype == memory.keys.dtype == tf.bfloat16
     layer = attention.AttentiveRecurrent(6, dtype="mixed_bfloat16")
     outputs, contexts, state = layer(draw(2, 5, 2), memory)
@@ -130,5 +148,7 @@ def test_state_stays_float32_under_mixed_bfloat16():
 def test_errors():
     with pytest.raises(UserError, match="attention 'dot': expected one of bahdanau, luong_general"):
         attention.AttentionMemory("dot", 3)
-    with pytest.raises(UserError, match="width 6 with encoder outputs of width 4: expected equal widths"):
+    with pytest.raises(
+        UserError, match="width 6 with encoder outputs of width 4: expected equal widths"
+    ):
         memory_of("luong_dot", 6)

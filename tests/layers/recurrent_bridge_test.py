@@ -10,7 +10,9 @@ from tf_textgen.layers.recurrent_bridge import RecurrentBridge
 
 
 def states(layers, width=4):
-    return tuple((draw(2, width, seed=2 * i), 3 * draw(2, width, seed=2 * i + 1)) for i in range(layers))
+    return tuple(
+        (draw(2, width, seed=2 * i), 3 * draw(2, width, seed=2 * i + 1)) for i in range(layers)
+    )
 
 
 def test_copy_pairs_layers_from_the_top():
@@ -43,5 +45,7 @@ def test_shapes_dtypes_and_no_rows(kind):
 def test_errors():
     with pytest.raises(UserError, match="bridge 'none': expected one of dense, copy, zero"):
         RecurrentBridge("none", 4, 1)
-    with pytest.raises(UserError, match="width 4 to a decoder of width 3: expected equal widths; choose the dense"):
+    with pytest.raises(
+        UserError, match="width 4 to a decoder of width 3: expected equal widths; choose the dense"
+    ):
         RecurrentBridge("copy", 3, 1)(states(1))

@@ -9,7 +9,9 @@ from tf_textgen.errors import UserError
 from tf_textgen.layers.recurrent_readout import RecurrentReadout
 
 
-@pytest.mark.parametrize("kind, scale", [("luong_dot", 1.0), ("luong_general", 1.0), ("luong_scaled", 0.5)])
+@pytest.mark.parametrize(
+    "kind, scale", [("luong_dot", 1.0), ("luong_general", 1.0), ("luong_scaled", 0.5)]
+)
 def test_luong_equals_numpy(kind, scale):
     layer, values, memory = memory_of(kind, 4)
     hidden = draw(3, 2, 4, seed=7)
@@ -45,5 +47,7 @@ def test_errors():
         RecurrentReadout("luong", 4)
     readout = RecurrentReadout("luong_dot", 4)
     readout.build((None, None, 4), memory_shape=((None, None, 4),))
-    with pytest.raises(UserError, match="luong_dot without a memory: expected what `AttentionMemory` returned"):
+    with pytest.raises(
+        UserError, match="luong_dot without a memory: expected what `AttentionMemory` returned"
+    ):
         readout.call(draw(3, 2, 4))

@@ -40,7 +40,9 @@ def numpy_gru(inputs, weights, hidden):
     outputs = []
     for row in inputs:
         update, reset, candidate = np.split(row @ kernel + bias, 3)
-        own_update, own_reset, own_candidate = np.split(hidden @ recurrent_kernel + recurrent_bias, 3)
+        own_update, own_reset, own_candidate = np.split(
+            hidden @ recurrent_kernel + recurrent_bias, 3
+        )
         update, reset = sigmoid(update + own_update), sigmoid(reset + own_reset)
         hidden = update * hidden + (1 - update) * np.tanh(candidate + reset * own_candidate)
         outputs.append(hidden)
@@ -57,7 +59,11 @@ def numpy_simple_rnn(inputs, weights, hidden):
 
 
 NUMPY_CELLS = {"lstm": numpy_lstm, "gru": numpy_gru, "simple_rnn": numpy_simple_rnn}
-KERAS_CELLS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
+KERAS_CELLS = {
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+    "simple_rnn": keras.layers.SimpleRNN,
+}
 all_cells = pytest.mark.parametrize("cell", NUMPY_CELLS)
 
 
@@ -71,7 +77,10 @@ def layer_with_random_weights(layer, width=3):
 @pytest.mark.parametrize("reverse", [False, True])
 def test_equals_numpy_row_by_row_whatever_the_padding(reverse, cell):
     layer = layer_with_random_weights(Recurrent(5, cell=cell, reverse=reverse))
-    inputs, state = draw(4, 7, 3), tuple(draw(4, 5, seed=1 + i) for i in range(len(layer.cell.bounded)))
+    inputs, state = (
+        draw(4, 7, 3),
+        tuple(draw(4, 5, seed=1 + i) for i in range(len(layer.cell.bounded))),
+    )
     for side in ("right", "left"):
         places = np.arange(7)[None]
         lengths = np.array(LENGTHS)[:, None]
@@ -95,7 +104,9 @@ def test_a_reset_begins_anew():
         outputs, _ = layer(inputs[:, :length], initial_state=state, resets=resets[:, :length])
         for b, starts in enumerate([[0, 3, 6], [0, 5, 6]]):
             for first, last in itertools.pairwise(min(start, length) for start in starts):
-                begin = [np.zeros(5)] * 2 if resets[b, first % 6] else [tensor[b] for tensor in state]
+                begin = (
+                    [np.zeros(5)] * 2 if resets[b, first % 6] else [tensor[b] for tensor in state]
+                )
                 expected, *_ = numpy_lstm(inputs[b, first:last], layer.get_weights(), *begin)
                 np.testing.assert_allclose(outputs[b, first:last], expected, atol=1e-5)
 
@@ -127,7 +138,9 @@ def test_equals_keras_with_its_weights_in_outputs_states_and_gradients(cell):
     reference(inputs)
     layer = layer_with_random_weights(Recurrent(5, cell=cell))
     kernel, recurrent_kernel, *biases = layer.get_weights()
-    reference.set_weights([kernel, recurrent_kernel, np.stack(biases) if len(biases) > 1 else biases[0]])
+    reference.set_weights(
+        [kernel, recurrent_kernel, np.stack(biases) if len(biases) > 1 else biases[0]]
+    )
     mask = tf.sequence_mask([7, 1, 4, 2], 7)
 
     @tf.function(autograph=False)
@@ -145,7 +158,9 @@ def test_equals_keras_with_its_weights_in_outputs_states_and_gradients(cell):
         outputs, state = layer(inputs, valid=mask)
         return outputs, *state
 
-    expected = run(lambda: reference(inputs, mask=mask), [v.value for v in reference.trainable_variables])
+    expected = run(
+        lambda: reference(inputs, mask=mask), [v.value for v in reference.trainable_variables]
+    )
     actual = run(ours, [v.value for v in layer.trainable_variables])
     for one, other in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
@@ -155,7 +170,9 @@ def test_bidirectional_equals_keras():
     layer = Bidirectional(10)
     inputs, mask = draw(3, 6, 4), tf.sequence_mask([6, 2, 3], 6)
     layer(inputs)
-    reference = keras.layers.Bidirectional(keras.layers.LSTM(5, return_sequences=True, return_state=True))
+    reference = keras.layers.Bidirectional(
+        keras.layers.LSTM(5, return_sequences=True, return_state=True)
+    )
     reference(inputs)
     reference.set_weights(layer.get_weights())
     outputs, state = layer(inputs, valid=mask)
@@ -193,7 +210,9 @@ def test_gradients_in_graphs_of_static_and_dynamic_length(jit):
     expected = gradients(tf.constant(inputs), tf.constant(mask))
     for signature in (dynamic, static):
         for one, other in zip(
-            tf.function(gradients, input_signature=signature, jit_compile=jit, autograph=False)(inputs, mask),
+            tf.function(gradients, input_signature=signature, jit_compile=jit, autograph=False)(
+                inputs, mask
+            ),
             expected,
             strict=True,
         ):
@@ -261,14 +280,18 @@ def test_scan_records_any_tensor_of_the_state():
 
     valid = tf.constant([[True, True], [True, True], [True, False]])
     first = (tf.zeros([2, 1]), tf.ones([2, 1]))
-    (sums, powers), last = recurrent.scan(step, first, tf.ones([3, 2, 1]), valid=valid, record=(0, 1))
+    (sums, powers), last = recurrent.scan(
+        step, first, tf.ones([3, 2, 1]), valid=valid, record=(0, 1)
+    )
     np.testing.assert_array_equal(sums[:, :, 0], [[1, 1], [2, 2], [3, 2]])
     np.testing.assert_array_equal(powers[:, :, 0], [[2, 2], [4, 4], [8, 4]])
     np.testing.assert_array_equal(last[1][:, 0], [8, 4])
 
 
 def test_errors():
-    with pytest.raises(UserError, match="recurrent cell 'lst': expected one of lstm, gru, simple_rnn"):
+    with pytest.raises(
+        UserError, match="recurrent cell 'lst': expected one of lstm, gru, simple_rnn"
+    ):
         Recurrent(3, cell="lst")
     with pytest.raises(UserError, match="width 5: expected an even width"):
         Bidirectional(5)

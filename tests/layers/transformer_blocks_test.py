@@ -45,7 +45,9 @@ class _CrossAttention(keras.layers.Layer):
 @pytest.mark.parametrize("placement", ["pre", "post"])
 def test_a_source_is_read_between_attention_and_feed_forward(placement):
     block = _block(placement, cross_attention=_CrossAttention(), cross_attention_norm=_times(5.0))
-    result, _ = block.call(tf.ones([1, 1, 1]), tf.zeros([]), memory=tf.fill([1, 1, 1], 7.0), memory_bias=tf.ones([]))
+    result, _ = block.call(
+        tf.ones([1, 1, 1]), tf.zeros([]), memory=tf.fill([1, 1, 1], 7.0), memory_bias=tf.ones([])
+    )
     if placement == "pre":
         first = 1.0 + (2.0 * 1.0 + 1.0)
         middle = first + (5.0 * first + 7.0 + 1.0)
@@ -61,7 +63,13 @@ def test_dropout_drops_both_sublayers_in_training_alone():
     x = tf.ones([1, 4, 8])
     assert float(tf.reduce_max(block.call(x, tf.zeros([]), training=False)[0])) == 124.0
     assert float(tf.reduce_min(block.call(x, tf.zeros([]), training=True)[0])) == 1.0
-    reads = _block("pre", dropout=0.999, seed=0, cross_attention=_CrossAttention(), cross_attention_norm=_times(5.0))
+    reads = _block(
+        "pre",
+        dropout=0.999,
+        seed=0,
+        cross_attention=_CrossAttention(),
+        cross_attention_norm=_times(5.0),
+    )
     result, _ = reads.call(x, tf.zeros([]), memory=x, memory_bias=tf.zeros([]), training=True)
     assert float(tf.reduce_min(result)) == 1.0
 

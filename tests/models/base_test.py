@@ -36,7 +36,9 @@ class Bigram(TextModel):
 
     def build(self, input_shape=None):
         self.table.build((None, None))
-        self.table.embeddings.assign(np.random.default_rng(0).normal(size=self.table.embeddings.shape))
+        self.table.embeddings.assign(
+            np.random.default_rng(0).normal(size=self.table.embeddings.shape)
+        )
 
     def call(self, features, training=False):
         return tf.cast(self.table(features["target_tokens"]), tf.float32)
@@ -54,7 +56,11 @@ def _model(**options):
 def _batch(seed=0, rows=3, length=6, share=0.7):
     rng = np.random.default_rng(seed)
     tokens, labels = (rng.integers(0, V, (rows, length)).astype(np.int32) for _ in range(2))
-    return {"target_tokens": tokens}, labels, (rng.random((rows, length)) < share).astype(np.float32)
+    return (
+        {"target_tokens": tokens},
+        labels,
+        (rng.random((rows, length)) < share).astype(np.float32),
+    )
 
 
 def _table(model):
@@ -65,7 +71,9 @@ def _numpy_sums(table, batch, smoothing=0.0):
     """Gradient of the smoothed loss, unsmoothed nats, hits and tokens, token by token."""
     features, labels, weights = batch
     gradient, nats, hits = np.zeros((V, V)), 0.0, 0.0
-    for token, label, weight in zip(features["target_tokens"].flat, labels.flat, weights.flat, strict=True):
+    for token, label, weight in zip(
+        features["target_tokens"].flat, labels.flat, weights.flat, strict=True
+    ):
         probabilities = np.exp(table[token]) / np.exp(table[token]).sum()
         target = (1 - smoothing) * np.eye(V)[label] + smoothing / V
         gradient[token] += weight * (probabilities - target)
@@ -155,7 +163,9 @@ def test_gradient_norm_counts_an_id_used_twice_once():
     model = _model()
     batch = ({"target_tokens": np.int32([[1, 1]])}, np.int32([[2, 2]]), np.float32([[1, 1]]))
     expected = np.linalg.norm(_numpy_sums(_table(model), batch)[0] / 2)
-    assert model.train_on_batch(*batch, return_dict=True)["gradient_norm"] == pytest.approx(expected, rel=1e-5)
+    assert model.train_on_batch(*batch, return_dict=True)["gradient_norm"] == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_keras_file_keeps_how_it_was_compiled(tmp_path):
@@ -163,7 +173,11 @@ def test_keras_file_keeps_how_it_was_compiled(tmp_path):
     model.train_on_batch(*_batch())
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert (loaded.label_smoothing, loaded.clip_norm, int(loaded.optimizer.iterations)) == (0.1, 2.0, 1)
+    assert (loaded.label_smoothing, loaded.clip_norm, int(loaded.optimizer.iterations)) == (
+        0.1,
+        2.0,
+        1,
+    )
     for each in (model, loaded):
         each.train_on_batch(*_batch(1))
     np.testing.assert_array_equal(_table(loaded), _table(model))
@@ -225,6 +239,9 @@ _REPLICAS = """
 def test_two_replicas_train_as_one_device():
     """Replicas with different numbers of tokens, clipping active: in a process of its own, devices are made once."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_REPLICAS)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(_REPLICAS)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

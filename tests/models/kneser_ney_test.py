@@ -43,12 +43,15 @@ def test_bigrams_by_hand():
 
 def test_data_too_short_for_the_order_is_named():
     with pytest.raises(
-        UserError, match=r"--ngram.order=4: no document has 3 tokens before a label, its <s> included; ex"
+        UserError,
+        match=r"--ngram.order=4: no document has 3 tokens before a label, its <s> included; ex",
     ):
         estimate(_table(4, [[BOS, 5, 6]]), 8)
     assert len(estimate(_table(3, [[BOS, 5, 6]]), 8).levels) == 2
 
 
 def test_no_data_is_named():
-    with pytest.raises(UserError, match="there is no token to count; expected training data with text"):
+    with pytest.raises(
+        UserError, match="there is no token to count; expected training data with text"
+    ):
         estimate(_table(3, [[BOS]]), 8)

@@ -15,5 +15,7 @@ def test_every_family_has_its_classes(name):
 
 
 def test_unknown_model_is_named():
-    with pytest.raises(UserError, match=r"--model=transformer_ml: expected one of .*did you mean 'transformer_lm'"):
+    with pytest.raises(
+        UserError, match=r"--model=transformer_ml: expected one of .*did you mean 'transformer_lm'"
+    ):
         models.family("transformer_ml")

@@ -42,7 +42,9 @@ def moving_table(steps=STEPS, **options):
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_averages_equal_numpy_at_every_update(jit_compile, monkeypatch):
     traces, update = [], moving_average.MovingAverage.update
-    monkeypatch.setattr(moving_average.MovingAverage, "update", lambda self: traces.append(1) or update(self))
+    monkeypatch.setattr(
+        moving_average.MovingAverage, "update", lambda self: traces.append(1) or update(self)
+    )
     model = _model(ema_decay=DECAY, jit_compile=jit_compile)
     tables = [_table(model)]
     for step in range(STEPS):
@@ -93,7 +95,10 @@ def test_keras_file_keeps_the_decay_and_averaging_begins_anew(tmp_path):
     model, _ = moving_table(2)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.moving_average.decay == DECAY and int(loaded.moving_average.by_path()["updates"]) == 0
+    assert (
+        loaded.moving_average.decay == DECAY
+        and int(loaded.moving_average.by_path()["updates"]) == 0
+    )
     with loaded.averaged():
         np.testing.assert_array_equal(
             _table(loaded), _table(model), err_msg="there is no average yet, weights there are"
@@ -104,15 +109,18 @@ def test_keras_file_keeps_the_decay_and_averaging_begins_anew(tmp_path):
 
 @pytest.mark.parametrize("decay", [1.0, -0.1])
 def test_a_decay_that_would_not_average_is_named(decay):
-    with pytest.raises(UserError, match=rf"ema_decay={decay:g}: expected a value in \[0, 1\), 0 for no moving average"):
+    with pytest.raises(
+        UserError,
+        match=rf"ema_decay={decay:g}: expected a value in \[0, 1\), 0 for no moving average",
+    ):
         _model(ema_decay=decay)
 
 
 _REPLICAS = """
     import keras, numpy as np, sys, tensorflow as tf
     from tests.models import base_test as b, moving_average_test as t
-    from tf_textgen.training.checkpoints import Checkpoints
-    from tf_textgen.training.run_state import RunState
+    from tf_textgen.runs.checkpoints import Checkpoints
+    from tf_textgen.runs.run_state import RunState
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     mirrored = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
@@ -159,6 +167,9 @@ _REPLICAS = """
 def test_replicas_move_their_averages_alike(tmp_path):
     """In a process of its own, since devices are made once."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_REPLICAS), str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(_REPLICAS), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

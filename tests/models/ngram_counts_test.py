@@ -35,9 +35,15 @@ def test_counts_and_their_order(order, vocabulary_size):
     for part in np.split(tokens, np.flatnonzero(tokens == BOS)[[5, 6, 30]]):
         counts.add(part, part != BOS)
     history, labels, numbers = counts.table()
-    rows = list(zip(zip(*history, strict=True), labels, strict=True)) if history else [((), w) for w in labels]
+    rows = (
+        list(zip(zip(*history, strict=True), labels, strict=True))
+        if history
+        else [((), w) for w in labels]
+    )
     assert rows == sorted(rows) and len(set(rows)) == len(rows)
-    assert dict(zip(rows, numbers.tolist(), strict=True)) == _by_hand(tokens, order, vocabulary_size)
+    assert dict(zip(rows, numbers.tolist(), strict=True)) == _by_hand(
+        tokens, order, vocabulary_size
+    )
     assert numbers.sum() == (tokens != BOS).sum()
 
 
@@ -46,7 +52,11 @@ def test_many_small_chunks_are_merged_as_they_come():
     for _ in range(100):
         counts.add(np.array([BOS, 5, 6]), np.array([False, True, True]))
     history, labels, numbers = counts.table()
-    assert (history[0].tolist(), labels.tolist(), numbers.tolist()) == ([BOS, 5], [5, 6], [100, 100])
+    assert (history[0].tolist(), labels.tolist(), numbers.tolist()) == (
+        [BOS, 5],
+        [5, 6],
+        [100, 100],
+    )
 
 
 def test_a_chunk_without_labels_counts_nothing():

@@ -14,10 +14,10 @@ from tf_textgen.models.ngram import NGramLM
 from tf_textgen.models.ngram_config import NGramConfig
 from tf_textgen.models.ngram_counts import NGramCounts
 from tf_textgen.objectives import token_log_probabilities
-from tf_textgen.training.checkpoints import Checkpoints
-from tf_textgen.training.fitting import use_xla
-from tf_textgen.training.run_config import RunConfig
-from tf_textgen.training.run_state import RunState
+from tf_textgen.runs.checkpoints import Checkpoints
+from tf_textgen.runs.run_config import RunConfig
+from tf_textgen.runs.run_state import RunState
+from tf_textgen.runs.xla import use_xla
 
 PAD, BOS, EOS, SEP = 0, 2, 3, 4
 V, NEVER, TOKENS = 9, (PAD, BOS, SEP), range(5, 9)
@@ -63,7 +63,9 @@ def log_probabilities(model, rows):
     return model({"target_tokens": tf.constant(rows, tf.int32)}).numpy()
 
 
-@pytest.mark.parametrize("seed, count, longest", [(0, 60, 12), (1, 400, 30), (2, 3, 9)], ids=["some", "many", "few"])
+@pytest.mark.parametrize(
+    "seed, count, longest", [(0, 60, 12), (1, 400, 30), (2, 3, 9)], ids=["some", "many", "few"]
+)
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_probability_of_every_context_is_the_papers(order, seed, count, longest):
     """All contexts over the alphabet, seen ones and others, with `<s>` anywhere; estimated discounts and stand-ins."""
@@ -75,7 +77,9 @@ def test_every_probability_of_every_context_is_the_papers(order, seed, count, lo
         np.testing.assert_allclose(discounts.values, values, rtol=1e-12)
     for length in range(1, order):
         contexts = list(itertools.product((BOS, *TOKENS), repeat=length))
-        expected = [[oracle.probability(word, context) for word in range(V)] for context in contexts]
+        expected = [
+            [oracle.probability(word, context) for word in range(V)] for context in contexts
+        ]
         got = np.exp(log_probabilities(model, contexts)[:, -1])
         np.testing.assert_allclose(got, expected, rtol=2e-5, atol=1e-30)
     if order == 1:
@@ -86,7 +90,11 @@ def test_every_probability_of_every_context_is_the_papers(order, seed, count, lo
 
 
 def test_corpora_of_the_test_have_both_kinds_of_discounts():
-    kinds = {(count, d.estimated) for count in (60, 3) for d in build(4, documents(0, count))[1].discounts}
+    kinds = {
+        (count, d.estimated)
+        for count in (60, 3)
+        for d in build(4, documents(0, count))[1].discounts
+    }
     assert {(60, True), (60, False), (3, False)} <= kinds
 
 
@@ -102,16 +110,24 @@ def test_rows_sum_to_one_and_are_finite(models, order):
 @pytest.mark.parametrize("order", ORDERS)
 def test_steps_equal_the_whole_sequence(models, order):
     """Prompts of different lengths, left-padded, in one batch: each row as if alone and unpadded."""
-    model, tokens, lengths = models[order], np.random.default_rng(2).integers(5, 9, (3, 12)), np.array([1, 8, 3])
+    model, tokens, lengths = (
+        models[order],
+        np.random.default_rng(2).integers(5, 9, (3, 12)),
+        np.array([1, 8, 3]),
+    )
     tokens[0, 0] = BOS
     whole = log_probabilities(model, tokens)
     prompts = np.full((3, 8), 6, np.int32)  # what stands in the padding is not read
     for row, length in enumerate(lengths):
         prompts[row, 8 - length :] = tokens[row, :length]
-    logits, state = model.start({"target_tokens": prompts, "target_lengths": tf.constant(lengths, tf.int32)}, 12)
+    logits, state = model.start(
+        {"target_tokens": prompts, "target_lengths": tf.constant(lengths, tf.int32)}, 12
+    )
     for step in range(4):
         assert_same(logits, whole[np.arange(3), lengths + step - 1])
-        logits, state = model.step(tf.constant(tokens[np.arange(3), lengths + step], tf.int32), state)
+        logits, state = model.step(
+            tf.constant(tokens[np.arange(3), lengths + step], tf.int32), state
+        )
     assert_same(logits, whole[np.arange(3), lengths + 3])
     assert state.per_step["history"].shape == (3, order - 1)
 
@@ -141,13 +157,20 @@ def test_a_token_changes_nothing_before_it(models, order):
 
 def test_packed_segments_score_as_they_do_alone(models):
     model, lengths = models[5], (4, 1, 6)
-    tokens, labels = (np.random.default_rng(seed).integers(5, 9, (1, 11)).astype(np.int32) for seed in (5, 6))
-    features = {"target_tokens": tokens, "segment_ids": tf.constant([np.repeat((1, 2, 3), lengths)], tf.int32)}
+    tokens, labels = (
+        np.random.default_rng(seed).integers(5, 9, (1, 11)).astype(np.int32) for seed in (5, 6)
+    )
+    features = {
+        "target_tokens": tokens,
+        "segment_ids": tf.constant([np.repeat((1, 2, 3), lengths)], tf.int32),
+    }
     packed = token_log_probabilities(model(features), labels).numpy()[0]
     start = 0
     for n in lengths:
         one = slice(start, start + n)
-        alone = token_log_probabilities(model({"target_tokens": tokens[:, one]}), labels[:, one]).numpy()[0]
+        alone = token_log_probabilities(
+            model({"target_tokens": tokens[:, one]}), labels[:, one]
+        ).numpy()[0]
         assert_same(packed[one], alone)
         start += n
 
@@ -155,17 +178,25 @@ def test_packed_segments_score_as_they_do_alone(models):
 @pytest.mark.parametrize("order", [1, 3])
 def test_one_trace_of_a_loop_serves_all_shapes(models, order):
     model = models[order]
-    spec = {"target_tokens": tf.TensorSpec([None, None], tf.int32), "target_lengths": tf.TensorSpec([None], tf.int32)}
+    spec = {
+        "target_tokens": tf.TensorSpec([None, None], tf.int32),
+        "target_lengths": tf.TensorSpec([None], tf.int32),
+    }
 
     def body(logits, state):
         return model.step(tf.argmax(logits, -1, tf.int32), state)
 
     @tf.function(input_signature=[spec], autograph=False)
     def run(features):
-        return tf.while_loop(lambda *_: True, body, model.start(features, 9), maximum_iterations=2)[0]
+        return tf.while_loop(lambda *_: True, body, model.start(features, 9), maximum_iterations=2)[
+            0
+        ]
 
     for rows, length in ((2, 1), (1, 5), (0, 2)):
-        features = {"target_tokens": tf.fill([rows, length], 6), "target_lengths": tf.fill([rows], length)}
+        features = {
+            "target_tokens": tf.fill([rows, length], 6),
+            "target_lengths": tf.fill([rows], length),
+        }
         assert_same(run(features), body(*body(*model.start(features, 9)))[0])
     assert run.experimental_get_tracing_count() == 1
 
@@ -176,9 +207,15 @@ def test_evaluation_sums_the_tokens_and_labels_without_weight_do_no_harm(models)
     labels, weights = tokens[:, 1:], (tokens[:, 1:] != BOS).astype(np.float32)
     assert (labels == BOS).any()
     model.compile()
-    loss = model.test_on_batch({"target_tokens": tokens[:, :-1]}, labels, weights, return_dict=True)["loss"]
+    loss = model.test_on_batch(
+        {"target_tokens": tokens[:, :-1]}, labels, weights, return_dict=True
+    )["loss"]
     oracle, flat = oracle_of(3, documents()), tokens[0].tolist()
-    nats = [-np.log(oracle.probability(flat[i], flat[:i])) for i in range(1, len(flat)) if flat[i] != BOS]
+    nats = [
+        -np.log(oracle.probability(flat[i], flat[:i]))
+        for i in range(1, len(flat))
+        if flat[i] != BOS
+    ]
     assert loss == pytest.approx(np.mean(nats), rel=1e-5)
 
 
@@ -193,7 +230,9 @@ def test_xla_is_never_used(models):
 def test_bfloat16_changes_nothing():
     tokens = np.random.default_rng(8).integers(5, 9, (2, 6))
     exact, mixed = (build(3, documents(), dtype)[0] for dtype in ("float32", "mixed_bfloat16"))
-    np.testing.assert_array_equal(log_probabilities(mixed, tokens), log_probabilities(exact, tokens))
+    np.testing.assert_array_equal(
+        log_probabilities(mixed, tokens), log_probabilities(exact, tokens)
+    )
 
 
 def test_before_it_is_counted_the_distribution_is_uniform():
@@ -206,7 +245,9 @@ def test_keras_file_round_trip(models, tmp_path):
     models[4].save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.config == models[4].config
-    np.testing.assert_array_equal(log_probabilities(loaded, tokens), log_probabilities(models[4], tokens))
+    np.testing.assert_array_equal(
+        log_probabilities(loaded, tokens), log_probabilities(models[4], tokens)
+    )
 
 
 def test_checkpoint_brings_every_table_back(tmp_path):
@@ -229,7 +270,9 @@ def test_no_table_is_trainable_and_fit_is_refused(models):
     assert model.trainable_variables == []
     model.compile()
     with pytest.raises(UserError, match="fit with an n-gram model: expected `assign`"):
-        model.fit({"target_tokens": np.zeros((1, 2), np.int32)}, np.zeros((1, 2), np.int32), verbose=0)
+        model.fit(
+            {"target_tokens": np.zeros((1, 2), np.int32)}, np.zeros((1, 2), np.int32), verbose=0
+        )
 
 
 @pytest.mark.parametrize(
@@ -238,7 +281,10 @@ def test_no_table_is_trainable_and_fit_is_refused(models):
         ({"order": 0}, "--ngram.order=0: expected a value at least 1 and at most 6"),
         ({"order": 7}, "--ngram.order=7: expected a value at least 1 and at most 6"),
         ({"pad_id": 9}, "pad_id=9: expected an id below vocabulary_size=9"),
-        ({"order": 3, "contexts": (4,)}, "--ngram.order=3 with ngram.contexts of 2 orders: expected the order that"),
+        (
+            {"order": 3, "contexts": (4,)},
+            "--ngram.order=3 with ngram.contexts of 2 orders: expected the order that",
+        ),
     ],
 )
 def test_bad_fields_say_what_to_change(fields, message):

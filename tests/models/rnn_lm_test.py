@@ -16,7 +16,12 @@ from tf_textgen.models.rnn_lm_config import RNNLMConfig
 KINDS = {
     "lstm": {"embedding_width": 6, "residual": True},
     "gru": {"cell": "gru", "layer_norm": True, "residual": True, "num_layers": 3},
-    "simple_rnn": {"cell": "simple_rnn", "tied_embeddings": False, "embedding_width": 6, "layer_norm": True},
+    "simple_rnn": {
+        "cell": "simple_rnn",
+        "tied_embeddings": False,
+        "embedding_width": 6,
+        "layer_norm": True,
+    },
 }
 all_kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -41,7 +46,9 @@ def draw(*shape, seed=0):
 
 
 def numpy_weights(model):
-    return {v.path.split("/", 1)[1]: v.numpy().astype(np.float64) for v in model.trainable_variables}
+    return {
+        v.path.split("/", 1)[1]: v.numpy().astype(np.float64) for v in model.trainable_variables
+    }
 
 
 def numpy_hidden(model, tokens):
@@ -89,7 +96,9 @@ def test_step_by_step_equals_teacher_forcing_whatever_the_padding(kind):
     model, tokens, lengths = shared(kind), draw(3, 7), [4, 1, 2]
     full = model({"target_tokens": tokens})
     for width in (4, 6):  # left-padded with an id that would be seen if it counted
-        prompts = [[5] * (width - n) + row[:n].tolist() for n, row in zip(lengths, tokens, strict=True)]
+        prompts = [
+            [5] * (width - n) + row[:n].tolist() for n, row in zip(lengths, tokens, strict=True)
+        ]
         features = {"target_tokens": tf.constant(prompts), "target_lengths": tf.constant(lengths)}
         logits, state = model.start(features, width + 3)
         for t in range(3):
@@ -116,7 +125,10 @@ def test_segments_of_a_row_do_not_know_of_each_other(kind):
 def test_no_rows(kind):
     model = shared(kind)
     assert model({"target_tokens": tf.zeros([0, 4], tf.int32)}).shape == (0, 4, 13)
-    features = {"target_tokens": tf.zeros([0, 2], tf.int32), "target_lengths": tf.zeros([0], tf.int32)}
+    features = {
+        "target_tokens": tf.zeros([0, 2], tf.int32),
+        "target_lengths": tf.zeros([0], tf.int32),
+    }
     logits, state = model.start(features, 5)
     assert logits.shape == model.step(tf.zeros([0], tf.int32), state)[0].shape == (0, 13)
 
@@ -127,7 +139,9 @@ def test_mixed_bfloat16_keeps_logits_and_states_float32(kind):
     logits, expected = model({"target_tokens": tokens}), exact({"target_tokens": tokens})
     assert logits.dtype == tf.float32
     np.testing.assert_allclose(logits, expected, atol=0.3)
-    logits, state = model.start({"target_tokens": tokens[:, :3], "target_lengths": tf.constant([3, 3])}, 4)
+    logits, state = model.start(
+        {"target_tokens": tokens[:, :3], "target_lengths": tf.constant([3, 3])}, 4
+    )
     logits, state = model.step(tokens[:, 3], state)
     np.testing.assert_allclose(logits, expected[:, 3], atol=0.3)
     assert {tensor.dtype for tensor in tf.nest.flatten(state)} == {tf.float32}
@@ -163,7 +177,11 @@ def streams(tokens, context, resets=()):
     rows, length = tokens.shape[0], tokens.shape[1] - 1
     zeroed = np.zeros((rows, length), np.int32)
     zeroed[:, [0, *resets]] = 1
-    arrays = ({"target_tokens": tokens[:, :-1], "resets": zeroed}, tokens[:, 1:], np.ones((rows, length), np.float32))
+    arrays = (
+        {"target_tokens": tokens[:, :-1], "resets": zeroed},
+        tokens[:, 1:],
+        np.ones((rows, length), np.float32),
+    )
     flat = tf.nest.map_structure(lambda a: np.stack(np.split(a, length // context, axis=1)), arrays)
     return tf.data.Dataset.from_tensor_slices(flat)
 
@@ -180,7 +198,8 @@ def test_carried_state_reads_a_stream_as_one_pass_does(way):
     model, tokens = make(kind), draw(3, 13, seed=4)
     model.compile(keras.optimizers.SGD(0.0), carried_rows=3, jit_compile=jit_compile)
     expected = sum(
-        nats(model({"target_tokens": tokens[:, a:b]}), tokens[:, a + 1 : b + 1]) for a, b in ((0, 7), (7, 12))
+        nats(model({"target_tokens": tokens[:, a:b]}), tokens[:, a + 1 : b + 1])
+        for a, b in ((0, 7), (7, 12))
     )
     data = streams(tokens, 4, resets=[7])
     for _ in range(2):  # a pass begins with zeros: its first tokens are resets
@@ -190,7 +209,9 @@ def test_carried_state_reads_a_stream_as_one_pass_does(way):
         assert results["loss"] == pytest.approx(expected / 36, rel=1e-5) and results["tokens"] == 36
     model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
     data = data.map(lambda features, *rest: ({"target_tokens": features["target_tokens"]}, *rest))
-    assert model.evaluate(data, verbose=0, return_dict=True)["loss"] != pytest.approx(expected / 36, rel=1e-3)
+    assert model.evaluate(data, verbose=0, return_dict=True)["loss"] != pytest.approx(
+        expected / 36, rel=1e-3
+    )
 
 
 def test_gradients_end_at_the_border_of_a_batch():
@@ -198,7 +219,9 @@ def test_gradients_end_at_the_border_of_a_batch():
     model, tokens = make("gru"), draw(2, 9, seed=5)
     _, second = streams(tokens, 4)
     model.compile(keras.optimizers.SGD(1.0), carried_rows=2, jit_compile=False)
-    logits, carry = model.call_carried({"target_tokens": tokens[:, :4], "resets": np.ones((2, 4), np.int32)}, None)
+    logits, carry = model.call_carried(
+        {"target_tokens": tokens[:, :4], "resets": np.ones((2, 4), np.int32)}, None
+    )
     model._carried.write(carry)
     with tf.GradientTape() as tape:
         logits, _ = model.call_carried(second[0], tf.nest.map_structure(tf.stop_gradient, carry))
@@ -206,7 +229,9 @@ def test_gradients_end_at_the_border_of_a_batch():
     expected = [
         v.numpy() - tf.convert_to_tensor(g).numpy()
         for v, g in zip(
-            model.trainable_variables, tape.gradient(loss, [v.value for v in model.trainable_variables]), strict=True
+            model.trainable_variables,
+            tape.gradient(loss, [v.value for v in model.trainable_variables]),
+            strict=True,
         )
     ]
     model.train_on_batch(*second)
@@ -219,12 +244,16 @@ def test_evaluation_leaves_the_state_of_training_alone():
     model.compile(keras.optimizers.SGD(0.1), carried_rows=2, jit_compile=False)
     model.train_on_batch(*first)
     before = model.carried_state.gather()
-    assert set(before) == {f"state_{i}" for i in range(4)} and all(np.any(value) for value in before.values())
+    assert set(before) == {f"state_{i}" for i in range(4)} and all(
+        np.any(value) for value in before.values()
+    )
     model.evaluate(streams(draw(2, 9, seed=9), 4), verbose=0)
     for name, value in model.carried_state.gather().items():
         np.testing.assert_array_equal(value, before[name])
     model.train_on_batch(*second)
-    assert not any(np.array_equal(value, before[name]) for name, value in model.carried_state.gather().items())
+    assert not any(
+        np.array_equal(value, before[name]) for name, value in model.carried_state.gather().items()
+    )
 
 
 def test_carried_states_are_no_weights(tmp_path):
@@ -235,29 +264,49 @@ def test_carried_states_are_no_weights(tmp_path):
     assert [variable.path for variable in model.variables] == paths
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    for each in (model, loaded):  # the batch begins with resets, so that what was carried does not matter
+    for each in (
+        model,
+        loaded,
+    ):  # the batch begins with resets, so that what was carried does not matter
         each.train_on_batch(*batch)
-    assert not any(np.any(a != b) for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True))
+    assert not any(
+        np.any(a != b) for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True)
+    )
 
 
 def test_what_cannot_be_carried_is_said():
     model, (first,) = make(), streams(draw(2, 5), 4)
     model.compile(keras.optimizers.SGD(0.1), carried_rows=3, run_eagerly=True)
-    with pytest.raises(UserError, match="a batch of 2 rows for a state of 3 that was carried along: expected batches"):
+    with pytest.raises(
+        UserError,
+        match="a batch of 2 rows for a state of 3 that was carried along: expected batches",
+    ):
         model.train_on_batch(*first)
     model.compile(keras.optimizers.SGD(0.1), carried_rows=2, run_eagerly=True)
-    with pytest.raises(UserError, match=r"features target_tokens for a model that carries its state: expected resets"):
+    with pytest.raises(
+        UserError,
+        match=r"features target_tokens for a model that carries its state: expected resets",
+    ):
         model.test_on_batch({"target_tokens": first[0]["target_tokens"]}, first[1])
 
 
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"cell": "lst"}, "--rnn_lm.cell=lst: expected one of lstm, gru, simple_rnn; did you mean 'lstm'"),
-        ({"residual": True, "num_layers": 1}, "residual with --rnn_lm.num_layers=1: expected at least 2 layers"),
+        (
+            {"cell": "lst"},
+            "--rnn_lm.cell=lst: expected one of lstm, gru, simple_rnn; did you mean 'lstm'",
+        ),
+        (
+            {"residual": True, "num_layers": 1},
+            "residual with --rnn_lm.num_layers=1: expected at least 2 layers",
+        ),
         ({"pad_id": 13}, "pad_id=13: expected an id below vocabulary_size=13"),
         ({"width": 0}, "--rnn_lm.width=0: expected a value at least 1"),
-        ({"recurrent_dropout": 1.0}, "--rnn_lm.recurrent_dropout=1: expected a value at least 0 and below 1"),
+        (
+            {"recurrent_dropout": 1.0},
+            "--rnn_lm.recurrent_dropout=1: expected a value at least 0 and below 1",
+        ),
     ],
 )
 def test_bad_configurations_are_refused(values, message):

@@ -28,11 +28,20 @@ KINDS = {
     "gru": {"attention": "luong_general", "cell": "gru", "residual": True},
     "simple_rnn": {"attention": "none", "cell": "simple_rnn", "embedding_width": 8},
 }  # fmt: skip
-all_kinds = pytest.mark.parametrize("kind", cases(KINDS, always=("none", "bahdanau", "luong_general", "feeding")))
+all_kinds = pytest.mark.parametrize(
+    "kind", cases(KINDS, always=("none", "bahdanau", "luong_general", "feeding"))
+)
 
 
 def make(kind="luong_general", dtype=None, **values):
-    sizes = {"vocabulary_size": 13, "width": 8, "embedding_width": 6, "dropout": 0.0, **KINDS[kind], **values}
+    sizes = {
+        "vocabulary_size": 13,
+        "width": 8,
+        "embedding_width": 6,
+        "dropout": 0.0,
+        **KINDS[kind],
+        **values,
+    }
     model = RNNSeq2Seq(RNNSeq2SeqConfig(**sizes), seed=3, dtype=dtype).initialize()
     noise = np.random.default_rng(0)
     for weight in model.trainable_variables:  # biases and scores must count
@@ -49,7 +58,9 @@ def shared(kind, dtype=None):
 def draw_features(source_lengths, target_length, width=None, seed=0):
     noise = np.random.default_rng(seed)
     rows, places = len(source_lengths), width or max(source_lengths, default=0)
-    source = noise.integers(1, 13, (rows, places)) * (np.arange(places) < np.array(source_lengths)[:, None])
+    source = noise.integers(1, 13, (rows, places)) * (
+        np.arange(places) < np.array(source_lengths)[:, None]
+    )
     return {
         "source_tokens": tf.constant(source, tf.int32),
         "source_lengths": tf.constant(source_lengths, tf.int32),
@@ -61,13 +72,20 @@ def prompts_of(features, lengths):
     """The first tokens of each target, left-padded with an id that would be seen if it counted."""
     places = max(lengths)
     rows = [
-        [5] * (places - n) + list(row[:n]) for row, n in zip(features["target_tokens"].numpy(), lengths, strict=True)
+        [5] * (places - n) + list(row[:n])
+        for row, n in zip(features["target_tokens"].numpy(), lengths, strict=True)
     ]
-    return {**features, "target_tokens": tf.constant(rows, tf.int32), "target_lengths": tf.constant(lengths, tf.int32)}
+    return {
+        **features,
+        "target_tokens": tf.constant(rows, tf.int32),
+        "target_lengths": tf.constant(lengths, tf.int32),
+    }
 
 
 def numpy_weights(model):
-    return {v.path.split("/", 1)[1]: v.numpy().astype(np.float64) for v in model.trainable_variables}
+    return {
+        v.path.split("/", 1)[1]: v.numpy().astype(np.float64) for v in model.trainable_variables
+    }
 
 
 def numpy_layer(config, weights, name, inputs, state=None):
@@ -99,35 +117,62 @@ def numpy_logits(model, source, target):
     run = functools.partial(numpy_layer, config, weights)
 
     def attend(query):
-        return softmax(query @ keys.T * (config.width**-0.5 if config.attention == "luong_scaled" else 1.0)) @ values
+        return (
+            softmax(
+                query @ keys.T * (config.width**-0.5 if config.attention == "luong_scaled" else 1.0)
+            )
+            @ values
+        )
 
     values, states = numpy_memory(config, weights, source)
     if config.bridge == "dense":
         first = []
         for i in range(config.decoder_layers):
-            partner, name = states[max(i + len(states) - config.decoder_layers, 0)], f"bridge/layer_{i}_state_"
-            made = [t @ weights[f"{name}{j}/kernel"] + weights[f"{name}{j}/bias"] for j, t in enumerate(partner)]
+            partner, name = (
+                states[max(i + len(states) - config.decoder_layers, 0)],
+                f"bridge/layer_{i}_state_",
+            )
+            made = [
+                t @ weights[f"{name}{j}/kernel"] + weights[f"{name}{j}/bias"]
+                for j, t in enumerate(partner)
+            ]
             first.append((np.tanh(made[0]), *made[1:]))
     else:
         first = states
     embedded = outputs = weights["target_embedding/table"][target]
     keys = values @ weights["memory/keys/kernel"] if "memory/keys/kernel" in weights else values
     if config.input_feeding:
-        return numpy_output(model, weights, numpy_feeding(config, weights, embedded, first, run, attend))
+        return numpy_output(
+            model, weights, numpy_feeding(config, weights, embedded, first, run, attend)
+        )
     for i in range(config.decoder_layers):
         if config.attention == "bahdanau" and i == 0:
-            parts = ("kernel", "recurrent_kernel", "bias", "context_kernel", "query_kernel", "score_vector")
+            parts = (
+                "kernel",
+                "recurrent_kernel",
+                "bias",
+                "context_kernel",
+                "query_kernel",
+                "score_vector",
+            )
             own = [weights[f"decoder/layer_0/{part}"] for part in parts]
             outputs, contexts, *_ = attentive_numpy(outputs, keys, values, own, *first[0])
         else:
-            below = np.concatenate([outputs, contexts], -1) if config.attention == "bahdanau" else outputs
+            below = (
+                np.concatenate([outputs, contexts], -1)
+                if config.attention == "bahdanau"
+                else outputs
+            )
             hidden, *_ = run(f"decoder/layer_{i}", below, first[i])
             outputs = outputs + hidden if config.residual and i else hidden
     kernel = weights.get("readout/projection/kernel")
     if config.attention == "none":
         vectors = outputs if kernel is None else outputs @ kernel
     elif config.attention == "bahdanau":
-        pairs = np.concatenate([outputs, embedded, contexts], -1) @ kernel + weights["readout/projection/bias"]
+        pairs = (
+            np.concatenate([outputs, embedded, contexts], -1) @ kernel
+            + weights["readout/projection/bias"]
+        )
         vectors = np.maximum(*np.split(pairs, 2, axis=-1))
     else:
         vectors = np.tanh(np.concatenate([attend(outputs), outputs], -1) @ kernel)
@@ -145,7 +190,9 @@ def numpy_feeding(config, weights, embedded, states, run, attend):
         for i in range(config.decoder_layers):
             (hidden,), *states[i] = run(f"decoder/layer_{i}", below[None], states[i])
             below = below + hidden if config.residual and i else hidden
-        vectors.append(np.tanh(np.concatenate([attend(below), below]) @ weights["decoder/vector_kernel"]))
+        vectors.append(
+            np.tanh(np.concatenate([attend(below), below]) @ weights["decoder/vector_kernel"])
+        )
     return np.array(vectors[1:])
 
 
@@ -169,8 +216,13 @@ def test_call_equals_numpy_row_by_row(kind):
     logits = model(features)
     assert logits.shape == (3, 5, 13) and logits.dtype == tf.float32
     for b, length in enumerate([4, 1, 6]):
-        source, target = features["source_tokens"][b, :length].numpy(), features["target_tokens"][b].numpy()
-        np.testing.assert_allclose(logits[b], numpy_logits(model, source, target), rtol=1e-4, atol=1e-4)
+        source, target = (
+            features["source_tokens"][b, :length].numpy(),
+            features["target_tokens"][b].numpy(),
+        )
+        np.testing.assert_allclose(
+            logits[b], numpy_logits(model, source, target), rtol=1e-4, atol=1e-4
+        )
 
 
 @all_kinds
@@ -221,12 +273,15 @@ def test_rows_of_the_state_can_change_places(kind):
     order, tokens = tf.constant([2, 2, 0]), tf.constant([4, 6, 8])
     moved = tf.nest.map_structure(lambda t: tf.gather(t, order), state)
     logits, _ = model.step(tokens, moved)
-    _, expected = model.start({name: tf.gather(tensor, order) for name, tensor in features.items()}, 6)
+    _, expected = model.start(
+        {name: tf.gather(tensor, order) for name, tensor in features.items()}, 6
+    )
     np.testing.assert_allclose(logits, model.step(tokens, expected)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    "kind", cases(("none", "bahdanau", "luong_general", "feeding"), always=("luong_general", "feeding"))
+    "kind",
+    cases(("none", "bahdanau", "luong_general", "feeding"), always=("luong_general", "feeding")),
 )
 def test_a_state_is_a_loop_variable(kind):
     model = shared(kind)
@@ -263,7 +318,10 @@ def test_no_rows(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", cases(("none", "bahdanau", "luong_general", "feeding", "gru"), always=("luong_general", "feeding"))
+    "kind",
+    cases(
+        ("none", "bahdanau", "luong_general", "feeding", "gru"), always=("luong_general", "feeding")
+    ),
 )
 def test_mixed_bfloat16_keeps_logits_and_states_float32(kind):
     model, exact = shared(kind, "mixed_bfloat16"), shared(kind)
@@ -300,10 +358,14 @@ def test_a_training_step_under_xla_equals_one_without(kind):
     signature = tf.nest.map_structure(lambda t: tf.TensorSpec([None] * len(t.shape), t.dtype), data)
     weights = []
     for jit in (False, True):
-        model = make(kind, bidirectional=False, decoder_layers=1 if kind == "bahdanau" else 2)  # compiles in seconds
+        model = make(
+            kind, bidirectional=False, decoder_layers=1 if kind == "bahdanau" else 2
+        )  # compiles in seconds
         model.compile(keras.optimizers.SGD(1.0))
         model.optimizer.build(model.trainable_variables)
-        tf.function(model.train_step, input_signature=[signature], jit_compile=jit, autograph=False)(data)
+        tf.function(
+            model.train_step, input_signature=[signature], jit_compile=jit, autograph=False
+        )(data)
         weights.append([v.numpy() for v in model.trainable_variables])
     for one, other in zip(*weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
@@ -326,12 +388,16 @@ def test_dropout_between_the_layers_of_input_feeding():
     for dropout in model.decoder.dropouts:
         dropout.rate = 0.0
     without, _ = model.decoder(embedded, memory, states=states, training=True)
-    np.testing.assert_allclose(without, model.decoder(embedded, memory, states=states)[0], atol=1e-6)
+    np.testing.assert_allclose(
+        without, model.decoder(embedded, memory, states=states)[0], atol=1e-6
+    )
     assert not np.allclose(with_dropout[:, 0], without[:, 0])
 
 
 def test_the_seed_decides_the_weights():
-    config = RNNSeq2SeqConfig(vocabulary_size=13, width=4, embedding_width=4, attention="none", bidirectional=False)
+    config = RNNSeq2SeqConfig(
+        vocabulary_size=13, width=4, embedding_width=4, attention="none", bidirectional=False
+    )
     one, other, third = (RNNSeq2Seq(config, seed=seed).initialize() for seed in (5, 5, 6))
     for a, b in zip(one.trainable_variables, other.trainable_variables, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -350,7 +416,9 @@ def test_shared_and_tied_embeddings_and_vocabularies():
 def test_a_missing_feature_is_named():
     features = draw_features([3], 2)
     del features["source_lengths"]
-    with pytest.raises(UserError, match=r"lack 'source_lengths': expected source_tokens, .*use a dataset of pairs"):
+    with pytest.raises(
+        UserError, match=r"lack 'source_lengths': expected source_tokens, .*use a dataset of pairs"
+    ):
         shared("luong_general").call(features)
 
 
@@ -358,14 +426,32 @@ def test_a_missing_feature_is_named():
     "values, message",
     [
         ({"width": 7}, "bidirectional with an encoder of width 7: expected an even width"),
-        ({"bridge": "zero", "attention": "none"}, "would never see the source; choose another bridge"),
-        ({"bridge": "copy", "encoder_width": 4}, "bridge copy with .*encoder_width=4 .*choose the dense bridge"),
+        (
+            {"bridge": "zero", "attention": "none"},
+            "would never see the source; choose another bridge",
+        ),
+        (
+            {"bridge": "copy", "encoder_width": 4},
+            "bridge copy with .*encoder_width=4 .*choose the dense bridge",
+        ),
         ({"attention": "luong_dot", "encoder_width": 4}, "luong_dot with .*choose luong_general"),
-        ({"shared_embeddings": True, "source_vocabulary_size": 9}, "with 9 source and 13 target tokens"),
+        (
+            {"shared_embeddings": True, "source_vocabulary_size": 9},
+            "with 9 source and 13 target tokens",
+        ),
         ({"pad_id": 13}, "pad_id=13: expected an id below the smaller vocabulary's size 13"),
-        ({"input_feeding": True, "attention": "none"}, "attention=none: there is no attention; expected one of the"),
-        ({"input_feeding": True, "attention": "bahdanau"}, "attention=bahdanau: the cell reads the context already"),
-        ({"residual": True, "encoder_layers": 1, "decoder_layers": 1}, "expected at least 2 on one of them"),
+        (
+            {"input_feeding": True, "attention": "none"},
+            "attention=none: there is no attention; expected one of the",
+        ),
+        (
+            {"input_feeding": True, "attention": "bahdanau"},
+            "attention=bahdanau: the cell reads the context already",
+        ),
+        (
+            {"residual": True, "encoder_layers": 1, "decoder_layers": 1},
+            "expected at least 2 on one of them",
+        ),
         ({"cell": "gru2"}, "cell=gru2: expected one of lstm, gru, simple_rnn"),
         ({"attention": "luong"}, "expected one of none, bahdanau, luong_dot"),
         ({"decoder_layers": 0}, "decoder_layers=0: expected a value at least 1"),
@@ -387,6 +473,14 @@ def test_configurations_and_variables_from_before_the_later_options_still_fit():
     weights = ("kernel", "recurrent_kernel", "bias")
     paths = {"source_embedding/table", "target_embedding/table", "memory/keys/kernel"}
     paths |= {f"{side}/layer_0/{name}" for side in ("encoder", "decoder") for name in weights}
-    paths |= {f"decoder/layer_0/{name}" for name in ("context_kernel", "query_kernel", "score_vector")}
-    paths |= {f"{name}/{part}" for name in ("readout/projection", "output_projection") for part in ("kernel", "bias")}
-    assert {variable.path for variable in model.variables} == {f"rnn_seq2seq/{path}" for path in paths}
+    paths |= {
+        f"decoder/layer_0/{name}" for name in ("context_kernel", "query_kernel", "score_vector")
+    }
+    paths |= {
+        f"{name}/{part}"
+        for name in ("readout/projection", "output_projection")
+        for part in ("kernel", "bias")
+    }
+    assert {variable.path for variable in model.variables} == {
+        f"rnn_seq2seq/{path}" for path in paths
+    }

@@ -18,8 +18,15 @@ def test_widths_that_are_not_set():
 
 
 def test_widths_that_are_set():
-    config = _config(num_heads=6, num_kv_heads=2, head_width=10, value_width=12, embedding_width=8, width=7)
-    assert (config.key_value_heads, config.key_width, config.head_value_width, config.token_width) == (2, 10, 12, 8)
+    config = _config(
+        num_heads=6, num_kv_heads=2, head_width=10, value_width=12, embedding_width=8, width=7
+    )
+    assert (
+        config.key_value_heads,
+        config.key_width,
+        config.head_value_width,
+        config.token_width,
+    ) == (2, 10, 12, 8)
     assert _config(feed_forward_width=11, activation="swiglu").inner_width == 11
 
 
@@ -32,8 +39,14 @@ def test_swiglu_keeps_the_number_of_weights(width, inner):
     "fields, message",
     [
         ({"width": 10, "num_heads": 4}, "width=10 does not divide by --transformer_lm.num_heads=4"),
-        ({"num_heads": 4, "num_kv_heads": 3}, "num_kv_heads=3: expected a divisor of --transformer_lm.num_heads=4"),
-        ({"positions": "rotary", "head_width": 5}, "positions=rotary with heads of width 5: expected an even width"),
+        (
+            {"num_heads": 4, "num_kv_heads": 3},
+            "num_kv_heads=3: expected a divisor of --transformer_lm.num_heads=4",
+        ),
+        (
+            {"positions": "rotary", "head_width": 5},
+            "positions=rotary with heads of width 5: expected an even width",
+        ),
         ({"positions": "rotari"}, "positions=rotari: expected one of .*did you mean 'rotary'"),
         ({"dropout": 1.0}, "dropout=1: expected a value at least 0 and below 1"),
         ({"num_layers": 0}, "num_layers=0: expected a value at least 1"),

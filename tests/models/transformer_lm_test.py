@@ -37,7 +37,10 @@ def _one_at_a_time():
 
 def _what_the_cache_meets():
     """Every combination of what touches keys and values; the other options as they fall."""
-    chosen = {**{name: OPTIONS[name] for name in ("positions", "attention_score")}, "num_kv_heads": (None, 2)}
+    chosen = {
+        **{name: OPTIONS[name] for name in ("positions", "attention_score")},
+        "num_kv_heads": (None, 2),
+    }
     rng = random.Random(0)
     for values in itertools.product(*chosen.values()):
         drawn = {name: rng.choice(OPTIONS[name]) for name in OPTIONS if name not in chosen}
@@ -46,7 +49,9 @@ def _what_the_cache_meets():
 
 def _model(dtype=None, seed=1, **options):
     fields = {"num_layers": LAYERS, "num_heads": 4, "width": 16, "max_positions": 12, **options}
-    model = TransformerLM(TransformerLMConfig(vocabulary_size=V, **fields), seed=seed, dtype=dtype).initialize()
+    model = TransformerLM(
+        TransformerLMConfig(vocabulary_size=V, **fields), seed=seed, dtype=dtype
+    ).initialize()
     rng = np.random.default_rng(0)
     for weight in model.trainable_weights:
         mean = 1.0 if weight.path.endswith("scale") else 0.0
@@ -80,9 +85,13 @@ def test_steps_equal_the_whole_sequence(options):
     prompts = np.zeros((3, 5), np.int32)
     for row, length in enumerate(lengths):
         prompts[row, 5 - length :] = tokens[row, :length]
-    logits, state = model.start({"target_tokens": prompts, "target_lengths": tf.constant(lengths, tf.int32)}, 9)
+    logits, state = model.start(
+        {"target_tokens": prompts, "target_lengths": tf.constant(lengths, tf.int32)}, 9
+    )
     for step in range(4):
-        np.testing.assert_allclose(logits, whole[np.arange(3), lengths + step - 1], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            logits, whole[np.arange(3), lengths + step - 1], rtol=1e-3, atol=1e-4
+        )
         logits, state = model.step(tf.constant(tokens[np.arange(3), lengths + step]), state)
     np.testing.assert_allclose(logits, whole[np.arange(3), lengths + 3], rtol=1e-3, atol=1e-4)
 
@@ -92,14 +101,23 @@ def test_steps_equal_the_whole_sequence(options):
 def test_packed_documents_score_as_they_do_alone(positions, given):
     model, labels, lengths = _model(positions=positions), _tokens(1, 9, seed=1), (4, 3, 2)
     tokens = _tokens(1, 9)
-    features = {"target_tokens": tokens, "segment_ids": tf.constant([np.repeat((1, 2, 3), lengths)], tf.int32)}
+    features = {
+        "target_tokens": tokens,
+        "segment_ids": tf.constant([np.repeat((1, 2, 3), lengths)], tf.int32),
+    }
     if given:
-        features["positions"] = tf.constant([np.concatenate([np.arange(n) for n in lengths])], tf.int32)
+        features["positions"] = tf.constant(
+            [np.concatenate([np.arange(n) for n in lengths])], tf.int32
+        )
     packed = token_log_probabilities(model(features), labels).numpy()[0]
     start, alone = 0, []
     for n in lengths:
         one = slice(start, start + n)
-        alone.append(token_log_probabilities(model({"target_tokens": tokens[:, one]}), labels[:, one]).numpy()[0])
+        alone.append(
+            token_log_probabilities(
+                model({"target_tokens": tokens[:, one]}), labels[:, one]
+            ).numpy()[0]
+        )
         start += n
     np.testing.assert_allclose(packed, np.concatenate(alone), rtol=1e-4, atol=1e-5)
     assert packed.sum() == pytest.approx(sum(part.sum() for part in alone), rel=1e-5)
@@ -125,7 +143,9 @@ def test_decoding_under_xla_equals_eager():
 
 def test_caches_hold_grouped_heads_in_the_compute_dtype():
     model = _model("mixed_bfloat16", num_kv_heads=2, value_width=5)
-    _, state = model.start({"target_tokens": _tokens(3, 4), "target_lengths": tf.constant([4, 1, 2])}, 7)
+    _, state = model.start(
+        {"target_tokens": _tokens(3, 4), "target_lengths": tf.constant([4, 1, 2])}, 7
+    )
     for cache in state.per_step["caches"]:
         assert [(tuple(part.shape), part.dtype) for part in cache] == [
             ((3, 2, 7, 4), tf.bfloat16),
@@ -134,7 +154,9 @@ def test_caches_hold_grouped_heads_in_the_compute_dtype():
 
 
 def test_initial_weights_are_those_of_gpt2():
-    config = TransformerLMConfig(vocabulary_size=200, num_layers=8, num_heads=4, width=64, max_positions=100)
+    config = TransformerLMConfig(
+        vocabulary_size=200, num_layers=8, num_heads=4, width=64, max_positions=100
+    )
     model = TransformerLM(config, seed=5).initialize()
     for path, values in oracle.by_path(model).items():
         if path.endswith(("bias", "offset")):
@@ -159,7 +181,9 @@ def test_number_of_weights_is_that_of_gpt2():
 
 def test_seeds_repeat_weights_and_dropout():
     def run(seed):
-        config = TransformerLMConfig(vocabulary_size=V, width=16, dropout=0.3, attention_dropout=0.3)
+        config = TransformerLMConfig(
+            vocabulary_size=V, width=16, dropout=0.3, attention_dropout=0.3
+        )
         return TransformerLM(config, seed=seed)({"target_tokens": _tokens()}, training=True).numpy()
 
     np.testing.assert_array_equal(run(1), run(1))
@@ -181,11 +205,16 @@ def test_summary_shows_the_shapes(capsys):
 
 
 def test_sequences_longer_than_the_learned_positions_are_refused():
-    with pytest.raises(UserError, match=r"sequences of 13 tokens: expected at most --transformer_lm.max_positions=12"):
+    with pytest.raises(
+        UserError,
+        match=r"sequences of 13 tokens: expected at most --transformer_lm.max_positions=12",
+    ):
         _model()({"target_tokens": _tokens(1, 13)})
     assert _model(positions="rotary")({"target_tokens": _tokens(1, 13)}).shape == (1, 13, V)
 
 
 def test_configuration_of_another_family_is_refused():
-    with pytest.raises(UserError, match="TransformerLM was given a dict: expected a TransformerLMConfig"):
+    with pytest.raises(
+        UserError, match="TransformerLM was given a dict: expected a TransformerLMConfig"
+    ):
         TransformerLM({"width": 3})

@@ -6,14 +6,19 @@ from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfi
 
 def test_one_vocabulary_unless_told():
     assert TransformerSeq2SeqConfig(vocabulary_size=10).source_vocabulary == 10
-    config = TransformerSeq2SeqConfig(vocabulary_size=10, source_vocabulary_size=7, shared_embeddings=False)
+    config = TransformerSeq2SeqConfig(
+        vocabulary_size=10, source_vocabulary_size=7, shared_embeddings=False
+    )
     assert config.source_vocabulary == 7
 
 
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"width": 10}, r"--transformer_seq2seq.width=10 does not divide by --transformer_seq2seq.num_heads=4"),
+        (
+            {"width": 10},
+            r"--transformer_seq2seq.width=10 does not divide by --transformer_seq2seq.num_heads=4",
+        ),
         ({"num_kv_heads": 3}, "--transformer_seq2seq.num_kv_heads=3: expected a divisor"),
         (
             {"source_vocabulary_size": 9},

@@ -16,15 +16,30 @@ CHOICES = [
     {},
     *({name: value} for name in ("positions", "attention_score") for value in OPTIONS[name]),
     {"norm_placement": "post", "normalization": "rms_norm", "use_bias": False},
-    {"num_kv_heads": 2, "value_width": 5, "embedding_width": 6, "activation": "swiglu", "head_width": 6},
+    {
+        "num_kv_heads": 2,
+        "value_width": 5,
+        "embedding_width": 6,
+        "activation": "swiglu",
+        "head_width": 6,
+    },
     {"shared_embeddings": False, "source_vocabulary_size": 7, "norm_placement": "post"},
     {"tied_embeddings": False, "embedding_width": 6, "activation": "gelu", "feed_forward_width": 9},
 ]
 
 
 def _model(**options):
-    fields = {"encoder_layers": 1, "decoder_layers": 2, "width": 16, "max_positions": 12, "dropout": 0.0, **options}
-    model = TransformerSeq2Seq(TransformerSeq2SeqConfig(vocabulary_size=V, **fields), seed=1).initialize()
+    fields = {
+        "encoder_layers": 1,
+        "decoder_layers": 2,
+        "width": 16,
+        "max_positions": 12,
+        "dropout": 0.0,
+        **options,
+    }
+    model = TransformerSeq2Seq(
+        TransformerSeq2SeqConfig(vocabulary_size=V, **fields), seed=1
+    ).initialize()
     rng = np.random.default_rng(0)
     for weight in model.trainable_weights:
         mean = 1.0 if weight.path.endswith("scale") else 0.0
@@ -42,7 +57,9 @@ def _features(source_lengths=(4, 1, 6), target_length=5, source_vocabulary=7):
     }
 
 
-@pytest.mark.parametrize("options", CHOICES, ids=lambda o: "-".join(f"{k}={v}" for k, v in o.items()) or "defaults")
+@pytest.mark.parametrize(
+    "options", CHOICES, ids=lambda o: "-".join(f"{k}={v}" for k, v in o.items()) or "defaults"
+)
 def test_equals_the_oracle(options):
     model, features = _model(**options), _features()
     result = model(features)
@@ -87,7 +104,9 @@ def test_decoding_under_xla_equals_eager():
 
 def test_initial_weights():
     """Embeddings times sqrt(width) and logits begin with variance 1, matrices as Glorot and Bengio say."""
-    config = TransformerSeq2SeqConfig(vocabulary_size=200, encoder_layers=1, decoder_layers=1, width=64)
+    config = TransformerSeq2SeqConfig(
+        vocabulary_size=200, encoder_layers=1, decoder_layers=1, width=64
+    )
     model = TransformerSeq2Seq(config, seed=5).initialize()
     for path, values in oracle.by_path(model).items():
         if path.endswith(("bias", "offset")):
@@ -125,7 +144,9 @@ def test_rows_longer_than_the_learned_positions_are_refused():
 def test_a_missing_feature_is_named():
     features = _features()
     del features["source_lengths"]
-    with pytest.raises(UserError, match=r"lack 'source_lengths': expected source_tokens, .*use a dataset of pairs"):
+    with pytest.raises(
+        UserError, match=r"lack 'source_lengths': expected source_tokens, .*use a dataset of pairs"
+    ):
         _model().call(features)
 
 

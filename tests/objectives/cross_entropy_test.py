@@ -21,7 +21,9 @@ def test_smoothing_spreads_the_target_over_the_whole_vocabulary(smoothing, shape
     logits, labels = _example(shape)
     target = (1.0 - smoothing) * np.eye(5)[labels] + smoothing / 5
     expected = -(target * _log_softmax(logits)).sum(-1)
-    result = objectives.token_cross_entropy(tf.constant(logits), tf.constant(labels, tf.int32), smoothing)
+    result = objectives.token_cross_entropy(
+        tf.constant(logits), tf.constant(labels, tf.int32), smoothing
+    )
     assert result.dtype == tf.float32
     np.testing.assert_allclose(result, expected, rtol=1e-5)
 
@@ -37,13 +39,17 @@ def test_log_probabilities_of_bfloat16_logits_are_float32():
     logits, labels = _example()
     rounded = tf.cast(logits, tf.bfloat16)
     result = objectives.token_log_probabilities(rounded, tf.constant(labels))
-    expected = np.take_along_axis(_log_softmax(tf.cast(rounded, tf.float64).numpy()), labels[..., None], -1)[..., 0]
+    expected = np.take_along_axis(
+        _log_softmax(tf.cast(rounded, tf.float64).numpy()), labels[..., None], -1
+    )[..., 0]
     np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 def test_hits():
     logits, labels = _example()
-    np.testing.assert_array_equal(objectives.token_hits(logits, tf.constant(labels)), logits.argmax(-1) == labels)
+    np.testing.assert_array_equal(
+        objectives.token_hits(logits, tf.constant(labels)), logits.argmax(-1) == labels
+    )
 
 
 def test_no_rows():

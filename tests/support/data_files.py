@@ -11,8 +11,8 @@ import numpy as np
 
 from tf_textgen.data import dataset
 from tf_textgen.data.data_config import DataConfig
-from tf_textgen.data.shards import Shards
 from tf_textgen.data.split import TokenizedSplit
+from tf_textgen.data.token_cache import Shards
 from tf_textgen.text.bytes import ByteTokenizer
 
 PAD, BOS, EOS, SEP, FIRST = 0, 2, 3, 4, 5
@@ -31,11 +31,16 @@ def write(path: pathlib.Path, content: bytes | str) -> str:
 def random_texts(count: int, longest: int, seed: int = 0) -> list[bytes]:
     """Texts of 1 to `longest` letters and spaces that begin and end with a letter."""
     rng = np.random.default_rng(seed)
-    texts = [rng.choice(np.frombuffer(b"abcdefgh  ", np.uint8), rng.integers(1, longest + 1)) for _ in range(count)]
+    texts = [
+        rng.choice(np.frombuffer(b"abcdefgh  ", np.uint8), rng.integers(1, longest + 1))
+        for _ in range(count)
+    ]
     return [b"x" + bytes(text[1:-1]) + b"y" * (len(text) > 1) for text in texts]
 
 
-def text_split(folder: pathlib.Path, documents: Sequence[bytes], **options: Any) -> tuple[TokenizedSplit, DataConfig]:
+def text_split(
+    folder: pathlib.Path, documents: Sequence[bytes], **options: Any
+) -> tuple[TokenizedSplit, DataConfig]:
     """Documents, one a line, as a training split."""
     path = write(folder / "documents.txt", b"\n".join(documents) + b"\n")
     return _open(folder, train=(path,), documents="line", **options)
@@ -50,7 +55,9 @@ def pairs_split(
 
 
 def _open(folder: pathlib.Path, **options: Any) -> tuple[TokenizedSplit, DataConfig]:
-    config = dataclasses.replace(DataConfig(validation_fraction=0.0, cache_dir=str(folder / "cache")), **options)
+    config = dataclasses.replace(
+        DataConfig(validation_fraction=0.0, cache_dir=str(folder / "cache")), **options
+    )
     return dataset.open_corpus(config, ByteTokenizer())["train"], config
 
 

@@ -59,9 +59,13 @@ class FakeGrpc:
                 array = np.frompyfunc(bytes.decode, 1, 1)(array) if array.dtype == object else array
                 inputs[name] = array.tolist()
             if missing := signature["inputs"].keys() - inputs.keys():
-                raise Refused(400, f"input size does not match signature: missing {sorted(missing)}")
+                raise Refused(
+                    400, f"input size does not match signature: missing {sorted(missing)}"
+                )
             response = predict_pb2.PredictResponse()
-            for name, values in self.serving.answer(request.model_spec.signature_name, inputs).items():
+            for name, values in self.serving.answer(
+                request.model_spec.signature_name, inputs
+            ).items():
                 dtype = _DTYPES[signature["outputs"][name]["dtype"]]
                 response.outputs[name].CopyFrom(tf.make_tensor_proto(values, dtype))
             return response

@@ -53,7 +53,9 @@ class FakeServing:
       states: version -> its state.
     """
 
-    def __init__(self, answer: Answer, signatures: Mapping[str, Any], *, name: str = "model") -> None:
+    def __init__(
+        self, answer: Answer, signatures: Mapping[str, Any], *, name: str = "model"
+    ) -> None:
         self.answer, self.signatures, self.name = answer, signatures, name
         self.states: dict[int, str] = {1: "AVAILABLE"}
         self.faults: collections.deque[Callable[[Any], None]] = collections.deque()
@@ -61,7 +63,9 @@ class FakeServing:
         self.connections = 0
 
     @contextlib.contextmanager
-    def running(self, context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Iterator[str]:
+    def running(
+        self, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    ) -> Iterator[str]:
         """Its address, while it runs."""
         fake = self
 
@@ -82,7 +86,9 @@ class FakeServing:
             serving = fake
 
         with Server((host, 0), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+            thread = threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+            )
             thread.start()
             shown = f"[{host}]" if ":" in host else host
             yield f"{shown}:{server.server_address[1]}"
@@ -97,7 +103,9 @@ class FakeServing:
         if method == "GET" and (found := _READ.fullmatch(path)):
             *which, metadata = found.groups()
             missing = (
-                "Servable not found for request: Latest({})" if metadata else "Could not find any versions of model {}"
+                "Servable not found for request: Latest({})"
+                if metadata
+                else "Could not find any versions of model {}"
             )
             self.check_model(*which, missing)
             return self._metadata(which[1]) if metadata else self.status(which[1])
@@ -117,8 +125,15 @@ class FakeServing:
         return {"model_version_status": states}
 
     def _metadata(self, version: str | None) -> Any:
-        spec = {"name": self.name, "signature_name": "", "version": version or str(max(self.states))}
-        return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": self.signatures}}}
+        spec = {
+            "name": self.name,
+            "signature_name": "",
+            "version": version or str(max(self.states)),
+        }
+        return {
+            "model_spec": spec,
+            "metadata": {"signature_def": {"signature_def": self.signatures}},
+        }
 
     def _predict(self, request: dict[str, Any]) -> Any:
         name = request.get("signature_name", "serving_default")
@@ -132,9 +147,14 @@ class FakeServing:
             for value in inputs[key]:
                 if not _FITS[tensor["dtype"]](value):
                     kind = tensor["dtype"].removeprefix("DT_").lower()
-                    raise Refused(400, f"JSON Value: {value} Type: Number is not of expected type: {kind}")
+                    raise Refused(
+                        400, f"JSON Value: {value} Type: Number is not of expected type: {kind}"
+                    )
         outputs = dict(self.answer(name, inputs))
-        outputs = {key: _base64(values) if key.endswith("_bytes") else values for key, values in outputs.items()}
+        outputs = {
+            key: _base64(values) if key.endswith("_bytes") else values
+            for key, values in outputs.items()
+        }
         return {"outputs": next(iter(outputs.values())) if len(outputs) == 1 else outputs}
 
 
@@ -167,7 +187,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def send(self, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:
         """Writes JSON as TensorFlow Serving does: indented, UTF-8 as it is, NaN and Infinity bare; or bytes."""
-        body = value if isinstance(value, bytes) else json.dumps(value, ensure_ascii=False, indent=4).encode()
+        body = (
+            value
+            if isinstance(value, bytes)
+            else json.dumps(value, ensure_ascii=False, indent=4).encode()
+        )
         self.send_response(status)
         for name, text in {"Content-Type": "application/json", **(headers or {})}.items():
             self.send_header(name, text)

@@ -18,12 +18,17 @@ LOG_PROBABILITY = -0.25
 _NAMES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "int64": "DT_INT64", "string": "DT_STRING"}
 _TOO_LARGE = 0x110000
 _PARAMETERS = {name: tensor(_NAMES[dtype.name], -1) for name, dtype in DTYPES._asdict().items()}
-_PENALTY = {name: tensor(_NAMES[dtype.name], -1) for name, dtype in LENGTH_PENALTY_DTYPES._asdict().items()}
+_PENALTY = {
+    name: tensor(_NAMES[dtype.name], -1) for name, dtype in LENGTH_PENALTY_DTYPES._asdict().items()
+}
 _COUNT = {"token_count": tensor("DT_INT32", -1)}
 _ENDS = {"finish_reason": tensor("DT_STRING", -1), "prompt_truncated": tensor("DT_BOOL", -1)}
 _SCORE = {"score": tensor("DT_FLOAT", -1)}
 _TEXT = {"text": tensor("DT_STRING", -1)}
-_TOKENS = {"token_log_probabilities": tensor("DT_FLOAT", -1, -1), "token_texts": tensor("DT_STRING", -1, -1)}
+_TOKENS = {
+    "token_log_probabilities": tensor("DT_FLOAT", -1, -1),
+    "token_texts": tensor("DT_STRING", -1, -1),
+}
 
 
 def signatures(text_name: str = "prompt") -> dict[str, Any]:
@@ -49,7 +54,9 @@ def signatures(text_name: str = "prompt") -> dict[str, Any]:
         "embed": (_TEXT, {"embedding": tensor("DT_FLOAT", -1, 2)} | _COUNT | cut),
     }
     method = "tensorflow/serving/predict"
-    return {name: {"inputs": i, "outputs": o, "method_name": method} for name, (i, o) in found.items()}
+    return {
+        name: {"inputs": i, "outputs": o, "method_name": method} for name, (i, o) in found.items()
+    }
 
 
 def answer(name: str, inputs: dict[str, list]) -> dict[str, Any]:
@@ -75,7 +82,11 @@ def _pairs(inputs: dict[str, list]) -> list[tuple[str, str]]:
 
 
 def _tokenized(text: str) -> dict[str, Any]:
-    return {"tokens": " ".join(str(ord(one)) for one in text), "token_count": len(text), "token_texts": list(text)}
+    return {
+        "tokens": " ".join(str(ord(one)) for one in text),
+        "token_count": len(text),
+        "token_texts": list(text),
+    }
 
 
 def _detokenized(tokens: str) -> dict[str, Any]:
@@ -116,12 +127,20 @@ def _refusal(row: dict[str, Any]) -> str:
 def _generated(prompt: str, row: dict[str, Any]) -> dict[str, Any]:
     reason = _refusal(row)
     said = f"{prompt[::-1]}#{row['seed']}" if row.get("seed") else prompt[::-1]
-    text, ends = said[: row["max_new_tokens"]], "length" if len(said) >= row["max_new_tokens"] else "eos"
+    text, ends = (
+        said[: row["max_new_tokens"]],
+        "length" if len(said) >= row["max_new_tokens"] else "eos",
+    )
     for stop in filter(None, row["stop"].split(SEPARATOR)):
         if stop in text:
             text, ends = text[: text.index(stop)], "stop"
     text = "" if reason else text
-    return {**_tokens(text), "text": text, "finish_reason": reason or ends, "prompt_truncated": len(prompt) > 40}
+    return {
+        **_tokens(text),
+        "text": text,
+        "finish_reason": reason or ends,
+        "prompt_truncated": len(prompt) > 40,
+    }
 
 
 def _tokens(text: str) -> dict[str, Any]:
@@ -141,15 +160,26 @@ def _chunk(prompt: str, row: dict[str, Any]) -> dict[str, Any]:
     finished = whole["finish_reason"].startswith("invalid") or number >= len(whole["text"])
     counted = {name: _tokens(text)[name] for name in ("score", "token_count")}
     made = {"text": text, "finish_reason": whole["finish_reason"] if finished else "", **counted}
-    return {**made, "prompt_truncated": whole["prompt_truncated"], "state": str(number), "finished": finished}
+    return {
+        **made,
+        "prompt_truncated": whole["prompt_truncated"],
+        "state": str(number),
+        "finished": finished,
+    }
 
 
 def _best(prompt: str, row: dict[str, Any]) -> dict[str, Any]:
     """Two texts, of which a short prompt has one."""
     first = _generated(prompt, row)
-    second = _generated(prompt.upper(), row) if len(prompt) > 1 else {**first, "finish_reason": "", "text": ""}
+    second = (
+        _generated(prompt.upper(), row)
+        if len(prompt) > 1
+        else {**first, "finish_reason": "", "text": ""}
+    )
     both = [{**one, "normalized_score": one["score"] / 2} for one in (first, second)]
-    return {name: [one[name] for one in both] for name in both[0]} | {"prompt_truncated": first["prompt_truncated"]}
+    return {name: [one[name] for one in both] for name in both[0]} | {
+        "prompt_truncated": first["prompt_truncated"]
+    }
 
 
 def _scored(text: str, source: str) -> dict[str, Any]:

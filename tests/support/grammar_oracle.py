@@ -24,7 +24,9 @@ def source_is_ambiguous(grammar: SynchronousGrammar) -> bool:
                 sources = [rule.source + left[1:] for rule in grammar.rules[left[0].symbol]]
                 open_states += [(source, None) for source in sources]
                 firsts = [_first(grammar, source[0]) for source in sources]
-                pairs = [(i, j) for i in range(len(sources)) for j in range(i) if firsts[i] & firsts[j]]
+                pairs = [
+                    (i, j) for i in range(len(sources)) for j in range(i) if firsts[i] & firsts[j]
+                ]
                 open_states += [(sources[i], sources[j]) for i, j in pairs]
             continue
         while left and right and isinstance(left[0], str) and left[0] == right[0]:
@@ -37,9 +39,13 @@ def source_is_ambiguous(grammar: SynchronousGrammar) -> bool:
             continue
         seen.add((left, right))
         if isinstance(left[0], Child):
-            open_states += [(rule.source + left[1:], right) for rule in grammar.rules[left[0].symbol]]
+            open_states += [
+                (rule.source + left[1:], right) for rule in grammar.rules[left[0].symbol]
+            ]
         else:
-            open_states += [(left, rule.source + right[1:]) for rule in grammar.rules[right[0].symbol]]
+            open_states += [
+                (left, rule.source + right[1:]) for rule in grammar.rules[right[0].symbol]
+            ]
     return False
 
 
@@ -105,11 +111,21 @@ def _expanded(grammar: SynchronousGrammar, node: Any, known: Any) -> Any:
         if name in table:
             ids, following = dict(table[name][1]), known
         else:
-            free = 1 + max([name, *table, *(i for _, pairs in table.values() for _, i in pairs), _highest(known)])
+            free = 1 + max(
+                [
+                    name,
+                    *table,
+                    *(i for _, pairs in table.values() for _, i in pairs),
+                    _highest(known),
+                ]
+            )
             ids = {label: free + k for k, label in enumerate(children)}
             following = tuple(sorted({**table, name: (index, tuple(ids.items()))}.items()))
         for rendering in rule.renderings:
-            side = tuple(p if isinstance(p, str) else (ids[p.label], children[p.label]) for p in rendering.side)
+            side = tuple(
+                p if isinstance(p, str) else (ids[p.label], children[p.label])
+                for p in rendering.side
+            )
             yield side, following
 
 
@@ -129,7 +145,8 @@ def _renamed(left: Any, right: Any, known: dict[int, Any]) -> Any:
         return names[name]
 
     sides = tuple(
-        tuple(item if isinstance(item, str) else (visit(item[0]), item[1]) for item in side) for side in (left, right)
+        tuple(item if isinstance(item, str) else (visit(item[0]), item[1]) for item in side)
+        for side in (left, right)
     )
     table = {
         names[name]: (index, tuple((label, names[i]) for label, i in pairs))
@@ -165,7 +182,9 @@ def _first(grammar: SynchronousGrammar, part: Any) -> frozenset[str]:
         return frozenset([part])
     key = (id(grammar), part.symbol)
     if key not in _FIRST:
-        _FIRST[key] = frozenset().union(*(_first(grammar, rule.source[0]) for rule in grammar.rules[part.symbol]))
+        _FIRST[key] = frozenset().union(
+            *(_first(grammar, rule.source[0]) for rule in grammar.rules[part.symbol])
+        )
     return _FIRST[key]
 
 
@@ -185,6 +204,8 @@ def _first_characters(grammar: SynchronousGrammar, item: Any) -> frozenset[str]:
         for rule in grammar.rules[item[1]]:
             for rendering in rule.renderings:
                 part = rendering.side[0]
-                found |= _first_characters(grammar, part if isinstance(part, str) else (0, part.symbol))
+                found |= _first_characters(
+                    grammar, part if isinstance(part, str) else (0, part.symbol)
+                )
         _FIRST_CHARACTER[key] = found
     return _FIRST_CHARACTER[key]

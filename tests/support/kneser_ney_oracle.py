@@ -30,7 +30,9 @@ class Oracle:
                 for ngram in raw[n + 1]:
                     before[ngram[1:]].add(ngram[0])
             for ngram, count in raw[n].items():
-                self.counts[n][ngram] = count if n == order or ngram[0] == bos else len(before[ngram])
+                self.counts[n][ngram] = (
+                    count if n == order or ngram[0] == bos else len(before[ngram])
+                )
         self.discounts = [None, *(self._discounts(n) for n in range(1, order + 1))]
         self.continuations = collections.defaultdict(dict)
         for n in range(1, order + 1):

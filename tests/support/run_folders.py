@@ -7,15 +7,17 @@ import pathlib
 
 from tests.support import tiny_models
 from tf_textgen.data.data_config import DataConfig
+from tf_textgen.optimizers.optimizer_config import OptimizerConfig
+from tf_textgen.optimizers.optimizers import make_optimizer
+from tf_textgen.runs.checkpoints import Checkpoints
+from tf_textgen.runs.run_config import RunConfig
+from tf_textgen.runs.run_state import RunState
 from tf_textgen.text.tokenizer import Tokenizer
-from tf_textgen.training.checkpoints import Checkpoints
-from tf_textgen.training.optimizer_config import OptimizerConfig
-from tf_textgen.training.optimizers import make_optimizer
-from tf_textgen.training.run_config import RunConfig
-from tf_textgen.training.run_state import RunState
 
 
-def write_run(path: pathlib.Path, name: str, tokenizer: Tokenizer, data: DataConfig, **overrides) -> pathlib.Path:
+def write_run(
+    path: pathlib.Path, name: str, tokenizer: Tokenizer, data: DataConfig, **overrides
+) -> pathlib.Path:
     """A run of the family `name` with random weights, at step 1."""
     model = tiny_models.model(name, tokenizer.vocabulary_size, **overrides)
     optimizer = make_optimizer(OptimizerConfig(name="sgd"), model.trainable_variables)

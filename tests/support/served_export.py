@@ -15,7 +15,9 @@ def serving_of(loaded: Any) -> FakeServing:
     """A server of a SavedModel as `tf.saved_model.load` gives it."""
     signatures = {
         name: {
-            "inputs": {spec.name: _shown(spec) for spec in signature.structured_input_signature[1].values()},
+            "inputs": {
+                spec.name: _shown(spec) for spec in signature.structured_input_signature[1].values()
+            },
             "outputs": {key: _shown(spec) for key, spec in signature.structured_outputs.items()},
         }
         for name, signature in loaded.signatures.items()

@@ -17,7 +17,12 @@ CONFIGS = {
     "rnn_lm": {"num_layers": 2, "width": 16, "embedding_width": 8},
     "ngram": {"order": 4},
     "transformer_lm": {"num_layers": 2, "num_heads": 2, "width": 16, "max_positions": 64},
-    "rnn_seq2seq": {"width": 16, "embedding_width": 8, "bidirectional": True, "attention": "luong_general"},
+    "rnn_seq2seq": {
+        "width": 16,
+        "embedding_width": 8,
+        "bidirectional": True,
+        "attention": "luong_general",
+    },
     "transformer_seq2seq": {
         "encoder_layers": 1,
         "decoder_layers": 2,
@@ -66,12 +71,15 @@ def generator(
 ) -> TextGenerator:
     """A `TextGenerator` over bytes; over-long sources lose their end, as those of all pairs but dialogues."""
     tokenizer = ByteTokenizer()
-    prompt_format = prompt_format or ("source" if family(name).kind == "encoder_decoder" else "continuation")
+    prompt_format = prompt_format or (
+        "source" if family(name).kind == "encoder_decoder" else "continuation"
+    )
     return TextGenerator(
         model(name, tokenizer.vocabulary_size, **overrides),
         tokenizer,
         prompt_format=prompt_format,
         max_new_tokens=max_new_tokens,
         jit_compile=jit_compile,
-        truncation_side=truncation_side or ("end" if prompt_format in ("pair", "source") else "beginning"),
+        truncation_side=truncation_side
+        or ("end" if prompt_format in ("pair", "source") else "beginning"),
     )

@@ -12,7 +12,9 @@ Array = np.ndarray
 
 
 def layer_norm(x: Array, scale: Array, offset: Array | float = 0.0, epsilon: float = 1e-5) -> Array:
-    return np.stack([(row - row.mean()) / math.sqrt(row.var() + epsilon) * scale + offset for row in x])
+    return np.stack(
+        [(row - row.mean()) / math.sqrt(row.var() + epsilon) * scale + offset for row in x]
+    )
 
 
 def rms_norm(x: Array, scale: Array, epsilon: float = 1e-5) -> Array:
@@ -42,7 +44,9 @@ def rotate(head: Array, position: int, base: float = 10000.0) -> Array:
     half = len(head) // 2
     turned = np.zeros_like(head)
     for i in range(half):
-        number = complex(head[i], head[i + half]) * np.exp(1j * position * base ** (-2 * i / len(head)))
+        number = complex(head[i], head[i + half]) * np.exp(
+            1j * position * base ** (-2 * i / len(head))
+        )
         turned[i], turned[i + half] = number.real, number.imag
     return turned
 
@@ -71,7 +75,10 @@ def attention(
     length, slots = visible.shape
     queries = queries.reshape(length, heads, head_width)
     keys, values = np.split(projected, [kv_heads * head_width], axis=-1)
-    keys, values = keys.reshape(slots, kv_heads, head_width), values.reshape(slots, kv_heads, value_width)
+    keys, values = (
+        keys.reshape(slots, kv_heads, head_width),
+        values.reshape(slots, kv_heads, value_width),
+    )
     result = np.zeros((length, heads, value_width))
     for n in range(heads):
         k = n // (heads // kv_heads)
@@ -96,7 +103,11 @@ def linear(x: Array, weights: Mapping[str, Array], name: str) -> Array:
 
 def below(weights: Mapping[str, Array], name: str) -> dict[str, Array]:
     """The weights under a path, without it."""
-    return {path[len(name) + 1 :]: value for path, value in weights.items() if path.startswith(name + "/")}
+    return {
+        path[len(name) + 1 :]: value
+        for path, value in weights.items()
+        if path.startswith(name + "/")
+    }
 
 
 def by_path(layer: Any) -> dict[str, Array]:
@@ -148,11 +159,20 @@ def logits(
     return x @ weights["embedding/table"].T
 
 
-def seq2seq_logits(config: Any, weights: Mapping[str, Array], source: Array, target: Array) -> Array:
+def seq2seq_logits(
+    config: Any, weights: Mapping[str, Array], source: Array, target: Array
+) -> Array:
     """Logits `[T, V]` of one row, from the fields of a `TransformerSeq2SeqConfig` and the weights of `by_path`."""
     target_table, memory = weights["target_embedding/table"], encoded(config, weights, source)
     causal = np.tril(np.ones((len(target), len(target)), bool))
-    x = _stack(config, below(weights, "decoder"), config.decoder_layers, target_table[target], causal, memory)
+    x = _stack(
+        config,
+        below(weights, "decoder"),
+        config.decoder_layers,
+        target_table[target],
+        causal,
+        memory,
+    )
     if not config.tied_embeddings:
         return linear(x, weights, "logits")
     if config.token_width != config.width:
@@ -162,9 +182,13 @@ def seq2seq_logits(config: Any, weights: Mapping[str, Array], source: Array, tar
 
 def encoded(config: Any, weights: Mapping[str, Array], source: Array) -> Array:
     """What the encoder makes of one source, `[S, D]`."""
-    table = weights["target_embedding/table" if config.shared_embeddings else "source_embedding/table"]
+    table = weights[
+        "target_embedding/table" if config.shared_embeddings else "source_embedding/table"
+    ]
     everything = np.ones((len(source), len(source)), bool)
-    return _stack(config, below(weights, "encoder"), config.encoder_layers, table[source], everything)
+    return _stack(
+        config, below(weights, "encoder"), config.encoder_layers, table[source], everything
+    )
 
 
 def _stack(
@@ -185,7 +209,12 @@ def _stack(
 
 
 def block(
-    config: Any, weights: Mapping[str, Array], x: Array, visible: Array, positions: Array, memory: Array | None = None
+    config: Any,
+    weights: Mapping[str, Array],
+    x: Array,
+    visible: Array,
+    positions: Array,
+    memory: Array | None = None,
 ) -> Array:
     sizes = {
         "heads": config.num_heads, "kv_heads": config.key_value_heads, "head_width": config.key_width,
@@ -202,9 +231,17 @@ def block(
 
     def feed_forward(y: Array) -> Array:
         own = below(weights, "feed_forward")
-        return linear(activate(config.activation, linear(y, own, "input_projection")), own, "output_projection")
+        return linear(
+            activate(config.activation, linear(y, own, "input_projection")),
+            own,
+            "output_projection",
+        )
 
-    sublayers = {"attention": attend, "cross_attention": attend_to_memory, "feed_forward": feed_forward}
+    sublayers = {
+        "attention": attend,
+        "cross_attention": attend_to_memory,
+        "feed_forward": feed_forward,
+    }
     if memory is None:
         del sublayers["cross_attention"]
     for name, sublayer in sublayers.items():

@@ -22,16 +22,25 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
 
-from tf_textgen.training.checkpoints import Checkpoints
+from tf_textgen.runs.checkpoints import Checkpoints
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 TEXT = "".join(f"line {i} of {i * i} says the quick brown fox\n\n" for i in range(60))
 # Those of one process hand their state from batch to batch, which a checkpoint then has to hold.
 MODELS = {
-    1: ["--model=rnn_lm", "--rnn_lm.width=8", "--rnn_lm.num_layers=1", "--rnn_lm.dropout=0.2", "--data.carry_state"],
+    1: [
+        "--model=rnn_lm",
+        "--rnn_lm.width=8",
+        "--rnn_lm.num_layers=1",
+        "--rnn_lm.dropout=0.2",
+        "--data.carry_state",
+    ],
     2: [
         "--model=transformer_lm",
-        *(f"--transformer_lm.{field}" for field in ("num_layers=1", "num_heads=2", "width=8", "max_positions=16")),
+        *(
+            f"--transformer_lm.{field}"
+            for field in ("num_layers=1", "num_heads=2", "width=8", "max_positions=16")
+        ),
         "--transformer_lm.dropout=0.2",
     ],
 }
@@ -64,12 +73,31 @@ class Whole(NamedTuple):
         Args:
           launches: starts all workers, where there are several; otherwise it is the command of one of them.
         """
-        flags = [f"--data.train={self.folder / 'text.txt'}", f"--data.cache_dir={self.folder / 'cache'}"]
-        flags += ["--data.context=16", "--data.batch_size=4", "--tokenizer.kind=characters", f"--run.dir={run}"]
-        flags += ["--optimizer.learning_rate=0.1", "--optimizer.warmup_steps=10", "--optimizer.ema_decay=0.9"]
-        flags += [f"--run.steps={_STEPS_PER_KILL[self.workers] * (1 + self.kills)}", "--run.checkpoint_every=3"]
+        flags = [
+            f"--data.train={self.folder / 'text.txt'}",
+            f"--data.cache_dir={self.folder / 'cache'}",
+        ]
+        flags += [
+            "--data.context=16",
+            "--data.batch_size=4",
+            "--tokenizer.kind=characters",
+            f"--run.dir={run}",
+        ]
+        flags += [
+            "--optimizer.learning_rate=0.1",
+            "--optimizer.warmup_steps=10",
+            "--optimizer.ema_decay=0.9",
+        ]
+        flags += [
+            f"--run.steps={_STEPS_PER_KILL[self.workers] * (1 + self.kills)}",
+            "--run.checkpoint_every=3",
+        ]
         flags += ["--run.validate_every=4", "--run.log_every=1", "--run.samples=0", "--run.xla=off"]
-        launch = ["launch", f"--num_workers={self.workers}", "--"] if launches and self.workers > 1 else []
+        launch = (
+            ["launch", f"--num_workers={self.workers}", "--"]
+            if launches and self.workers > 1
+            else []
+        )
         return [sys.executable, "-m", "tf_textgen", *launch, "train", *MODELS[self.workers], *flags]
 
 
@@ -81,7 +109,9 @@ def run_whole(folder: pathlib.Path, workers: int, kills: int) -> Whole:
 
 
 @contextlib.contextmanager
-def started(line: Sequence[str], output: pathlib.Path, **environment: str) -> Iterator[subprocess.Popen]:
+def started(
+    line: Sequence[str], output: pathlib.Path, **environment: str
+) -> Iterator[subprocess.Popen]:
     """A process whose words are appended to `output`; it and its children are dead at the end."""
     with open(output, "ab") as file:
         process = subprocess.Popen(
@@ -104,7 +134,10 @@ def started(line: Sequence[str], output: pathlib.Path, **environment: str) -> It
 def children(pid: int) -> list[int]:
     """The processes that `pid` has started (of its main thread)."""
     try:
-        return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [
+            int(child)
+            for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     except OSError:
         return []
 
@@ -115,17 +148,23 @@ def run_to_the_end(line: Sequence[str], output: pathlib.Path) -> None:
     assert code == 0, f"exit code {code}: {output.read_text()[-2000:]}"
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen, seconds: float = DEADLINE_S) -> None:
+def wait_until(
+    condition: Callable[[], object], process: subprocess.Popen, seconds: float = DEADLINE_S
+) -> None:
     """Polls; a process that ends first fails the test, one that takes longer raises `TimeoutError`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, f"the run ended with {process.returncode} before it could be killed"
+        assert process.poll() is None, (
+            f"the run ended with {process.returncode} before it could be killed"
+        )
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:.0f} s in vain")
         time.sleep(_POLL_S)
 
 
-def wait_for_steps(run: pathlib.Path, count: int, process: subprocess.Popen, seconds: float = DEADLINE_S) -> None:
+def wait_for_steps(
+    run: pathlib.Path, count: int, process: subprocess.Popen, seconds: float = DEADLINE_S
+) -> None:
     """Until `count` more steps were measured (or a few more): each lengthens a file of `logs/train`."""
 
     def size() -> int:
@@ -136,18 +175,24 @@ def wait_for_steps(run: pathlib.Path, count: int, process: subprocess.Popen, sec
         wait_until(lambda before=before: size() > before, process, seconds)
 
 
-def kill_at_start(run: pathlib.Path, process: subprocess.Popen, victim: int, rng: random.Random) -> None:
+def kill_at_start(
+    run: pathlib.Path, process: subprocess.Popen, victim: int, rng: random.Random
+) -> None:
     """While programs are loaded, files are read, graphs are traced."""
     time.sleep(rng.uniform(0.0, 4.0))
     os.kill(victim, signal.SIGKILL)
 
 
-def kill_after_steps(run: pathlib.Path, process: subprocess.Popen, victim: int, rng: random.Random) -> None:
+def kill_after_steps(
+    run: pathlib.Path, process: subprocess.Popen, victim: int, rng: random.Random
+) -> None:
     wait_for_steps(run, rng.randint(2, 9), process)
     os.kill(victim, signal.SIGKILL)
 
 
-def kill_while_saving(run: pathlib.Path, process: subprocess.Popen, victim: int, rng: random.Random) -> None:
+def kill_while_saving(
+    run: pathlib.Path, process: subprocess.Popen, victim: int, rng: random.Random
+) -> None:
     """At some moment between the making of a checkpoint's folder and its renaming."""
     wait_for_steps(run, rng.randint(1, 6), process)
     writer = int((run / "lock").read_text().split()[1])
@@ -178,7 +223,9 @@ def kill_and_compare(whole: Whole, seed: int) -> None:
     unfinished = 0
     for kill in moments:
         with started(whole.command(run), output) as process:
-            wait_until(lambda process=process: whole.workers in (1, len(children(process.pid))), process)
+            wait_until(
+                lambda process=process: whole.workers in (1, len(children(process.pid))), process
+            )
             kill(run, process, rng.choice(children(process.pid) or [process.pid]), rng)
             assert process.wait(DEADLINE_S) != 0
         unfinished += _unfinished(run)
@@ -194,7 +241,11 @@ def variables(run: pathlib.Path) -> dict[str, np.ndarray]:
     found = {}
     for part, shapes in json.loads((folder / "manifest.json").read_text())["variables"].items():
         reader = tf.train.load_checkpoint(str(folder / part))
-        names = [name for name in reader.get_variable_to_shape_map() if "CHECKPOINTABLE_OBJECT_GRAPH" not in name]
+        names = [
+            name
+            for name in reader.get_variable_to_shape_map()
+            if "CHECKPOINTABLE_OBJECT_GRAPH" not in name
+        ]
         assert len(names) == len(shapes)
         found |= {f"{part}: {name}": reader.get_tensor(name) for name in names}
     return found
@@ -206,7 +257,10 @@ def curves(run: pathlib.Path) -> dict[tuple[str, str], list[tuple[int, bytes]]]:
     for name in ("train", "validation"):
         events = EventAccumulator(str(run / "logs" / name), size_guidance={TENSORS: 0}).Reload()
         for tag in events.Tags()["tensors"]:
-            found[name, tag] = [(event.step, event.tensor_proto.SerializeToString()) for event in events.Tensors(tag)]
+            found[name, tag] = [
+                (event.step, event.tensor_proto.SerializeToString())
+                for event in events.Tensors(tag)
+            ]
     return found
 
 
@@ -214,13 +268,18 @@ def assert_same_run(run: pathlib.Path, whole: Whole, interruptions: int) -> None
     """Weights, curves and records of `run` are those of the uninterrupted one, to the last bit."""
     actual, expected = variables(run), variables(whole.run)
     assert actual.keys() == expected.keys() and any("seed" in name for name in expected)
-    different = [name for name, value in expected.items() if value.tobytes() != actual[name].tobytes()]
+    different = [
+        name for name, value in expected.items() if value.tobytes() != actual[name].tobytes()
+    ]
     assert not different
     _assert_same_curves(curves(run), curves(whole.run), interruptions)
     last = Checkpoints(whole.run / "checkpoints").find("last")
     for name in ("run.json", "checkpoints/best.json", f"checkpoints/step-{last:08d}/state.json"):
         assert _without_times(run / name) == _without_times(whole.run / name)
-    files = [sorted(path.name for path in (folder / "checkpoints").iterdir()) for folder in (run, whole.run)]
+    files = [
+        sorted(path.name for path in (folder / "checkpoints").iterdir())
+        for folder in (run, whole.run)
+    ]
     assert files[0] == files[1]
 
 
@@ -229,10 +288,16 @@ def _assert_same_curves(actual, expected, interruptions: int) -> None:
     assert actual.keys() == expected.keys() and ("train", "training/learning_rate") in actual
     for curve, points in expected.items():
         steps = [step for step, _ in actual[curve]]
-        assert sum(later <= earlier for earlier, later in itertools.pairwise(steps)) <= interruptions, curve
-        if curve[1] != "training/tokens_per_second":  # which a process does not know at its first step
+        assert (
+            sum(later <= earlier for earlier, later in itertools.pairwise(steps)) <= interruptions
+        ), curve
+        if (
+            curve[1] != "training/tokens_per_second"
+        ):  # which a process does not know at its first step
             assert set(actual[curve]) == set(points), curve
 
 
 def _without_times(path: pathlib.Path) -> dict[str, object]:
-    return {name: value for name, value in json.loads(path.read_text()).items() if name not in _TIMES}
+    return {
+        name: value for name, value in json.loads(path.read_text()).items() if name not in _TIMES
+    }

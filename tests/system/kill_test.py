@@ -13,7 +13,7 @@ from tests.system.kill_and_resume import (
     wait_for_steps,
     wait_until,
 )
-from tf_textgen.training.checkpoints import Checkpoints
+from tf_textgen.runs.checkpoints import Checkpoints
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tests.support.data_files import random_texts
 from tests.support.thorough import cases
 from tests.training.fitting_test import scalars
-from tf_textgen.training.checkpoints import Checkpoints
+from tf_textgen.runs.checkpoints import Checkpoints
 
 STEPS = int(os.environ.get("STRATEGY_STEPS", "8"))
 WAYS = {
@@ -43,20 +43,44 @@ PAIRS = [
     ),
     "--tokenizer.kind=characters",
 ]
-TEXT = ["--data.documents=line", "--data.batch_size=8", "--data.context=24", "--tokenizer.kind=bytes"]
+TEXT = [
+    "--data.documents=line",
+    "--data.batch_size=8",
+    "--data.context=24",
+    "--tokenizer.kind=bytes",
+]
 MODELS = {
-    "rnn_seq2seq": [*PAIRS, "--rnn_seq2seq.width=24", "--rnn_seq2seq.embedding_width=24", "--rnn_seq2seq.dropout=0"],
+    "rnn_seq2seq": [
+        *PAIRS,
+        "--rnn_seq2seq.width=24",
+        "--rnn_seq2seq.embedding_width=24",
+        "--rnn_seq2seq.dropout=0",
+    ],
     "transformer_seq2seq": [
         *PAIRS,
         *(f"--transformer_seq2seq.{side}_layers=1" for side in ("encoder", "decoder")),
-        *("--transformer_seq2seq.width=24", "--transformer_seq2seq.num_heads=2", "--transformer_seq2seq.dropout=0"),
+        *(
+            "--transformer_seq2seq.width=24",
+            "--transformer_seq2seq.num_heads=2",
+            "--transformer_seq2seq.dropout=0",
+        ),
     ],
     "transformer_lm": [
         *TEXT,
-        *("--transformer_lm.num_layers=1", "--transformer_lm.width=24", "--transformer_lm.num_heads=2"),
+        *(
+            "--transformer_lm.num_layers=1",
+            "--transformer_lm.width=24",
+            "--transformer_lm.num_heads=2",
+        ),
         "--transformer_lm.dropout=0",
     ],
-    "rnn_lm": [*TEXT, "--data.carry_state", "--rnn_lm.width=24", "--rnn_lm.num_layers=1", "--rnn_lm.dropout=0"],
+    "rnn_lm": [
+        *TEXT,
+        "--data.carry_state",
+        "--rnn_lm.width=24",
+        "--rnn_lm.num_layers=1",
+        "--rnn_lm.dropout=0",
+    ],
 }
 # At 0.3 the loss of the recurrent language model jumps, and a jump enlarges the last bits of floats a thousandfold on
 # whatever way: losses were apart by 2e-4 around step 61 while the weights agreed to 1e-5.
@@ -78,7 +102,10 @@ def train(folder: pathlib.Path, flags: list[str], workers: int = 1) -> None:
     if workers > 1:
         command += ["launch", f"--num_workers={workers}", "--"]
     done = subprocess.run(
-        [*command, "train", f"--run.dir={folder}", *flags], capture_output=True, text=True, check=False
+        [*command, "train", f"--run.dir={folder}", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     assert "Warning" not in done.stderr, done.stderr
@@ -88,7 +115,9 @@ def weights(folder: pathlib.Path) -> np.ndarray:
     """All weights of the last checkpoint, as one vector."""
     checkpoints = Checkpoints(folder / "checkpoints")
     reader = tf.train.load_checkpoint(str(checkpoints.folder(checkpoints.steps()[-1]) / "model"))
-    names = sorted(name for name in reader.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE"))
+    names = sorted(
+        name for name in reader.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")
+    )
     return np.concatenate([reader.get_tensor(name).astype(np.float64).ravel() for name in names])
 
 
@@ -98,18 +127,27 @@ def compare(tmp_path: pathlib.Path, model: str, optimizer: str, ways: dict[str, 
         *MODELS[model],
         *(f"--model={model}", "--optimizer.clip_norm=0.3", "--optimizer.warmup_steps=5"),
         *(f"--optimizer.name={optimizer}", f"--optimizer.learning_rate={RATES[optimizer]}"),
-        *(f"--run.steps={STEPS}", f"--run.validate_every={STEPS}", "--run.log_every=1", "--run.samples=0"),
+        *(
+            f"--run.steps={STEPS}",
+            f"--run.validate_every={STEPS}",
+            "--run.log_every=1",
+            "--run.samples=0",
+        ),
     ]
     curves, ends, validations = {}, {}, {}
     for way, own in ways.items():
         folder = tmp_path / way.replace(" ", "_")
         train(folder, [*flags, *own], int(way.split()[0]) if "workers" in way else 1)
         logs = scalars(folder / "logs" / "train")
-        curves[way] = np.array([value for _, value in sorted(logs["metrics/loss"].items())], np.float64)
+        curves[way] = np.array(
+            [value for _, value in sorted(logs["metrics/loss"].items())], np.float64
+        )
         ends[way] = weights(folder)
         validations[way] = scalars(folder / "logs" / "validation")["metrics/loss"][STEPS]
         norms = [value for _, value in sorted(logs["training/gradient_norm"].items())]
-        assert len(norms) == STEPS and sum(norm > 0.3 for norm in norms) > STEPS / 4, "clipping has to be active"
+        assert len(norms) == STEPS and sum(norm > 0.3 for norm in norms) > STEPS / 4, (
+            "clipping has to be active"
+        )
     print(f"\n{model}, {optimizer}\nstep  " + "  ".join(f"{way:>18}" for way in curves))
     for step in range(0, STEPS, max(STEPS // 10, 1)):
         print(f"{step + 1:4}  " + "  ".join(f"{curve[step]:18.6f}" for curve in curves.values()))
@@ -117,15 +155,21 @@ def compare(tmp_path: pathlib.Path, model: str, optimizer: str, ways: dict[str, 
     for way in ways:
         difference = np.linalg.norm(ends[way] - expected) / np.linalg.norm(expected)
         apart = np.abs(curves[way] - curves["1 device"]).max()
-        print(f"{way:>20}: losses apart by at most {apart:.1e}, weights by {difference:.1e} of their norm")
+        print(
+            f"{way:>20}: losses apart by at most {apart:.1e}, weights by {difference:.1e} of their norm"
+        )
         assert apart < 1e-4, way
         assert difference < TOLERANCES[optimizer], way
-        np.testing.assert_allclose(validations[way], validations["1 device"], rtol=1e-4, err_msg=way)
+        np.testing.assert_allclose(
+            validations[way], validations["1 device"], rtol=1e-4, err_msg=way
+        )
 
 
 @pytest.mark.parametrize("way", cases(["2 workers", "2 replicas 2 micro"], always=["2 workers"]))
 def test_the_result_does_not_depend_on_where_the_replicas_are(tmp_path, way):
-    compare(tmp_path, "transformer_seq2seq", "sgd", {name: WAYS[name] for name in ("1 device", way)})
+    compare(
+        tmp_path, "transformer_seq2seq", "sgd", {name: WAYS[name] for name in ("1 device", way)}
+    )
 
 
 @pytest.mark.skipif(not ALL, reason="STRATEGY_WAYS=all compares every model family")

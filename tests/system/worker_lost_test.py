@@ -13,9 +13,9 @@ from tests.system.kill_and_resume import (
     started,
     wait_for_steps,
 )
-from tf_textgen.launcher.cluster import tf_configs
-from tf_textgen.training.checkpoints import Checkpoints
-from tf_textgen.training.workers import WORKER_LOST_EXIT_CODE, WORKER_LOST_SECONDS
+from tf_textgen.distribution.local_cluster import tf_configs
+from tf_textgen.distribution.workers import WORKER_LOST_EXIT_CODE, WORKER_LOST_SECONDS
+from tf_textgen.runs.checkpoints import Checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,14 @@ def pytest_generate_tests(metafunc):
     """Kills under the launcher are asked for by `--kills`: by default the test of lost workers kills one without it."""
     if "launched_kill_seed" in metafunc.fixturenames:
         asked = metafunc.config.getoption("kills")
-        metafunc.parametrize("launched_kill_seed", [metafunc.config.getoption("kill_seed")] if asked else [])
+        metafunc.parametrize(
+            "launched_kill_seed", [metafunc.config.getoption("kill_seed")] if asked else []
+        )
 
 
-def test_a_run_of_two_workers_of_which_one_is_killed_ends_bitwise_as_uninterrupted(whole, launched_kill_seed):
+def test_a_run_of_two_workers_of_which_one_is_killed_ends_bitwise_as_uninterrupted(
+    whole, launched_kill_seed
+):
     kill_and_compare(whole, launched_kill_seed)
 
 
@@ -39,7 +43,10 @@ def two_workers(line, outputs):
     """Without a launcher, which would end the other one itself."""
     with contextlib.ExitStack() as stack:
         configs = zip(outputs, tf_configs(2), strict=True)
-        yield [stack.enter_context(started(line, output, TF_CONFIG=config)) for output, config in configs]
+        yield [
+            stack.enter_context(started(line, output, TF_CONFIG=config))
+            for output, config in configs
+        ]
 
 
 def lose(line, run, folder, number):
@@ -53,13 +60,16 @@ def lose(line, run, folder, number):
     step = Checkpoints(run / "checkpoints").newest_whole()
     assert (
         said.startswith("error: worker 1 (")
-        and " was lost, or ended with an error of its own: expected all 2 workers to answer; " in said
+        and " was lost, or ended with an error of its own: expected all 2 workers to answer; "
+        in said
     )
     assert said.endswith(f"which goes on from step {step}")
 
 
 @pytest.mark.thorough
-def test_a_lost_worker_ends_the_other_in_time_and_the_restart_ends_bitwise_as_uninterrupted(whole, tmp_path):
+def test_a_lost_worker_ends_the_other_in_time_and_the_restart_ends_bitwise_as_uninterrupted(
+    whole, tmp_path
+):
     run = tmp_path / "run"
     line = whole.command(run, launches=False)
     lose(line, run, tmp_path, signal.SIGKILL)

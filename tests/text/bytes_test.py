@@ -5,7 +5,10 @@ from tf_textgen.text.bytes import ByteTokenizer
 
 def test_ids_are_bytes_shifted_by_five():
     text = bytes(range(256))
-    assert ByteTokenizer().tokenize(tf.constant([text, b""])).to_list() == [[byte + 5 for byte in text], []]
+    assert ByteTokenizer().tokenize(tf.constant([text, b""])).to_list() == [
+        [byte + 5 for byte in text],
+        [],
+    ]
     assert ByteTokenizer().vocabulary_size == 261
 
 

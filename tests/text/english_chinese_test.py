@@ -23,7 +23,10 @@ def test_rules_of_a_nonterminal_differ():
     for name, rules in grammar().rules.items():
         assert len({rule.source for rule in rules}) == len(rules), name
         for rule in rules:
-            assert len({rendering.side for rendering in rule.renderings}) == len(rule.renderings), (name, rule)
+            assert len({rendering.side for rendering in rule.renderings}) == len(rule.renderings), (
+                name,
+                rule,
+            )
 
 
 def test_sampled_sources_have_one_derivation_and_the_given_target():
@@ -33,7 +36,9 @@ def test_sampled_sources_have_one_derivation_and_the_given_target():
         assert math.isfinite(full.log_probability(pair))
 
 
-@pytest.mark.parametrize("start, words", [("VP_PAST", 1), ("DEF_THING", 2), ("IND_FOOD", 3), ("SUBJECT_PL", 2)])
+@pytest.mark.parametrize(
+    "start, words", [("VP_PAST", 1), ("DEF_THING", 2), ("IND_FOOD", 3), ("SUBJECT_PL", 2)]
+)
 def test_parts_enumerate_to_their_entropy(start, words):
     part = grammar(words)
     pairs = collections.defaultdict(float)
@@ -57,11 +62,13 @@ def test_entropy_is_the_mean_surprise_of_samples():
     entropies = full.entropies()
     assert 2.5 < entropies.target_given_source < 4.0
     nats = [full.conditional_nats(pair) for pair in sampled]
-    assert abs(statistics.mean(nats) - entropies.target_given_source) < 4 * statistics.stdev(nats) / math.sqrt(
-        len(nats)
-    )
+    assert abs(statistics.mean(nats) - entropies.target_given_source) < 4 * statistics.stdev(
+        nats
+    ) / math.sqrt(len(nats))
     joint = [-full.log_probability(pair) for pair in sampled]
-    assert abs(statistics.mean(joint) - entropies.pair) < 4 * statistics.stdev(joint) / math.sqrt(len(joint))
+    assert abs(statistics.mean(joint) - entropies.pair) < 4 * statistics.stdev(joint) / math.sqrt(
+        len(joint)
+    )
     lengths = [len(pair.target) for pair in sampled]
     error = statistics.stdev(lengths) / math.sqrt(len(lengths))
     assert abs(statistics.mean(lengths) - full.expected_target_length()) < 4 * error
@@ -80,11 +87,23 @@ def test_renderings_of_a_known_sentence():
 
 def test_agreement_articles_and_measure_words():
     texts = [pair.source for pair in grammar().sample(6_000, seed=8)]
-    assert not [text for text in texts if re.search(r"\ba (?:[aeiou]|honest)|\ban (?![aeiou]|honest)", text)]
-    assert not [text for text in texts if re.search(r"^(?:He|She|Tom|Mary) (?:are|do|want|eat|write) ", text)]
-    assert not [text for text in texts if re.search(r"^(?:I|We|They|You) (?:is|does|wants|eats|writes) ", text)]
+    assert not [
+        text for text in texts if re.search(r"\ba (?:[aeiou]|honest)|\ban (?![aeiou]|honest)", text)
+    ]
+    assert not [
+        text
+        for text in texts
+        if re.search(r"^(?:He|She|Tom|Mary) (?:are|do|want|eat|write) ", text)
+    ]
+    assert not [
+        text
+        for text in texts
+        if re.search(r"^(?:I|We|They|You) (?:is|does|wants|eats|writes) ", text)
+    ]
     assert grammar().parse("Three engineers ate two apples yesterday.")
-    assert math.isfinite(grammar().log_probability(Pair("I sold a horse.", "我卖了一匹马。"))) is False  # no such thing
+    assert (
+        math.isfinite(grammar().log_probability(Pair("I sold a horse.", "我卖了一匹马。"))) is False
+    )  # no such thing
     assert math.isfinite(grammar().log_probability(Pair("I fed a horse.", "我喂了一匹马。")))
     assert not math.isfinite(grammar().log_probability(Pair("I fed a horse.", "我喂了一本马。")))
 

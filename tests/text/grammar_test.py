@@ -26,7 +26,12 @@ AMBIGUOUS: dict[str, Any] = {
 
 def toy_pairs():
     """All pairs of TOY with their probabilities, written out without the code under test."""
-    who = [("Tom", "汤", 1 / 4), ("the cat", "猫", 1 / 4), ("the cat", "那猫", 1 / 4), ("I", "我", 1 / 4)]
+    who = [
+        ("Tom", "汤", 1 / 4),
+        ("the cat", "猫", 1 / 4),
+        ("the cat", "那猫", 1 / 4),
+        ("I", "我", 1 / 4),
+    ]
     does = [("sleeps", "睡", 1 / 20), ("sleeps", "睡了", 4 / 20)] + [
         (f"sees {s}", f"见{t}", 3 / 4 * p) for s, t, p in who
     ]
@@ -43,7 +48,9 @@ def test_probabilities_are_those_of_the_rules():
     grammar = SynchronousGrammar(TOY)
     expected = {Pair(source, target): p for source, target, p in toy_pairs()}
     enumerated = dict(grammar.enumerate())
-    assert enumerated.keys() == expected.keys() and len(expected) == grammar.derivation_count() == 54
+    assert (
+        enumerated.keys() == expected.keys() and len(expected) == grammar.derivation_count() == 54
+    )
     assert math.isclose(sum(enumerated.values()), 1.0)
     sources = collections.defaultdict(float)
     for pair, p in expected.items():
@@ -51,8 +58,12 @@ def test_probabilities_are_those_of_the_rules():
     for pair, p in expected.items():
         assert math.isclose(enumerated[pair], p)
         assert math.isclose(grammar.log_probability(pair), math.log(p))
-        assert math.isclose(grammar.source_log_probability(pair.source), math.log(sources[pair.source]))
-        assert math.isclose(grammar.conditional_nats(pair), -math.log(p / sources[pair.source]), abs_tol=1e-12)
+        assert math.isclose(
+            grammar.source_log_probability(pair.source), math.log(sources[pair.source])
+        )
+        assert math.isclose(
+            grammar.conditional_nats(pair), -math.log(p / sources[pair.source]), abs_tol=1e-12
+        )
 
 
 def test_entropies_are_those_of_the_enumerated_language():
@@ -65,7 +76,9 @@ def test_entropies_are_those_of_the_enumerated_language():
     assert math.isclose(found.pair, -sum(p * math.log(p) for p in pairs.values()))
     assert math.isclose(found.source, -sum(p * math.log(p) for p in sources.values()))
     assert math.isclose(found.target_given_source, found.pair - found.source)
-    assert math.isclose(grammar.expected_target_length(), sum(p * len(pair.target) for pair, p in pairs.items()))
+    assert math.isclose(
+        grammar.expected_target_length(), sum(p * len(pair.target) for pair, p in pairs.items())
+    )
     utf8 = grammar.expected_target_length(lambda text: len(text.encode()))
     assert math.isclose(utf8, sum(p * len(pair.target.encode()) for pair, p in pairs.items()))
 
@@ -93,7 +106,9 @@ def test_oracle_finds_ambiguity():
         "A": [("a", 1, "x"), ("b", 1, "y")],
     }
     assert grammar_oracle.target_is_ambiguous(SynchronousGrammar({**swapped, "B": swapped["A"]}))
-    assert not grammar_oracle.target_is_ambiguous(SynchronousGrammar({**swapped, "B": [("c", 1, "z")]}))
+    assert not grammar_oracle.target_is_ambiguous(
+        SynchronousGrammar({**swapped, "B": [("c", 1, "z")]})
+    )
 
 
 def test_sample_frequencies_follow_the_probabilities():
@@ -116,11 +131,21 @@ def test_sampling_is_a_function_of_the_seed():
 
 def test_unknown_sentences():
     grammar = SynchronousGrammar(TOY)
-    for source in ("", "Tom", "Tom sleeps", "tom sleeps.", "Tom  sleeps.", "Tom sleeps .", "Tom sleeps. Tom"):
+    for source in (
+        "",
+        "Tom",
+        "Tom sleeps",
+        "tom sleeps.",
+        "Tom  sleeps.",
+        "Tom sleeps .",
+        "Tom sleeps. Tom",
+    ):
         assert grammar.parse(source) == []
     assert grammar.log_probability(Pair("Tom sleeps.", "睡")) == -math.inf
     assert grammar.conditional_nats(Pair("Tom sleeps.", "睡")) == math.inf
-    with pytest.raises(UserError, match=r"source 'Tom runs.': expected a sentence that the grammar writes"):
+    with pytest.raises(
+        UserError, match=r"source 'Tom runs.': expected a sentence that the grammar writes"
+    ):
         grammar.conditional_nats(Pair("Tom runs.", "汤跑。"))
 
 
@@ -138,7 +163,10 @@ def test_nats_per_token_counts_the_end():
         ({"S": [("a {x:S}", 1, "{x}")]}, "'S' reaches itself: expected a finite language"),
         ({"S": [("a", 0, "b")]}, "expected positive weights"),
         ({"S": [("a", 1, {"b": -1.0})]}, "expected positive weights"),
-        ({"S": [("{x:A}", 1, "y")], "A": [("a", 1, "b")]}, r"expected each of the labels \['x'\] exactly once"),
+        (
+            {"S": [("{x:A}", 1, "y")], "A": [("a", 1, "b")]},
+            r"expected each of the labels \['x'\] exactly once",
+        ),
         ({"S": [("{x:A} {x:A}", 1, "{x}")], "A": [("a", 1, "b")]}, "every label once"),
         ({"S": [("", 1, "y")]}, "at least one word"),
     ],

@@ -10,7 +10,9 @@ COUNTS = [2, 3, 0, 4]
 
 def test_keep_first_and_last_equal_python_slices():
     tokens = tf.ragged.constant(ROWS, dtype=tf.int32)
-    assert keep_first(tokens, tf.constant(COUNTS)).to_list() == [r[:n] for r, n in zip(ROWS, COUNTS, strict=True)]
+    assert keep_first(tokens, tf.constant(COUNTS)).to_list() == [
+        r[:n] for r, n in zip(ROWS, COUNTS, strict=True)
+    ]
     expected = [r[max(len(r) - n, 0) :] for r, n in zip(ROWS, COUNTS, strict=True)]
     assert keep_last(tokens, tf.constant(COUNTS)).to_list() == expected
 

@@ -31,13 +31,37 @@ HARD_TEXTS = [
     "\U0010ffff\ufffe\uffff\ufffd",
     "\u2585",
 ]
-INVALID = [b"\xff\xfe ok", b"cut \xe4\xb8", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf5\x80\x80\x80", b"a\x80b"]
-MARKUP = ["<s>", "</s>", "<pad>", "<unk>", "<sep>", "x</s>y", "<s><s>", "<0x0A>", "</s> <sep>\n<pad>"]
+INVALID = [
+    b"\xff\xfe ok",
+    b"cut \xe4\xb8",
+    b"\xed\xa0\x80",
+    b"\xc0\xaf",
+    b"\xf5\x80\x80\x80",
+    b"a\x80b",
+]
+MARKUP = [
+    "<s>",
+    "</s>",
+    "<pad>",
+    "<unk>",
+    "<sep>",
+    "x</s>y",
+    "<s><s>",
+    "<0x0A>",
+    "</s> <sep>\n<pad>",
+]
 
 
 def random_texts(count: int) -> list[str]:
     generator = random.Random(3)
-    ranges = [(0, 0x7F), (0x80, 0x7FF), (0x800, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x10FFFF), (0x4E00, 0x9FFF)]
+    ranges = [
+        (0, 0x7F),
+        (0x80, 0x7FF),
+        (0x800, 0xD7FF),
+        (0xE000, 0xFFFF),
+        (0x10000, 0x10FFFF),
+        (0x4E00, 0x9FFF),
+    ]
 
     def character() -> str:
         return chr(generator.randint(*generator.choice(ranges)))
@@ -59,7 +83,9 @@ def test_joined_pieces_are_the_text(exact_tokenizer):
     texts = HARD_TEXTS + random_texts(50)
     ids = exact_tokenizer.tokenize(tf.constant(texts)).to_list()
     pieces = exact_tokenizer.pieces.numpy()
-    assert [b"".join(pieces[row].tolist()) if row else b"" for row in ids] == [text.encode() for text in texts]
+    assert [b"".join(pieces[row].tolist()) if row else b"" for row in ids] == [
+        text.encode() for text in texts
+    ]
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe", "characters", "words"])
@@ -80,7 +106,9 @@ def test_markup_typed_by_a_person_never_gives_a_special_id(tokenizers):
         special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.sep_id}
         if kind not in ("characters", "words"):  # there, what the vocabulary lacks is <unk>
             special.add(tokenizer.unk_id)
-        assert not special & set(tokenizer.tokenize(tf.constant(MARKUP)).flat_values.numpy().tolist()), kind
+        assert not special & set(
+            tokenizer.tokenize(tf.constant(MARKUP)).flat_values.numpy().tolist()
+        ), kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,9 +126,19 @@ def test_pickling(tokenizer):
 
 def test_shapes_and_types(tokenizer):
     tokens = tokenizer.tokenize(tf.constant(["the cat", ""]))
-    assert (tokens.dtype, tokens.row_splits.dtype, tokens.shape.as_list()) == (tf.int32, tf.int64, [2, None])
+    assert (tokens.dtype, tokens.row_splits.dtype, tokens.shape.as_list()) == (
+        tf.int32,
+        tf.int64,
+        [2, None],
+    )
     assert tokens.row_lengths().numpy()[1] == 0
-    assert (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.sep_id) == (0, 1, 2, 3, 4)
+    assert (
+        tokenizer.pad_id,
+        tokenizer.unk_id,
+        tokenizer.bos_id,
+        tokenizer.eos_id,
+        tokenizer.sep_id,
+    ) == (0, 1, 2, 3, 4)
     assert tokenizer.pieces.shape == [tokenizer.vocabulary_size]
     assert tokenizer.pieces.numpy()[:5].tolist() == [b"<pad>", b"<unk>", b"<s>", b"</s>", b"<sep>"]
     assert b"\n" in tokenizer.pieces.numpy()
@@ -142,7 +180,9 @@ def test_every_single_id_gives_its_piece(tokenizer):
     assert texts[:5] == [b""] * 5
     for text, piece in zip(texts[5:], pieces[5:], strict=True):
         # A lone byte of SentencePiece that is no character is shown as U+FFFD.
-        assert text == (piece if tokenizer.kind == "bytes" else piece.decode("utf-8", "replace").encode())
+        assert text == (
+            piece if tokenizer.kind == "bytes" else piece.decode("utf-8", "replace").encode()
+        )
 
 
 def test_in_a_function_and_in_a_dataset(tokenizer):
@@ -152,7 +192,11 @@ def test_in_a_function_and_in_a_dataset(tokenizer):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def both(texts):
         tokens = tokenizer.tokenize(texts)
-        return tokens, tokenizer.detokenize(tokens), tokenizer.detokenize(tokens.to_tensor(tokenizer.pad_id))
+        return (
+            tokens,
+            tokenizer.detokenize(tokens),
+            tokenizer.detokenize(tokens.to_tensor(tokenizer.pad_id)),
+        )
 
     tokens, ragged, padded = both(tf.constant(texts))
     assert tokens.to_list() == expected
@@ -168,10 +212,13 @@ def test_all_tokenizers_in_one_saved_model(tokenizers, tmp_path):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def tokenize(texts):
-        return {kind: each.tokenize(texts).to_tensor(-1) for kind, each in module.tokenizers.items()}
+        return {
+            kind: each.tokenize(texts).to_tensor(-1) for kind, each in module.tokenizers.items()
+        }
 
     @tf.function(
-        input_signature=[{kind: tf.TensorSpec([None, None], tf.int32) for kind in tokenizers}], autograph=False
+        input_signature=[{kind: tf.TensorSpec([None, None], tf.int32) for kind in tokenizers}],
+        autograph=False,
     )
     def detokenize(tokens):
         return {kind: each.detokenize(tokens[kind]) for kind, each in module.tokenizers.items()}
@@ -200,7 +247,9 @@ def test_save_and_load(tokenizer, tmp_path):
     assert loaded.fingerprint == tokenizer.fingerprint and len(loaded.fingerprint) == 64
     assert loaded.kind == tokenizer.kind and type(loaded) is type(tokenizer)
     np.testing.assert_array_equal(loaded.pieces, tokenizer.pieces)
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*tokenizer.files(), "tokenizer.json"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*tokenizer.files(), "tokenizer.json"]
+    )
 
 
 def test_fingerprint_is_the_hash_of_kind_and_files(tokenizer):
@@ -264,7 +313,9 @@ def test_numpy_arrays_are_taken(tokenizer):
 def test_wrong_shapes_and_types_are_named(tokenizer):
     with pytest.raises(UserError, match=r"texts of shape \(\); expected a vector \[B\]"):
         tokenizer.tokenize(tf.constant("one"))
-    with pytest.raises(UserError, match=r"int32 tokens of shape \(3,\); expected integers \[B, T\]"):
+    with pytest.raises(
+        UserError, match=r"int32 tokens of shape \(3,\); expected integers \[B, T\]"
+    ):
         tokenizer.detokenize(tf.constant([1, 2, 3]))
     with pytest.raises(UserError, match=r"float32 tokens"):
         tokenizer.detokenize(tf.constant([[1.0]]))

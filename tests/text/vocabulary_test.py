@@ -16,21 +16,37 @@ def ordinary(tokenizer):
 
 def test_characters_by_frequency_then_alphabet():
     config = TokenizerConfig(kind="characters", vocabulary_size=9)
-    assert ordinary(build_tokenizer(config, ["bbbb aaaa", "中中中中中", "z"])) == ["\n", "中", "a", "b"]
+    assert ordinary(build_tokenizer(config, ["bbbb aaaa", "中中中中中", "z"])) == [
+        "\n",
+        "中",
+        "a",
+        "b",
+    ]
 
 
 def test_minimum_frequency():
     documents = ["one two two", b"three three three", "two\n"]
-    assert ordinary(build_tokenizer(TokenizerConfig(kind="words"), documents)) == ["\n", "three", "two", "one"]
+    assert ordinary(build_tokenizer(TokenizerConfig(kind="words"), documents)) == [
+        "\n",
+        "three",
+        "two",
+        "one",
+    ]
     config = TokenizerConfig(kind="words", minimum_frequency=3)
     assert ordinary(build_tokenizer(config, documents)) == ["\n", "three", "two"]
-    with pytest.raises(UserError, match=r"minimum_frequency=9: none of the text's words is as frequent; set at most 3"):
+    with pytest.raises(
+        UserError,
+        match=r"minimum_frequency=9: none of the text's words is as frequent; set at most 3",
+    ):
         build_tokenizer(TokenizerConfig(kind="words", minimum_frequency=9), documents)
 
 
 def test_a_text_of_symbols_alone_is_an_error():
     config = TokenizerConfig(kind="words", symbols=("<A>", "yes"))
-    with pytest.raises(UserError, match=r"nothing but newlines and the symbols <A>, yes: expected words to make a voc"):
+    with pytest.raises(
+        UserError,
+        match=r"nothing but newlines and the symbols <A>, yes: expected words to make a voc",
+    ):
         build_tokenizer(config, ["yes <A>\n", "yes"])
 
 
@@ -63,7 +79,9 @@ def test_one_document_instead_of_many_is_named():
 
 def test_a_sample_of_little_text_is_all_of_it():
     documents = ["one line\nanother", "天地" * 3_000, "", "x " * 5_000 + "end\n"]
-    assert "".join(sample_text(documents, 100_000, 0)).replace("\n", "") == "".join(documents).replace("\n", "")
+    assert "".join(sample_text(documents, 100_000, 0)).replace("\n", "") == "".join(
+        documents
+    ).replace("\n", "")
 
 
 def test_words_are_cut_only_where_they_are_longer_than_a_block():
@@ -71,7 +89,9 @@ def test_words_are_cut_only_where_they_are_longer_than_a_block():
     assert " ".join(sample_text([text], 1_000_000, 0)).split() == text.split()
 
 
-@pytest.mark.parametrize("documents", [[f"{number}\n" for number in range(20_000)], ["天" * 100_000]])
+@pytest.mark.parametrize(
+    "documents", [[f"{number}\n" for number in range(20_000)], ["天" * 100_000]]
+)
 def test_a_sample_keeps_within_its_bytes_and_depends_on_the_seed_alone(documents):
     sample = sample_text(iter(documents), 5_000, seed=1)
     assert 2_500 < sum(len(block.encode()) for block in sample) <= 5_000
@@ -85,7 +105,9 @@ def test_a_sample_is_even():
     documents = [f"{number:06d}\n" for number in range(10_000)]
     tenths = np.zeros(10)
     for seed in range(200):
-        numbers = [int(line) for block in sample_text(documents, 2_000, seed) for line in block.split()]
+        numbers = [
+            int(line) for block in sample_text(documents, 2_000, seed) for line in block.split()
+        ]
         tenths += np.bincount(np.array(numbers) // 1_000, minlength=10) / len(numbers)
     shares = tenths / tenths.sum()
     blocks = 200 * 2_000 / 64
@@ -103,7 +125,12 @@ def test_a_sample_takes_bounded_memory():
 
 def test_load_refuses_unknown_kinds_and_missing_files(tmp_path):
     def describe(kind):
-        description = {"format_version": 1, "kind": kind, "files": [], "fingerprint": _fingerprint(kind, {})}
+        description = {
+            "format_version": 1,
+            "kind": kind,
+            "files": [],
+            "fingerprint": _fingerprint(kind, {}),
+        }
         (tmp_path / "tokenizer.json").write_text(json.dumps(description))
 
     describe("word")

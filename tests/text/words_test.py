@@ -29,7 +29,9 @@ def random_texts() -> list[str]:
 
 def test_words_stand_between_spaces_and_newlines_are_words():
     texts = [*random_texts(), " the  N \n\n<unk>", "", "\n"]
-    expected = [[5 + ENTRIES.index(w) if w in ENTRIES else 1 for w in words_by_hand(text)] for text in texts]
+    expected = [
+        [5 + ENTRIES.index(w) if w in ENTRIES else 1 for w in words_by_hand(text)] for text in texts
+    ]
     assert WordTokenizer(ENTRIES).tokenize(tf.constant(texts)).to_list() == expected
 
 
@@ -41,12 +43,16 @@ def test_counting_in_python_splits_as_the_graph_does():
 def test_single_spaces_come_back():
     tokenizer = WordTokenizer(ENTRIES)
     texts = ["the N <unk>\n天地 the\n\nN", "the,", "", "\n\n\n", "the\n"]
-    assert tokenizer.detokenize(tokenizer.tokenize(tf.constant(texts))).numpy().tolist() == [t.encode() for t in texts]
+    assert tokenizer.detokenize(tokenizer.tokenize(tf.constant(texts))).numpy().tolist() == [
+        t.encode() for t in texts
+    ]
 
 
 def test_unknown_words_are_dropped_from_the_text():
     tokenizer = WordTokenizer(ENTRIES)
-    assert tokenizer.detokenize(tokenizer.tokenize(tf.constant(["the dog N"]))).numpy().tolist() == [b"the N"]
+    assert tokenizer.detokenize(
+        tokenizer.tokenize(tf.constant(["the dog N"]))
+    ).numpy().tolist() == [b"the N"]
 
 
 @pytest.mark.parametrize("entry", ["", "a b", "a\n", "\t", " a"])

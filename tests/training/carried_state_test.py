@@ -15,18 +15,18 @@ import tensorflow as tf
 
 from tests.support.data_files import random_texts, text_split
 from tests.training.fitting_test import assert_bitwise_equal, weights
+from tf_textgen.distribution.workers import Workers
 from tf_textgen.errors import UserError
 from tf_textgen.models.rnn_lm import RNNLM
 from tf_textgen.models.rnn_lm_config import RNNLMConfig
 from tf_textgen.models.transformer_lm import TransformerLM
 from tf_textgen.models.transformer_lm_config import TransformerLMConfig
-from tf_textgen.training.checkpoints import Checkpoints
+from tf_textgen.optimizers.optimizer_config import OptimizerConfig
+from tf_textgen.optimizers.optimizers import make_optimizer
+from tf_textgen.runs.checkpoints import Checkpoints
+from tf_textgen.runs.run_config import RunConfig
+from tf_textgen.runs.run_folder import RunFolder
 from tf_textgen.training.fitting import fit, open_data, restore_newest
-from tf_textgen.training.optimizer_config import OptimizerConfig
-from tf_textgen.training.optimizers import make_optimizer
-from tf_textgen.training.run_config import RunConfig
-from tf_textgen.training.run_folder import RunFolder
-from tf_textgen.training.workers import Workers
 
 OPTIONS = {"context": 5, "batch_size": 3, "carry_state": True}
 LAST = 11  # in the second epoch
@@ -40,10 +40,16 @@ def corpus(tmp_path_factory):
 
 def make_model(split, rows=3):
     config = RNNLMConfig(
-        vocabulary_size=split.vocabulary_size, width=6, num_layers=2, dropout=0.3, recurrent_dropout=0.2
+        vocabulary_size=split.vocabulary_size,
+        width=6,
+        num_layers=2,
+        dropout=0.3,
+        recurrent_dropout=0.2,
     )
     model = RNNLM(config, seed=1).initialize()
-    optimizer = make_optimizer(OptimizerConfig(learning_rate=0.05, warmup_steps=2), model.trainable_variables)
+    optimizer = make_optimizer(
+        OptimizerConfig(learning_rate=0.05, warmup_steps=2), model.trainable_variables
+    )
     model.compile(optimizer, carried_rows=rows, jit_compile=False)
     return model
 
@@ -52,7 +58,9 @@ def train(path, corpus, steps, sampler=None, model=None):
     """Goes on with the run in `path` as `jobs/train.py` does."""
     split, config = corpus
     model = model or make_model(split)
-    run = RunConfig(steps=steps, validate_every=4, checkpoint_every=3, log_every=2, keep_checkpoints=9)
+    run = RunConfig(
+        steps=steps, validate_every=4, checkpoint_every=3, log_every=2, keep_checkpoints=9
+    )
     checkpoints = Checkpoints(path / "checkpoints", 9)
     with RunFolder(path) as folder:
         folder.write_recipe([])
@@ -67,12 +75,25 @@ def train(path, corpus, steps, sampler=None, model=None):
             strategy=tf.distribute.get_strategy(),
             micro_batches=1,
         )
-        fit(model, data, run, folder, checkpoints, state, Workers(), sampler=sampler, output=io.StringIO())
+        fit(
+            model,
+            data,
+            run,
+            folder,
+            checkpoints,
+            state,
+            Workers(),
+            sampler=sampler,
+            output=io.StringIO(),
+        )
     return model
 
 
 def everything(model):
-    return {**weights(model), **{name: value.numpy() for name, value in model.carried_state.gather().items()}}
+    return {
+        **weights(model),
+        **{name: value.numpy() for name, value in model.carried_state.gather().items()},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +150,16 @@ def test_states_saved_by_replica_are_read_side_by_side(corpus, whole, tmp_path):
     folder = Checkpoints(tmp_path).folder(LAST)
     manifest = json.loads((folder / "manifest.json").read_text())
     rows = {name: value for name, value in whole[1].items() if name.startswith("state_")}
-    old = {f"replica_{i}/{name}": value[i : i + 1] for name, value in rows.items() for i in range(3)}
-    manifest["variables"]["carried"] = {path: [list(value.shape), "float32"] for path, value in old.items()}
+    old = {
+        f"replica_{i}/{name}": value[i : i + 1] for name, value in rows.items() for i in range(3)
+    }
+    manifest["variables"]["carried"] = {
+        path: [list(value.shape), "float32"] for path, value in old.items()
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    tf.train.Checkpoint(**{path: tf.Variable(value) for path, value in old.items()}).write(str(folder / "carried"))
+    tf.train.Checkpoint(**{path: tf.Variable(value) for path, value in old.items()}).write(
+        str(folder / "carried")
+    )
     model = make_model(corpus[0])
     Checkpoints(tmp_path).restore(LAST, model, model.optimizer)
     assert_bitwise_equal(everything(model), whole[1])
@@ -153,8 +180,8 @@ _REPLICAS = """
     from tests.models import rnn_lm_test as t
     from tests.training.fitting_test import weights
     from tf_textgen.errors import UserError
-    from tf_textgen.training.checkpoints import Checkpoints
-    from tf_textgen.training.run_state import RunState
+    from tf_textgen.runs.checkpoints import Checkpoints
+    from tf_textgen.runs.run_state import RunState
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     data = t.streams(t.draw(4, 9, seed=7), 4).repeat(2).take(3)
@@ -198,6 +225,9 @@ _REPLICAS = """
 def test_two_replicas_carry_the_state_of_their_own_rows(tmp_path):
     """In a process of its own, since devices are made once."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_REPLICAS), str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(_REPLICAS), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -15,7 +15,9 @@ PAIRS = [(b"ab", b"ba"), (b"a", b""), (b"abcabc", b"cbacba"), (b"", b"b"), (b"bb
 def _compare(found, rows, order):
     """Every n-gram of every order, and the unigrams."""
     oracle = Oracle(rows, order, [i for i in range(261) if i not in (PAD, BOS, SEP)], BOS)
-    np.testing.assert_allclose(found.unigrams, [oracle.probability(i, ()) for i in range(261)], rtol=1e-6)
+    np.testing.assert_allclose(
+        found.unigrams, [oracle.probability(i, ()) for i in range(261)], rtol=1e-6
+    )
     below = [()]
     for n, level in enumerate(found.levels, start=2):
         contexts = [(int(key % 262), *below[key // 262]) for key in level.keys[:-1]]
@@ -26,7 +28,9 @@ def _compare(found, rows, order):
             assert words == sorted(oracle.continuations[context])
             lower = [oracle.probability(word, context[1:]) for word in words]
             got = level.probabilities[entries] + level.back_offs[number] * np.array(lower)
-            np.testing.assert_allclose(got, [oracle.probability(word, context) for word in words], rtol=1e-5)
+            np.testing.assert_allclose(
+                got, [oracle.probability(word, context) for word in words], rtol=1e-5
+            )
         below = contexts
 
 
@@ -35,7 +39,9 @@ def _compare(found, rows, order):
 def test_text_in_chunks_of_any_size(tmp_path, order, chunk_tokens):
     split, _ = text_split(tmp_path, TEXTS)
     rows = [split.document("text", i).tolist() for i in range(split.num_documents)]
-    _compare(count(split, order, chunk_tokens), [(row, [t != BOS for t in row]) for row in rows], order)
+    _compare(
+        count(split, order, chunk_tokens), [(row, [t != BOS for t in row]) for row in rows], order
+    )
 
 
 @pytest.mark.parametrize("order", [1, 2, 4, 6])
@@ -58,7 +64,9 @@ def test_the_part_of_a_split_is_counted_alone(tmp_path):
     part = TokenizedSplit("train", whole.shards, ByteTokenizer(), 2, 5)
     rows = [
         ([BOS, *s, SEP, *t, EOS], [False] * (len(s) + 2) + [True] * (len(t) + 1))
-        for s, t in ([whole.document(side, i).tolist() for side in ("source", "target")] for i in range(2, 5))
+        for s, t in (
+            [whole.document(side, i).tolist() for side in ("source", "target")] for i in range(2, 5)
+        )
     ]
     _compare(count(part, 3), rows, 3)
 
@@ -70,5 +78,7 @@ def test_discounts_that_stand_in_are_told(tmp_path):
     assert second.startswith(
         "order 2: 3 contexts, 4 n-grams, discounts 0.5 1 1.5, which stand in, as 3, 1, 0, 0 n-grams"
     )
-    split, _ = text_split(tmp_path, [bytes(np.random.default_rng(0).choice(range(97, 123), 3000).tolist())])
+    split, _ = text_split(
+        tmp_path, [bytes(np.random.default_rng(0).choice(range(97, 123), 3000).tolist())]
+    )
     assert "stand in" not in describe_estimate(count(split, 2))[1]

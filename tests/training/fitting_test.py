@@ -15,15 +15,15 @@ import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event
 
 from tests.training.tiny import batches, make_tiny, token_loss
+from tf_textgen.distribution.workers import Workers
 from tf_textgen.errors import UserError
-from tf_textgen.training.checkpoints import Checkpoints, by_path
+from tf_textgen.runs.checkpoints import Checkpoints, by_path
+from tf_textgen.runs.run_config import RunConfig
+from tf_textgen.runs.run_folder import RunFolder
+from tf_textgen.runs.run_state import RunState
 from tf_textgen.training.fitting import TrainingData, fit, restore_newest
-from tf_textgen.training.run_config import RunConfig
-from tf_textgen.training.run_folder import RunFolder
-from tf_textgen.training.run_state import RunState
 from tf_textgen.training.stopping import plan_steps
 from tf_textgen.training.validation import SaveCheckpoints
-from tf_textgen.training.workers import Workers
 
 VALIDATION = 3
 
@@ -65,12 +65,26 @@ def train(path, config, model=None, sampler=None, validation=True, batches_from=
             2.0 if validation else None,
         )
         output = io.StringIO()
-        result = fit(model, data, config, folder, checkpoints, state, Workers(), sampler=sampler, output=output)
+        result = fit(
+            model,
+            data,
+            config,
+            folder,
+            checkpoints,
+            state,
+            Workers(),
+            sampler=sampler,
+            output=output,
+        )
     return model, state, result, output.getvalue()
 
 
 def weights(model):
-    return {p: v.numpy() for owner in (model, model.optimizer) for p, v in by_path(owner.variables).items()}
+    return {
+        p: v.numpy()
+        for owner in (model, model.optimizer)
+        for p, v in by_path(owner.variables).items()
+    }
 
 
 def assert_bitwise_equal(one, other):
@@ -94,7 +108,9 @@ def scalars(path):
 def whole(tmp_path_factory):
     """A run of 8 steps without interruption: its folder, last weights, state and output."""
     path = tmp_path_factory.mktemp("whole")
-    model, state, result, output = train(path, options(steps=8), sampler=lambda step: f"at {step}\n中文")
+    model, state, result, output = train(
+        path, options(steps=8), sampler=lambda step: f"at {step}\n中文"
+    )
     assert result.signal is None and result.last.step == 8
     return path, weights(model), state, output
 
@@ -118,7 +134,11 @@ def test_samples_are_written_at_every_validation(whole):
 def test_validation_is_the_mean_over_tokens(whole):
     path, last, _, _ = whole
     expected, _ = token_loss(last, range(100, 100 + VALIDATION))
-    logged = {tag: values[8] for tag, values in scalars(path / "logs" / "validation").items() if 8 in values}
+    logged = {
+        tag: values[8]
+        for tag, values in scalars(path / "logs" / "validation").items()
+        if 8 in values
+    }
     assert logged["metrics/loss"] == pytest.approx(expected, rel=1e-5)
     assert logged["metrics/perplexity"] == pytest.approx(math.exp(expected), rel=1e-5)
     assert logged["metrics/bits_per_byte"] == pytest.approx(expected / math.log(2) / 2.0, rel=1e-5)
@@ -128,12 +148,16 @@ def test_training_loss_is_of_the_last_interval_weighted_by_tokens(tmp_path):
     """With a learning rate of next to nothing and no dropout, the loss is that of the initial weights."""
     model = make_tiny(learning_rate=1e-12, dropout=0.0)
     expected = {step: token_loss(weights(model), range(step - 2, step)) for step in (2, 4)}
-    _, state, _, _ = train(tmp_path, options(steps=4, validate_every=100), model=model, validation=False)
+    _, state, _, _ = train(
+        tmp_path, options(steps=4, validate_every=100), model=model, validation=False
+    )
     logged = scalars(tmp_path / "logs" / "train")
     for step, (loss, _) in expected.items():
         assert logged["metrics/loss"][step] == pytest.approx(loss, rel=1e-5)
         assert logged["metrics/perplexity"][step] == pytest.approx(math.exp(loss), rel=1e-5)
-        assert logged["metrics/bits_per_byte"][step] == pytest.approx(loss / math.log(2) / 2.0, rel=1e-5)
+        assert logged["metrics/bits_per_byte"][step] == pytest.approx(
+            loss / math.log(2) / 2.0, rel=1e-5
+        )
     assert state.tokens == sum(count for _, count in expected.values())
 
 
@@ -148,18 +172,25 @@ def test_learning_rate_shown_is_the_one_used(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_interrupted_and_resumed_equals_uninterrupted_bitwise(tmp_path, whole, number):
     sampler = lambda step: os.kill(os.getpid(), number) if step == 3 else None  # noqa: E731
-    handler = signal.getsignal(signal.SIGINT)  # Python's own, or ignored where a shell started this in the background
+    handler = signal.getsignal(
+        signal.SIGINT
+    )  # Python's own, or ignored where a shell started this in the background
     _, state, result, output = train(tmp_path, options(steps=8), sampler=sampler)
     assert (state.step, result.signal) == (3, number) and "the same command again goes on" in output
     assert signal.getsignal(signal.SIGINT) is handler
     resumed, state, _, _ = train(tmp_path, options(steps=8))
     assert_bitwise_equal(weights(resumed), whole[1])
     counted = ("step", "tokens", "best_step", "best_loss", "validations_since_best")
-    assert [getattr(state, name) for name in counted] == [getattr(whole[2], name) for name in counted]
+    assert [getattr(state, name) for name in counted] == [
+        getattr(whole[2], name) for name in counted
+    ]
 
 
 def test_resumed_equals_uninterrupted_bitwise_under_xla(tmp_path):
-    config, model = options(steps=4, checkpoint_every=2, validate_every=100), make_tiny(jit_compile=True)
+    config, model = (
+        options(steps=4, checkpoint_every=2, validate_every=100),
+        make_tiny(jit_compile=True),
+    )
     initial = weights(model)
     expected = weights(train(tmp_path, config, model=model)[0])
     shutil.rmtree(Checkpoints(tmp_path / "checkpoints").folder(4))
@@ -181,7 +212,9 @@ def test_crash_between_checkpoints_and_damage_cost_steps_only(tmp_path, whole):
     assert_bitwise_equal(weights(resumed), whole[1])
 
 
-def test_killed_before_the_best_is_marked_a_run_has_it_and_its_validation(tmp_path, whole, monkeypatch):
+def test_killed_before_the_best_is_marked_a_run_has_it_and_its_validation(
+    tmp_path, whole, monkeypatch
+):
     original = Checkpoints.mark_best
 
     def killed(self, step, loss):
@@ -194,7 +227,10 @@ def test_killed_before_the_best_is_marked_a_run_has_it_and_its_validation(tmp_pa
         patch.setattr(Checkpoints, "mark_best", killed)
         train(tmp_path, options(steps=8))
     train(tmp_path, options(steps=8))
-    best = [json.loads((path / "checkpoints" / "best.json").read_text()) for path in (tmp_path, whole[0])]
+    best = [
+        json.loads((path / "checkpoints" / "best.json").read_text())
+        for path in (tmp_path, whole[0])
+    ]
     assert best[0] == best[1] == {"step": 8, "loss": whole[2].best_loss}
     shown = [scalars(path / "logs" / "validation")["metrics/loss"] for path in (tmp_path, whole[0])]
     assert shown[0] == shown[1]
@@ -218,20 +254,33 @@ def test_early_stopping_counts_validations(tmp_path):
     stopped_at = state.step
     _, state, result, _ = train(tmp_path, config, model=model)
     assert result.last is None and state.step == stopped_at
-    _, state, _, _ = train(tmp_path, options(steps=stopped_at + 1, early_stopping_validations=9), model=model)
+    _, state, _, _ = train(
+        tmp_path, options(steps=stopped_at + 1, early_stopping_validations=9), model=model
+    )
     assert state.step == stopped_at + 1
 
 
 def test_a_loss_that_is_no_number_names_step_and_last_good_checkpoint(tmp_path):
     def spoiled(start_step):
         good = batches(start_step).enumerate(start_step)
-        bad = lambda step, data: (data[0], data[1], tf.where(step == 4, data[2] * float("inf"), data[2]))  # noqa: E731
+        bad = lambda step, data: (
+            data[0],
+            data[1],
+            tf.where(step == 4, data[2] * float("inf"), data[2]),
+        )  # noqa: E731
         return good.map(bad)
 
     with pytest.raises(UserError) as caught:
-        train(tmp_path, options(steps=20, log_every=10, checkpoint_every=2, validate_every=100), batches_from=spoiled)
+        train(
+            tmp_path,
+            options(steps=20, log_every=10, checkpoint_every=2, validate_every=100),
+            batches_from=spoiled,
+        )
     message = str(caught.value)
-    assert "at step 5, expected a number; the last good checkpoint is of step 4" in message and "\n" not in message
+    assert (
+        "at step 5, expected a number; the last good checkpoint is of step 4" in message
+        and "\n" not in message
+    )
     assert Checkpoints(tmp_path / "checkpoints").steps() == [2, 4]
 
 
@@ -255,16 +304,22 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
 
 def test_a_full_disk_for_logs_is_one_line(tmp_path):
     (tmp_path / "logs").write_text("not a folder")
-    with pytest.raises(UserError, match=r"cannot write .*logs \(.*\): expected room and write access") as caught:
+    with pytest.raises(
+        UserError, match=r"cannot write .*logs \(.*\): expected room and write access"
+    ) as caught:
         train(tmp_path, options(steps=2))
     assert "\n" not in str(caught.value)
 
 
 def test_minutes_become_steps_once(tmp_path):
-    _, state, _, output = train(tmp_path, options(minutes=0.03, checkpoint_every=1000, validate_every=1000))
+    _, state, _, output = train(
+        tmp_path, options(minutes=0.03, checkpoint_every=1000, validate_every=1000)
+    )
     assert state.finished and state.total_steps == state.steps_for_minutes == state.step > 3
     assert state.seconds < 20 and "the budget of 0.03 minutes ends at step" in output
-    saved = json.loads((Checkpoints(tmp_path / "checkpoints").folder(state.step) / "state.json").read_text())
+    saved = json.loads(
+        (Checkpoints(tmp_path / "checkpoints").folder(state.step) / "state.json").read_text()
+    )
     assert saved["steps_for_minutes"] == state.step and saved["seconds_per_step"] > 0
     _, again, result, _ = train(tmp_path, options(minutes=0.03))
     assert result.last is None and again.step == state.step
@@ -294,7 +349,7 @@ def test_minutes_timed_before_are_not_timed_again(tmp_path):
 
 def test_metrics_are_not_read_between_measurements(tmp_path, monkeypatch):
     """A conversion to a Python number waits for the device."""
-    from tf_textgen.training import meter as meter_module
+    from tf_textgen.training import step_metrics as meter_module
 
     reads, state = [], {}
     original = meter_module.Meter.on_train_batch_end
@@ -306,5 +361,9 @@ def test_metrics_are_not_read_between_measurements(tmp_path, monkeypatch):
         reads.append(self.last.step if self.last else 0)
 
     monkeypatch.setattr(meter_module.Meter, "on_train_batch_end", watched)
-    train(tmp_path, options(steps=7, log_every=3, checkpoint_every=100, validate_every=100), validation=False)
+    train(
+        tmp_path,
+        options(steps=7, log_every=3, checkpoint_every=100, validate_every=100),
+        validation=False,
+    )
     assert reads == [0, 0, 3, 3, 3, 6, 6]

@@ -11,11 +11,11 @@ import tensorflow as tf
 from tests.training import fitting_test
 from tests.training.fitting_test import assert_bitwise_equal, options, scalars, train, weights
 from tests.training.tiny import make_tiny, token_loss
+from tf_textgen.distribution.workers import Workers
 from tf_textgen.errors import UserError
-from tf_textgen.training.checkpoints import Checkpoints, by_path
+from tf_textgen.runs.checkpoints import Checkpoints, by_path
+from tf_textgen.runs.run_state import RunState
 from tf_textgen.training.fitting import restore_newest
-from tf_textgen.training.run_state import RunState
-from tf_textgen.training.workers import Workers
 
 VALIDATION = range(100, 103)  # the batches that `train` validates on
 DECAY = 0.9
@@ -37,7 +37,9 @@ def new_model():
 
 
 def variables(model):
-    averages = {f"average/{path}": average for path, average in model.moving_average.by_path().items()}
+    averages = {
+        f"average/{path}": average for path, average in model.moving_average.by_path().items()
+    }
     return by_path(model.variables) | by_path(model.optimizer.variables) | averages
 
 
@@ -47,10 +49,15 @@ def everything(model):
 
 def saved_averages(path, step):
     """What a checkpoint holds, by the names of tf.train.Checkpoint."""
-    reader = tf.train.load_checkpoint(str(Checkpoints(path / "checkpoints").folder(step) / "average"))
+    reader = tf.train.load_checkpoint(
+        str(Checkpoints(path / "checkpoints").folder(step) / "average")
+    )
     names = ("embedding/embeddings", "head/kernel", "head/bias")
     escaped = {f"tiny/{name}": f"tiny/{name}".replace("/", ".S") for name in names}
-    return {path: reader.get_tensor(f"{key}/.ATTRIBUTES/VARIABLE_VALUE") for path, key in escaped.items()}
+    return {
+        path: reader.get_tensor(f"{key}/.ATTRIBUTES/VARIABLE_VALUE")
+        for path, key in escaped.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +87,16 @@ def test_validations_and_samples_are_of_the_averages(whole):
 
 def test_averages_change_nothing_of_the_training(whole, tmp_path):
     plain, _, _, _ = train(tmp_path, options(steps=8))
-    assert_bitwise_equal(weights(plain), {p: v for p, v in whole[1].items() if not p.startswith("average/")})
+    assert_bitwise_equal(
+        weights(plain), {p: v for p, v in whole[1].items() if not p.startswith("average/")}
+    )
     folder = Checkpoints(tmp_path / "checkpoints").folder(8)
-    assert {path.name.split(".")[0] for path in folder.iterdir()} == {"model", "optimizer", "state", "manifest"}
+    assert {path.name.split(".")[0] for path in folder.iterdir()} == {
+        "model",
+        "optimizer",
+        "state",
+        "manifest",
+    }
 
 
 def test_interrupted_and_resumed_equals_uninterrupted_bitwise(whole, tmp_path):
@@ -107,11 +121,18 @@ def test_a_checkpoint_gives_either(whole):
 
 
 def test_a_checkpoint_without_averages(tmp_path):
-    checkpoints, model, without = Checkpoints(tmp_path / "checkpoints"), new_model(), fitting_test.new_model()
+    checkpoints, model, without = (
+        Checkpoints(tmp_path / "checkpoints"),
+        new_model(),
+        fitting_test.new_model(),
+    )
     checkpoints.save(RunState(step=2), without, without.optimizer)
     assert checkpoints.restore_weights(2, model) == "trained"
     said = "--run.weights=average: .*step-00000002 has no moving averages, expected a run trained with --optimizer.ema"
     with pytest.raises(UserError, match=said):
         checkpoints.restore_weights(2, model, "average")
-    with pytest.raises(UserError, match="does not fit this model: tiny/embedding/embeddings is absent in the checkp"):
+    with pytest.raises(
+        UserError,
+        match="does not fit this model: tiny/embedding/embeddings is absent in the checkp",
+    ):
         restore_newest(checkpoints, model, Workers())

@@ -4,11 +4,17 @@ import io
 
 import pytest
 
-from tf_textgen.training.callbacks import Measurement
+from tf_textgen.runs.measurement import Measurement
+from tf_textgen.runs.run_state import RunState
 from tf_textgen.training.progress import Progress, format_duration
-from tf_textgen.training.run_state import RunState
 
-METRICS = {"nats_per_token": 1.25, "perplexity": 3.49, "bits_per_byte": 1.5, "accuracy": 0.5, "tokens": 10}
+METRICS = {
+    "nats_per_token": 1.25,
+    "perplexity": 3.49,
+    "bits_per_byte": 1.5,
+    "accuracy": 0.5,
+    "tokens": 10,
+}
 
 
 class Terminal(io.StringIO):
@@ -37,7 +43,10 @@ def test_a_terminal_gets_a_bar_that_is_overwritten():
     assert "\r[==========          ] step 5/10  loss 2.5000  12,346 tokens/s" in text
     assert "\r[====================] step 10/10  loss 2.5000  12,346 tokens/s  0:00 left" in text
     assert text.count("\n") == 1
-    assert "step 10: validation 1.2500 nats/token, perplexity 3.49, 1.500 bits/byte (best so far)\n" in text
+    assert (
+        "step 10: validation 1.2500 nats/token, perplexity 3.49, 1.500 bits/byte (best so far)\n"
+        in text
+    )
     before_line = text[: text.index("step 10: validation")]
     assert before_line.endswith(" \r"), "the bar is wiped before a line is written"
 
@@ -73,9 +82,13 @@ def test_time_left_leaves_compilation_out_and_counts_everything_since(monkeypatc
 
 
 def test_an_unknown_end_shows_no_time_left():
-    assert "left" not in show(Terminal(), total=None) and "step 5  loss" in show(Terminal(), total=None)
+    assert "left" not in show(Terminal(), total=None) and "step 5  loss" in show(
+        Terminal(), total=None
+    )
 
 
-@pytest.mark.parametrize("seconds, text", [(0.4, "0:00"), (65, "1:05"), (3600 * 2 + 184, "2:03:04")])
+@pytest.mark.parametrize(
+    "seconds, text", [(0.4, "0:00"), (65, "1:05"), (3600 * 2 + 184, "2:03:04")]
+)
 def test_durations(seconds, text):
     assert format_duration(seconds) == text

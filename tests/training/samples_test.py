@@ -8,9 +8,10 @@ from tests.support import tiny_models
 from tests.support.data_files import pairs_split, text_split
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
+from tf_textgen.judging.split_prompts import prompts_from
+from tf_textgen.runs.run_config import RunConfig
 from tf_textgen.text.bytes import ByteTokenizer
-from tf_textgen.training.run_config import RunConfig
-from tf_textgen.training.samples import make_sampler, prompts_from
+from tf_textgen.training.samples import make_sampler
 
 
 class Generator:
@@ -37,7 +38,9 @@ def test_prompts_are_beginnings_of_text_from_all_over_it(tmp_path):
 
 
 def test_prompts_are_sources_of_pairs(tmp_path):
-    split, _ = pairs_split(tmp_path, [(b"one", b"1"), (b"two", b"2"), (b"three", b"3"), (b"four", b"4")])
+    split, _ = pairs_split(
+        tmp_path, [(b"one", b"1"), (b"two", b"2"), (b"three", b"3"), (b"four", b"4")]
+    )
     assert prompts_from(split, Generator(), 2) == ["one", "three"]
     assert len(prompts_from(split, Generator(), 9)) == 4
 
@@ -46,11 +49,18 @@ def test_given_prompts_and_one_short_text_each(tmp_path):
     split, _ = text_split(tmp_path, [b"unused"])
     generator = Generator()
     run = RunConfig(sample_prompt=("ab", "c"), sample_tokens=50)
-    sampler = make_sampler(generator, run, DecodingConfig(num_samples=3, min_new_tokens=40, seed=7), split)
+    sampler = make_sampler(
+        generator, run, DecodingConfig(num_samples=3, min_new_tokens=40, seed=7), split
+    )
     assert sampler(5) == "--- ab\nAB\n--- c\nC"
     asked = generator.asked
     assert generator.checked == asked
-    assert (asked.max_new_tokens, asked.min_new_tokens, asked.num_samples, asked.seed) == (20, 20, 1, 7)
+    assert (asked.max_new_tokens, asked.min_new_tokens, asked.num_samples, asked.seed) == (
+        20,
+        20,
+        1,
+        7,
+    )
     make_sampler(generator, run, DecodingConfig(beam_width=4, num_best=3), split)(5)
     assert (generator.asked.beam_width, generator.asked.num_best) == (4, 1)
     assert make_sampler(generator, RunConfig(samples=0), DecodingConfig(), split) is None
@@ -62,7 +72,10 @@ def test_given_prompts_and_one_short_text_each(tmp_path):
 def test_samples_are_as_long_as_asked_for(tmp_path, asked, possible):
     """Longer than what is generated where nobody said, but a prompt keeps half of the context."""
     split, _ = text_split(tmp_path, [b"unused"])
-    generator, run = tiny_models.generator("transformer_lm", max_positions=512), RunConfig(sample_tokens=asked)
+    generator, run = (
+        tiny_models.generator("transformer_lm", max_positions=512),
+        RunConfig(sample_tokens=asked),
+    )
     generator.max_new_tokens = asked  # as `train` has it
     generator.generate = lambda prompts, decoding: lengths.append(decoding.max_new_tokens) or []
     lengths = []
@@ -71,17 +84,22 @@ def test_samples_are_as_long_as_asked_for(tmp_path, asked, possible):
 
 
 @pytest.mark.parametrize(
-    ("asked", "came"), [(8, "sample_tokens=8: expected"), (40, "sample_tokens=40, for 16 of which .* room: expected")]
+    ("asked", "came"),
+    [(8, "sample_tokens=8: expected"), (40, "sample_tokens=40, for 16 of which .* room: expected")],
 )
 def test_a_forced_word_longer_than_a_sample_is_told_by_its_flag(tmp_path, asked, came):
     split, _ = text_split(tmp_path, [b"unused"])
     generator = tiny_models.generator("transformer_lm", max_positions=32)
     decoding = DecodingConfig(forced=("a word of 18 bytes",))
-    with pytest.raises(UserError, match=f"^--run.{came} enough for the tokens of forced and forced_prefix"):
+    with pytest.raises(
+        UserError, match=f"^--run.{came} enough for the tokens of forced and forced_prefix"
+    ):
         make_sampler(generator, RunConfig(sample_tokens=asked), decoding, split)
 
 
 def test_what_the_generator_refuses_is_told_before_the_training(tmp_path):
     split, _ = text_split(tmp_path, [b"unused"])
-    with pytest.raises(UserError, match=r"^--decoding.forced=\('zebra',\): expected words that the vocabulary has$"):
+    with pytest.raises(
+        UserError, match=r"^--decoding.forced=\('zebra',\): expected words that the vocabulary has$"
+    ):
         make_sampler(Generator(), RunConfig(), DecodingConfig(forced=("zebra",)), split)

@@ -136,7 +136,9 @@ def make_dataset(
 
     def element(place: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         tensors = tf.numpy_function(arrays, [place], types, stateful=False)
-        tensors = [tf.ensure_shape(tensor, shape) for tensor, shape in zip(tensors, shapes, strict=True)]
+        tensors = [
+            tf.ensure_shape(tensor, shape) for tensor, shape in zip(tensors, shapes, strict=True)
+        ]
         return dict(zip(names, tensors, strict=False)), tensors[-2], tensors[-1]
 
     return places.map(element).prefetch(_PREFETCHED * share.local)

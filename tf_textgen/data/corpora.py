@@ -41,7 +41,9 @@ class Resolved:
         return fields
 
 
-def resolve_corpus(name: str, data_dir: str | None = None, cache_dir: str | None = None) -> Resolved:
+def resolve_corpus(
+    name: str, data_dir: str | None = None, cache_dir: str | None = None
+) -> Resolved:
     """The files of a text corpus, found, made or downloaded, and verified.
 
     Args:
@@ -54,7 +56,9 @@ def resolve_corpus(name: str, data_dir: str | None = None, cache_dir: str | None
     """
     corpus = _row(name)
     if corpus.format not in ("text", "tsv", "dialogue"):
-        raise UserError(f"--data.corpus={name}: expected a corpus of texts, this one holds {corpus.task}")
+        raise UserError(
+            f"--data.corpus={name}: expected a corpus of texts, this one holds {corpus.task}"
+        )
     found: Mapping[str, Sequence[str]]
     if corpus.embedded:
         found = embedded.write(name, cache_dir or DataConfig().cache_folder())
@@ -115,7 +119,10 @@ def files(name: str, data_dir: str | None) -> dict[str, str]:
     missing = [corpus.splits[split] for split, path in found.items() if path is None]
     if missing:
         _fetch(name, corpus, missing, folder)
-    return {split: found[split] or os.path.join(folder, file.name) for split, file in corpus.splits.items()}
+    return {
+        split: found[split] or os.path.join(folder, file.name)
+        for split, file in corpus.splits.items()
+    }
 
 
 def _row(name: str) -> Corpus:
@@ -141,7 +148,9 @@ def _find(file: File, folder: str) -> str | None:
 def _fetch(name: str, corpus: Corpus, missing: Sequence[File], folder: str) -> None:
     """Downloads a corpus and writes its missing files."""
     if corpus.packing is None:
-        wanted = ", ".join(f"{os.path.join(folder, file.name)} (SHA-256 {file.sha256})" for file in missing)
+        wanted = ", ".join(
+            f"{os.path.join(folder, file.name)} (SHA-256 {file.sha256})" for file in missing
+        )
         raise UserError(
             f"corpus {name} cannot be downloaded in these splits: put there, plain or as .gz with this SHA-256 of the "
             f"unpacked text: {wanted}; its home is {corpus.url}"
@@ -159,6 +168,8 @@ def _fetch(name: str, corpus: Corpus, missing: Sequence[File], folder: str) -> N
                 with fetch.open_member(downloaded, file.member) as stream:
                     fetch.copy_stream(stream, path, file.sha256)
             else:
-                fetch.copy_span(downloaded, file.span or (0, os.path.getsize(downloaded)), path, file.sha256)
+                fetch.copy_span(
+                    downloaded, file.span or (0, os.path.getsize(downloaded)), path, file.sha256
+                )
     finally:
         os.remove(downloaded)

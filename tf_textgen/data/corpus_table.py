@@ -91,7 +91,10 @@ _CHATTERBOT = {
     "tamil": ("ta", "4156087deb10f186c72e398a3d16b5a28e80876e6c3c76cf47f1292dd67fb713"),
     "telugu": ("te", "9895a6c7f5b8c14b546ee9826e38e74fc1d6a724180c41ed55e11ef291a4695d"),
     "thai": ("th", "21f1a2ec6f3718f861a9c659c303fb14e82ba24affe9425479154c0ea5ba695a"),
-    "traditionalchinese": ("zh", "a1e720dcbf989cdb73ae91179959609edc4b1732da01f46a23f9e59e964735e0"),
+    "traditionalchinese": (
+        "zh",
+        "a1e720dcbf989cdb73ae91179959609edc4b1732da01f46a23f9e59e964735e0",
+    ),
     "turkish": ("tr", "c73eff9dbfe12106f0f9a00081d304e5e93d14a125d05168fb0ea060dcbd6cd4"),
     "ukrainian": ("uk", "7e592115cfda9b94f0697ee0a672e1b272f4cee70f307b0bcfd28c52fae7520c"),
     "urdu": ("ur", "ea120cb59323a15407712dddef28aa91cfa0a651f031203caf0380341491ca59"),
@@ -121,7 +124,9 @@ CORPORA: Mapping[str, Corpus] = {
         embedded=True,
         format="tsv",
     ),
-    "copy": Corpus(task="copying strings", language="none", licence="Apache-2.0", embedded=True, format="tsv"),
+    "copy": Corpus(
+        task="copying strings", language="none", licence="Apache-2.0", embedded=True, format="tsv"
+    ),
     "tinyshakespeare": Corpus(
         folder="lm_en/tinyshakespeare",
         task="character language model",
@@ -133,10 +138,14 @@ CORPORA: Mapping[str, Corpus] = {
         documents="file",
         splits={
             "train": File(
-                "train.txt", "a9e24e23a1ec77744dad26844bfd5a09b6e041954e1eef0000e7f24cba6db735", span=(0, 1003854)
+                "train.txt",
+                "a9e24e23a1ec77744dad26844bfd5a09b6e041954e1eef0000e7f24cba6db735",
+                span=(0, 1003854),
             ),
             "valid": File(
-                "valid.txt", "c54f3753a4e6e3c3d1759212815a7caf826e68a33021b25312984400bed40a1f", span=(1003854, 1115394)
+                "valid.txt",
+                "c54f3753a4e6e3c3d1759212815a7caf826e68a33021b25312984400bed40a1f",
+                span=(1003854, 1115394),
             ),
         },
     ),
@@ -202,9 +211,15 @@ CORPORA: Mapping[str, Corpus] = {
         url="https://www.gutenberg.org/ebooks/2600",
         documents="file",
         splits={
-            "train": File("train.txt", "f260511ca4cd5d23370278a8691e2784c3e928a37e59af4b2c6c54027db46ce7"),
-            "valid": File("valid.txt", "89a7eade63910b041aee899ada943536328dd40a1e8f3c13fa50b09b2c2350fb"),
-            "test": File("test.txt", "fc65e8384ec0fadfe5fdfae753ac81a818fac7d2c6f870535139edbe82c2d773"),
+            "train": File(
+                "train.txt", "f260511ca4cd5d23370278a8691e2784c3e928a37e59af4b2c6c54027db46ce7"
+            ),
+            "valid": File(
+                "valid.txt", "89a7eade63910b041aee899ada943536328dd40a1e8f3c13fa50b09b2c2350fb"
+            ),
+            "test": File(
+                "test.txt", "fc65e8384ec0fadfe5fdfae753ac81a818fac7d2c6f870535139edbe82c2d773"
+            ),
         },
     ),
     "tinystories_sample": Corpus(
@@ -215,8 +230,12 @@ CORPORA: Mapping[str, Corpus] = {
         url="https://huggingface.co/datasets/roneneldan/TinyStories",
         documents="file",
         splits={
-            "train": File("train.txt", "ee09843d7cb9dde9030fd67267417cbefda44c45f616fda4fd14c5144c97f36a"),
-            "valid": File("valid.txt", "1b6711f7aa697290c726b19bab29cbc6f69bec5194fabe1afc2c18165d3f35bb"),
+            "train": File(
+                "train.txt", "ee09843d7cb9dde9030fd67267417cbefda44c45f616fda4fd14c5144c97f36a"
+            ),
+            "valid": File(
+                "valid.txt", "1b6711f7aa697290c726b19bab29cbc6f69bec5194fabe1afc2c18165d3f35bb"
+            ),
         },
     ),
     "song_ci": Corpus(
@@ -227,9 +246,15 @@ CORPORA: Mapping[str, Corpus] = {
         url="https://github.com/chinese-poetry/chinese-poetry",
         documents="line",
         splits={
-            "train": File("train.tsv", "a759cedad8f3d8a485477f514afb8051eb63a0e7f6d70863dc81af20a2c70196"),
-            "valid": File("valid.tsv", "bb9c1e6d4b8c0d5537e1c44090d153f6a1c0e9325051f195ec2070050954a8e1"),
-            "test": File("test.tsv", "5832727b514e4798debe872c496336cd42cb973c4ca52307aeede5f0d951521a"),
+            "train": File(
+                "train.tsv", "a759cedad8f3d8a485477f514afb8051eb63a0e7f6d70863dc81af20a2c70196"
+            ),
+            "valid": File(
+                "valid.tsv", "bb9c1e6d4b8c0d5537e1c44090d153f6a1c0e9325051f195ec2070050954a8e1"
+            ),
+            "test": File(
+                "test.tsv", "5832727b514e4798debe872c496336cd42cb973c4ca52307aeede5f0d951521a"
+            ),
         },
     ),
     "sanguoyanyi": Corpus(
@@ -240,9 +265,15 @@ CORPORA: Mapping[str, Corpus] = {
         url="https://zh.wikisource.org/wiki/三國演義",
         documents="file",
         splits={
-            "train": File("train.txt", "2131d61dd91282bf23467dc94e4debfd57975831875a0b0406eb5a3c0d49c47b"),
-            "valid": File("valid.txt", "77f59124afdf84c8454ff672934c8a2e4cf4b8c4b33673495b685c6aa8616b88"),
-            "test": File("test.txt", "4c8ce2dc15fddf8f38887820b6213b137b551e3824561ae16a44ece28bad98ec"),
+            "train": File(
+                "train.txt", "2131d61dd91282bf23467dc94e4debfd57975831875a0b0406eb5a3c0d49c47b"
+            ),
+            "valid": File(
+                "valid.txt", "77f59124afdf84c8454ff672934c8a2e4cf4b8c4b33673495b685c6aa8616b88"
+            ),
+            "test": File(
+                "test.txt", "4c8ce2dc15fddf8f38887820b6213b137b551e3824561ae16a44ece28bad98ec"
+            ),
         },
     ),
     "xiyouji": Corpus(
@@ -253,9 +284,15 @@ CORPORA: Mapping[str, Corpus] = {
         url="https://zh.wikisource.org/wiki/西遊記",
         documents="file",
         splits={
-            "train": File("train.txt", "c4ad7517f92ec8ca3dd5712d7dbea486ef539c840ba217887592199f27322ee0"),
-            "valid": File("valid.txt", "ee7a62dccf28f612e2103c1372089c3055768bdc0cccb060a3ff66a68a029db6"),
-            "test": File("test.txt", "91b5a89b1b90c548d74f1957de927ec1d73af1e21adfce0aff9916c15538e0f7"),
+            "train": File(
+                "train.txt", "c4ad7517f92ec8ca3dd5712d7dbea486ef539c840ba217887592199f27322ee0"
+            ),
+            "valid": File(
+                "valid.txt", "ee7a62dccf28f612e2103c1372089c3055768bdc0cccb060a3ff66a68a029db6"
+            ),
+            "test": File(
+                "test.txt", "91b5a89b1b90c548d74f1957de927ec1d73af1e21adfce0aff9916c15538e0f7"
+            ),
         },
     ),
     "tatoeba_en_fr": Corpus(
@@ -266,9 +303,15 @@ CORPORA: Mapping[str, Corpus] = {
         url="https://www.manythings.org/anki/",
         format="tsv",
         splits={
-            "train": File("train.tsv", "c421e78fbf5a08c8a155af3952224724d5a303329f4ec06b5a89a76c6063b575"),
-            "valid": File("valid.tsv", "6357db782663a5b693e284f424356752e1078c9020ad29d8ace48d6ffa56ee33"),
-            "test": File("test.tsv", "f8482b6fc70575ad1f915b20d95291b3ca978ad329329c57ff8526e860e27784"),
+            "train": File(
+                "train.tsv", "c421e78fbf5a08c8a155af3952224724d5a303329f4ec06b5a89a76c6063b575"
+            ),
+            "valid": File(
+                "valid.tsv", "6357db782663a5b693e284f424356752e1078c9020ad29d8ace48d6ffa56ee33"
+            ),
+            "test": File(
+                "test.tsv", "f8482b6fc70575ad1f915b20d95291b3ca978ad329329c57ff8526e860e27784"
+            ),
         },
     ),
     "tatoeba_en_zh": Corpus(
@@ -279,9 +322,15 @@ CORPORA: Mapping[str, Corpus] = {
         url="https://www.manythings.org/anki/",
         format="tsv",
         splits={
-            "train": File("train.tsv", "ff7fcb71ad311806caa756a99b33c375ed5bd9617455811d164e6831afef897f"),
-            "valid": File("valid.tsv", "84fa466e1827ae3f2fc79968a3e300d454caed88e6d9ca24ab939e2b09563532"),
-            "test": File("test.tsv", "7e351e7f38ab5f92a8bf8d076528451c564faa745ca98a175829e7a6e348e879"),
+            "train": File(
+                "train.tsv", "ff7fcb71ad311806caa756a99b33c375ed5bd9617455811d164e6831afef897f"
+            ),
+            "valid": File(
+                "valid.tsv", "84fa466e1827ae3f2fc79968a3e300d454caed88e6d9ca24ab939e2b09563532"
+            ),
+            "test": File(
+                "test.tsv", "7e351e7f38ab5f92a8bf8d076528451c564faa745ca98a175829e7a6e348e879"
+            ),
         },
     ),
     "debian_synopsis": Corpus(
@@ -292,8 +341,12 @@ CORPORA: Mapping[str, Corpus] = {
         url="https://packages.debian.org/",
         format="tsv",
         splits={
-            "train": File("train.tsv", "2a3127412813f6154b98331fbd4be905db953f96af472ff041d34e37c99be892"),
-            "valid": File("valid.tsv", "647d0bc192d4a7b9703c88fbf775654f52029a91c29ce65591b9a6a8fb764334"),
+            "train": File(
+                "train.tsv", "2a3127412813f6154b98331fbd4be905db953f96af472ff041d34e37c99be892"
+            ),
+            "valid": File(
+                "valid.tsv", "647d0bc192d4a7b9703c88fbf775654f52029a91c29ce65591b9a6a8fb764334"
+            ),
         },
     ),
     "scitldr_a": Corpus(
@@ -306,9 +359,15 @@ CORPORA: Mapping[str, Corpus] = {
         source_column=3,
         target_column=4,
         splits={
-            "train": File("train.tsv", "0b22df65edfb1b012b630f58c73552cf9f20b445c591cf6c7b8e56f5c8204ce5"),
-            "valid": File("valid.tsv", "fa98fbdd98a8df68307e173e1a0873be8ebccf33655b1889aeb4dda83320de01"),
-            "test": File("test.tsv", "3c6253d66723f02a8236298ddab2106aba9ce000d46764cc3bf583bf0da54168"),
+            "train": File(
+                "train.tsv", "0b22df65edfb1b012b630f58c73552cf9f20b445c591cf6c7b8e56f5c8204ce5"
+            ),
+            "valid": File(
+                "valid.tsv", "fa98fbdd98a8df68307e173e1a0873be8ebccf33655b1889aeb4dda83320de01"
+            ),
+            "test": File(
+                "test.tsv", "3c6253d66723f02a8236298ddab2106aba9ce000d46764cc3bf583bf0da54168"
+            ),
         },
     ),
     "sgd_subset": Corpus(
@@ -320,9 +379,15 @@ CORPORA: Mapping[str, Corpus] = {
         format="dialogue",
         first_turn_column=2,
         splits={
-            "train": File("train.tsv", "1554ffc588057ea11c7a58b824b7c5a380a7642f7fcc14ef44959f5a94c5a78c"),
-            "valid": File("valid.tsv", "7d84e693c83f4c34b258fd761533d4e2847bd2beaada3844c6a79370e7afd54d"),
-            "test": File("test.tsv", "7c2ee4a2b1174944be9734ca3a28e7bf4eb31275def7591a3fc668412113ce41"),
+            "train": File(
+                "train.tsv", "1554ffc588057ea11c7a58b824b7c5a380a7642f7fcc14ef44959f5a94c5a78c"
+            ),
+            "valid": File(
+                "valid.tsv", "7d84e693c83f4c34b258fd761533d4e2847bd2beaada3844c6a79370e7afd54d"
+            ),
+            "test": File(
+                "test.tsv", "7c2ee4a2b1174944be9734ca3a28e7bf4eb31275def7591a3fc668412113ce41"
+            ),
         },
     ),
     "kdconv": Corpus(
@@ -334,9 +399,15 @@ CORPORA: Mapping[str, Corpus] = {
         format="dialogue",
         first_turn_column=2,
         splits={
-            "train": File("train.tsv", "7518650eaf16f2b1ea64d94d01b753fb3acedc8dcc4c6d5064a844eba532df8f"),
-            "valid": File("valid.tsv", "6baea264b6eeccbe1568f81f1299a0c2de80d6a4acec02539eb239ba4dd448d2"),
-            "test": File("test.tsv", "0ba0e1cd45db0df6697f640a6d66fe2805047a423a4d08f2b3a875127b68dd13"),
+            "train": File(
+                "train.tsv", "7518650eaf16f2b1ea64d94d01b753fb3acedc8dcc4c6d5064a844eba532df8f"
+            ),
+            "valid": File(
+                "valid.tsv", "6baea264b6eeccbe1568f81f1299a0c2de80d6a4acec02539eb239ba4dd448d2"
+            ),
+            "test": File(
+                "test.tsv", "0ba0e1cd45db0df6697f640a6d66fe2805047a423a4d08f2b3a875127b68dd13"
+            ),
         },
     ),
     **{f"chatterbot_{name}": _chatterbot(name, *row) for name, row in _CHATTERBOT.items()},
@@ -349,7 +420,8 @@ CORPORA: Mapping[str, Corpus] = {
         format="vectors",
         splits={
             "vectors": File(
-                "glove.6B.50d.top20k.txt", "29c5fdf48c18b35184f07c1912ef9476c1f47d8479458da8974c7f02c0a8f16a"
+                "glove.6B.50d.top20k.txt",
+                "29c5fdf48c18b35184f07c1912ef9476c1f47d8479458da8974c7f02c0a8f16a",
             ),
         },
     ),
@@ -368,7 +440,9 @@ CORPORA: Mapping[str, Corpus] = {
                 member="encoder.json",
             ),
             "merges": File(
-                "vocab.bpe", "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5", member="vocab.bpe"
+                "vocab.bpe",
+                "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+                member="vocab.bpe",
             ),
         },
     ),

@@ -30,23 +30,41 @@ class DataConfig(Config):
 
     prefix: ClassVar[str] = "data"
 
-    corpus: str | None = field(None, "Name of a known corpus; None reads the files given by data.train and its like.")
-    train: tuple[str, ...] = field((), "Files to train on (globs, .gz and remote paths too); pairs: the source side.")
-    valid: tuple[str, ...] = field((), "Files to validate on; none cuts data.validation_fraction from data.train.")
+    corpus: str | None = field(
+        None, "Name of a known corpus; None reads the files given by data.train and its like."
+    )
+    train: tuple[str, ...] = field(
+        (), "Files to train on (globs, .gz and remote paths too); pairs: the source side."
+    )
+    valid: tuple[str, ...] = field(
+        (), "Files to validate on; none cuts data.validation_fraction from data.train."
+    )
     test: tuple[str, ...] = field((), "Files to test on.")
-    train_target: tuple[str, ...] = field((), "Target side of data.train where data.format is parallel.")
-    valid_target: tuple[str, ...] = field((), "Target side of data.valid where data.format is parallel.")
-    test_target: tuple[str, ...] = field((), "Target side of data.test where data.format is parallel.")
+    train_target: tuple[str, ...] = field(
+        (), "Target side of data.train where data.format is parallel."
+    )
+    valid_target: tuple[str, ...] = field(
+        (), "Target side of data.valid where data.format is parallel."
+    )
+    test_target: tuple[str, ...] = field(
+        (), "Target side of data.test where data.format is parallel."
+    )
     format: str = field(
         "text",
         "text: documents. tsv: pairs, one tab-separated row each. parallel: pairs, line by line from two files. "
         "dialogue: one dialogue a row, its turns tab-separated; each reply is a pair.",
         choices=("text", "tsv", "parallel", "dialogue"),
     )
-    source_column: int = field(1, "Column of the source text in a TSV file, counted from 1.", at_least=1)
-    target_column: int = field(2, "Column of the target text in a TSV file, counted from 1.", at_least=1)
+    source_column: int = field(
+        1, "Column of the source text in a TSV file, counted from 1.", at_least=1
+    )
+    target_column: int = field(
+        2, "Column of the target text in a TSV file, counted from 1.", at_least=1
+    )
     first_turn_column: int = field(
-        1, "Column of a dialogue's first turn, counted from 1; those before it (an id, say) are no turns.", at_least=1
+        1,
+        "Column of a dialogue's first turn, counted from 1; those before it (an id, say) are no turns.",
+        at_least=1,
     )
     context_turns: int = field(
         4,
@@ -58,7 +76,9 @@ class DataConfig(Config):
         "Whose turns are replies to learn: those of both speakers, of the first (who began), or of the second.",
         choices=REPLIES_OF,
     )
-    documents: str = field("blank_line", "What ends a document of a text file.", choices=("blank_line", "line", "file"))
+    documents: str = field(
+        "blank_line", "What ends a document of a text file.", choices=("blank_line", "line", "file")
+    )
     batching: str = field(
         "windows",
         "windows: contiguous stretches of the whole stream. packed: whole documents side by side, apart for attention.",
@@ -71,10 +91,18 @@ class DataConfig(Config):
     )
     context: int = field(256, "Tokens of one row of text, as the model sees them.", at_least=1)
     batch_size: int = field(32, "Rows of one batch of text.", at_least=1)
-    batch_tokens: int = field(4096, "Padded source and target tokens of one batch of pairs.", at_least=1)
-    num_buckets: int = field(8, "Number of padded lengths, thus of compiled shapes, of batches of pairs.", at_least=1)
-    max_source_tokens: int = field(256, "Longest source text in tokens, special ones not counted.", at_least=1)
-    max_target_tokens: int = field(256, "Longest target text in tokens, special ones not counted.", at_least=1)
+    batch_tokens: int = field(
+        4096, "Padded source and target tokens of one batch of pairs.", at_least=1
+    )
+    num_buckets: int = field(
+        8, "Number of padded lengths, thus of compiled shapes, of batches of pairs.", at_least=1
+    )
+    max_source_tokens: int = field(
+        256, "Longest source text in tokens, special ones not counted.", at_least=1
+    )
+    max_target_tokens: int = field(
+        256, "Longest target text in tokens, special ones not counted.", at_least=1
+    )
     over_long: str = field(
         "drop",
         "What happens to pairs longer than that; both are counted and reported. cut: a text loses its end, but the "
@@ -82,7 +110,9 @@ class DataConfig(Config):
         choices=("drop", "cut"),
     )
     invalid_utf8: str = field(
-        "error", "Bytes that are not UTF-8: stop, or replace them by U+FFFD.", choices=("error", "replace")
+        "error",
+        "Bytes that are not UTF-8: stop, or replace them by U+FFFD.",
+        choices=("error", "replace"),
     )
     validation_fraction: float = field(
         0.05,
@@ -92,7 +122,8 @@ class DataConfig(Config):
         below=1.0,
     )
     cache_dir: str | None = field(
-        None, "Local folder for tokenised files; None is tf_textgen under $XDG_CACHE_HOME or ~/.cache."
+        None,
+        "Local folder for tokenised files; None is tf_textgen under $XDG_CACHE_HOME or ~/.cache.",
     )
     tokenizing_processes: int = field(
         0,
@@ -123,7 +154,9 @@ class DataConfig(Config):
                 )
             if self.format == "parallel" and bool(target) != bool(self.patterns(split)):
                 have, lack = (f"{split}_target", split) if target else (split, f"{split}_target")
-                raise UserError(f"--data.{have} without --data.{lack}: expected both sides of the pairs; give both")
+                raise UserError(
+                    f"--data.{have} without --data.{lack}: expected both sides of the pairs; give both"
+                )
 
     @property
     def is_pairs(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_textgen.data import batches, shards
+from tf_textgen.data import batches, token_cache
 from tf_textgen.data.batches import ALONE, Share
 from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.data.packing import PackedDocuments
@@ -29,7 +29,10 @@ LANGUAGE_MODEL, ENCODER_DECODER = "language_model", "encoder_decoder"
 
 
 def open_corpus(
-    config: DataConfig, tokenizer: Any, splits: Sequence[str] = ("train", "valid"), source_tokenizer: Any = None
+    config: DataConfig,
+    tokenizer: Any,
+    splits: Sequence[str] = ("train", "valid"),
+    source_tokenizer: Any = None,
 ) -> dict[str, TokenizedSplit]:
     """Opens splits by name, tokenising files that were not seen before.
 
@@ -71,15 +74,21 @@ def training_batches(
     plan = _plan(split, config, model_kind)
     _ = plan.steps_per_epoch  # too little text is an error here, not inside the dataset
     places = tf.data.Dataset.counter(start_step * share.local)
-    return batches.make_dataset(places, lambda step, part: plan.training_batch(step, seed, part), plan, share)
+    return batches.make_dataset(
+        places, lambda step, part: plan.training_batch(step, seed, part), plan, share
+    )
 
 
-def steps_per_epoch(split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL) -> int:
+def steps_per_epoch(
+    split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL
+) -> int:
     """Training steps after which every row (or pair) has come at least once."""
     return _plan(split, config, model_kind).steps_per_epoch
 
 
-def evaluation_steps(split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL) -> int:
+def evaluation_steps(
+    split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL
+) -> int:
     """Batches of one pass of `evaluation_batches`."""
     return _plan(split, config, model_kind).evaluation_steps
 
@@ -104,31 +113,39 @@ def evaluation_batches(
     return batches.make_dataset(places, plan.evaluation_batch, plan, share)
 
 
-def _open_split(config: DataConfig, tokenizer: Any, name: str, source_tokenizer: Any) -> TokenizedSplit | None:
+def _open_split(
+    config: DataConfig, tokenizer: Any, name: str, source_tokenizer: Any
+) -> TokenizedSplit | None:
     if name not in SPLITS:
         raise UserError(f"split {name!r}: expected one of {', '.join(SPLITS)}")
     cut = not config.valid and config.validation_fraction > 0.0 and name != "test"
     if not cut:
         if name == "valid" and not config.valid:
             return None
-        opened = shards.open_shards(config, tokenizer, name, source_tokenizer)
+        opened = token_cache.open_shards(config, tokenizer, name, source_tokenizer)
         return TokenizedSplit(name, opened, tokenizer, source_tokenizer=source_tokenizer)
-    opened = shards.open_shards(config, tokenizer, "train", source_tokenizer)
+    opened = token_cache.open_shards(config, tokenizer, "train", source_tokenizer)
     whole = TokenizedSplit(name, opened, tokenizer, source_tokenizer=source_tokenizer)
     if whole.num_documents < 2:
         raise UserError(
             f"--data.validation_fraction={config.validation_fraction:g}: the training files are one document, expected "
             "at least two to cut from; give --data.valid, or set --data.validation_fraction=0 or --data.documents"
         )
-    held_out = min(max(1, round(whole.num_documents * config.validation_fraction)), whole.num_documents - 1)
+    held_out = min(
+        max(1, round(whole.num_documents * config.validation_fraction)), whole.num_documents - 1
+    )
     border = whole.num_documents - held_out
     first, last = (0, border) if name == "train" else (border, whole.num_documents)
-    return TokenizedSplit(name, whole.shards, tokenizer, first, last, source_tokenizer)
+    return TokenizedSplit(name, whole.token_cache, tokenizer, first, last, source_tokenizer)
 
 
-def _plan(split: TokenizedSplit, config: DataConfig, model_kind: str, stride: int | None = None) -> batches.Plan:
+def _plan(
+    split: TokenizedSplit, config: DataConfig, model_kind: str, stride: int | None = None
+) -> batches.Plan:
     if model_kind not in (LANGUAGE_MODEL, ENCODER_DECODER):
-        raise UserError(f"model kind {model_kind!r}: expected {LANGUAGE_MODEL} or {ENCODER_DECODER}")
+        raise UserError(
+            f"model kind {model_kind!r}: expected {LANGUAGE_MODEL} or {ENCODER_DECODER}"
+        )
     if split.is_pairs:
         form = EncoderDecoderPairs if model_kind == ENCODER_DECODER else DecoderOnlyPairs
         _refuse_stride(stride, f"--data.format={config.format}")
@@ -149,4 +166,6 @@ def _plan(split: TokenizedSplit, config: DataConfig, model_kind: str, stride: in
 
 def _refuse_stride(stride: int | None, option: str) -> None:
     if stride is not None:
-        raise UserError(f"stride {stride} with {option}: expected --data.batching=windows alone; leave the stride out")
+        raise UserError(
+            f"stride {stride} with {option}: expected --data.batching=windows alone; leave the stride out"
+        )

@@ -25,7 +25,10 @@ from tf_textgen.text import english_chinese
 PAIR_COUNTS = {"train": 40_000, "valid": 2_000, "test": 2_000}
 PAIR_SEEDS = {"train": 1, "valid": 2, "test": 3}
 COPY_LENGTHS = (1, 10)
-GRAMMARS: Mapping[str, dict[str, Any]] = {"grammar": {}, "grammar_small": {"words_per_class": 2, "start": "SHORT"}}
+GRAMMARS: Mapping[str, dict[str, Any]] = {
+    "grammar": {},
+    "grammar_small": {"words_per_class": 2, "start": "SHORT"},
+}
 _CHECKSUMS = "SHA256SUMS"
 
 
@@ -55,7 +58,11 @@ def write(name: str, cache_dir: str) -> dict[str, tuple[str, ...]]:
     with open(os.path.join(folder, _CHECKSUMS), encoding="utf-8") as lines:
         names = [line.rstrip("\n").split("  ", 1)[1] for line in lines]
     return {
-        split: tuple(os.path.join(folder, file) for file in names if file.split(".")[0].split("/")[0] == split)
+        split: tuple(
+            os.path.join(folder, file)
+            for file in names
+            if file.split(".")[0].split("/")[0] == split
+        )
         for split in PAIR_COUNTS
     }
 
@@ -90,7 +97,11 @@ def python_topics() -> dict[str, dict[str, str]]:
 
 
 def _python_docs() -> tuple[str, Callable[[], Mapping[str, str]]]:
-    texts = {f"{split}/{topic}.txt": text for split, found in python_topics().items() for topic, text in found.items()}
+    texts = {
+        f"{split}/{topic}.txt": text
+        for split, found in python_topics().items()
+        for topic, text in found.items()
+    }
     return _version(repr(sorted(texts.items()))), lambda: texts
 
 
@@ -100,7 +111,8 @@ def _grammar(name: str) -> tuple[str, Callable[[], Mapping[str, str]]]:
     def make() -> dict[str, str]:
         return {
             f"{split}.tsv": "".join(
-                f"{source}\t{target}\n" for source, target in grammar.sample(count, PAIR_SEEDS[split])
+                f"{source}\t{target}\n"
+                for source, target in grammar.sample(count, PAIR_SEEDS[split])
             )
             for split, count in PAIR_COUNTS.items()
         }

@@ -43,9 +43,16 @@ def download(url: str, sha256: str, folder: str) -> str:
                 while block := answer.read(_BLOCK_BYTES):
                     digest.update(block)
                     out.write(block)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except (
+            urllib.error.URLError,
+            http.client.HTTPException,
+            TimeoutError,
+            ConnectionError,
+        ) as error:
             reason = getattr(error, "reason", None) or error
-            raise UserError(f"{url} cannot be downloaded ({reason}): expected an answer; check the network") from error
+            raise UserError(
+                f"{url} cannot be downloaded ({reason}): expected an answer; check the network"
+            ) from error
         if digest.hexdigest() != sha256:
             raise UserError(
                 f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}: the file there has changed or was cut "
@@ -66,7 +73,9 @@ def text_sha256(path: str) -> str:
             while block := stream.read(_BLOCK_BYTES):
                 digest.update(block)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}): expected a whole, readable file") from error
+        raise UserError(
+            f"{path} cannot be read ({error}): expected a whole, readable file"
+        ) from error
     return digest.hexdigest()
 
 
@@ -77,7 +86,9 @@ def open_member(archive: str, member: str) -> Iterator[IO[bytes]]:
         with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
             yield stream
     except (zipfile.BadZipFile, KeyError) as error:
-        raise UserError(f"a downloaded archive has no readable {member} ({error}): expected a zip with it") from error
+        raise UserError(
+            f"a downloaded archive has no readable {member} ({error}): expected a zip with it"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -94,7 +105,9 @@ def written_beside(path: str, keep: bool = False) -> Iterator[tuple[str, IO[byte
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.", suffix=".part")
+        handle, temporary = tempfile.mkstemp(
+            dir=folder, prefix=f".{os.path.basename(path)}.", suffix=".part"
+        )
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written ({error.strerror}): expected a folder with write access"
@@ -131,4 +144,6 @@ def copy_stream(source: IO[bytes], path: str, sha256: str) -> None:
         out.flush()
         found = text_sha256(temporary)
         if found != sha256:
-            raise UserError(f"{path}: the prepared file has SHA-256 {found}, expected {sha256}; nothing was kept")
+            raise UserError(
+                f"{path}: the prepared file has SHA-256 {found}, expected {sha256}; nothing was kept"
+            )

@@ -45,9 +45,13 @@ def expand(patterns: Sequence[str], flag: str) -> list[str]:
                 "files, local or of a file system TensorFlow knows, such as gs://"
             ) from error
         if not paths:
-            raise UserError(f"--{flag}={pattern}: no such file; expected a path or glob of existing files")
+            raise UserError(
+                f"--{flag}={pattern}: no such file; expected a path or glob of existing files"
+            )
         if folder is not None:
-            raise UserError(f"--{flag}={pattern}: {folder} is a folder, expected files; write {folder}/*.txt or so")
+            raise UserError(
+                f"--{flag}={pattern}: {folder} is a folder, expected files; write {folder}/*.txt or so"
+            )
         found.update(dict.fromkeys(paths))
     return list(found)
 
@@ -68,7 +72,9 @@ def digest(path: str) -> dict[str, Any]:
                 sha256.update(block)
                 size += len(block)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); expected a readable file") from error
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); expected a readable file"
+        ) from error
     return {"name": os.path.basename(path), "size": size, "sha256": sha256.hexdigest()}
 
 
@@ -102,7 +108,12 @@ class TextFile:
                 mark = len(_BOM) if offset == 0 and raw.startswith(_BOM) else 0
                 ends = raw.endswith(b"\n")
                 text = raw[mark:-1].removesuffix(b"\r") if ends else raw[mark:]
-                yield Piece(number, text if clean else self._checked(text, number, offset + mark), begins, ends)
+                yield Piece(
+                    number,
+                    text if clean else self._checked(text, number, offset + mark),
+                    begins,
+                    ends,
+                )
                 offset += len(raw)
                 number, begins = number + ends, ends
         if offset == 0:
@@ -141,7 +152,9 @@ class TextFile:
                     yield rest
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{self.path}: cannot be read ({reason}); expected a readable text file") from error
+            raise UserError(
+                f"{self.path}: cannot be read ({reason}); expected a readable text file"
+            ) from error
 
     def _checked(self, text: bytes, number: int, offset: int) -> bytes:
         if b"\0" in text:
@@ -237,7 +250,9 @@ def _remote_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        line = " ".join(error.message.split()) or type(error).__name__  # that of ram:// has no message
+        line = (
+            " ".join(error.message.split()) or type(error).__name__
+        )  # that of ram:// has no message
         raise OSError(None, line) from error
 
 

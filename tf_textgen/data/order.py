@@ -49,7 +49,9 @@ def epoch_rows(step: int, batch_size: int, n: int, seed: int) -> tuple[np.ndarra
     Returns:
       epoch `[B]` int64, and row `[B]` int64 in `[0, n)`: within an epoch each row comes once.
     """
-    epoch, index = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64), n)
+    epoch, index = np.divmod(
+        np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64), n
+    )
     row = np.empty_like(index)
     for one in np.unique(epoch):
         row[epoch == one] = permute(index[epoch == one], n, seed, int(one))

@@ -26,7 +26,10 @@ class PackedDocuments:
         self._pieces = np.argsort(row_of_piece, kind="stable")
         self._first_piece = token_streams.ragged_places(np.bincount(row_of_piece))
         self._rows = len(self._first_piece) - 1
-        self.fields = tuple(Field(name, np.int32, (context,)) for name in ("target_tokens", "positions", "segment_ids"))
+        self.fields = tuple(
+            Field(name, np.int32, (context,))
+            for name in ("target_tokens", "positions", "segment_ids")
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -42,7 +45,9 @@ class PackedDocuments:
 
     def evaluation_batch(self, step: int, part: Part = WHOLE) -> Batch:
         """Rows `step * batch_size` and on, or a part of them; rows past the end have no weight."""
-        return self._batch(np.arange(step * self.batch_rows, min((step + 1) * self.batch_rows, self._rows)), part)
+        return self._batch(
+            np.arange(step * self.batch_rows, min((step + 1) * self.batch_rows, self._rows)), part
+        )
 
     def _batch(self, rows: np.ndarray, part: Part) -> Batch:
         own = part.of(self.batch_rows)
@@ -90,7 +95,12 @@ def pack(lengths: np.ndarray, capacity: int) -> np.ndarray:
 
 
 def _fill(
-    rows: np.ndarray, waiting: np.ndarray, length: int, room: int, free: np.ndarray, by_room: dict[int, np.ndarray]
+    rows: np.ndarray,
+    waiting: np.ndarray,
+    length: int,
+    room: int,
+    free: np.ndarray,
+    by_room: dict[int, np.ndarray],
 ) -> np.ndarray:
     """Puts as many of the `waiting` pieces of one length into rows `free` of one `room` as fit; returns the rest."""
     per_row = room // length

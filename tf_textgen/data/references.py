@@ -42,7 +42,9 @@ def read_examples(
     rows = _wide_rows(config, paths[0]) if further_columns else _pairs(config, paths)
     kept = [row for row in rows if row.source.strip() and row.references][part]
     if not kept:
-        raise UserError(f"{paths[0][0]}: no pair with text on both sides: expected some; check the columns")
+        raise UserError(
+            f"{paths[0][0]}: no pair with text on both sides: expected some; check the columns"
+        )
     return _grouped(kept)
 
 
@@ -56,7 +58,9 @@ def _wide_rows(config: DataConfig, paths: Sequence[str]) -> Iterator[Example]:
     source, target = config.source_column - 1, config.target_column - 1
     for path in paths:
         for row in sources.table_rows(files.TextFile(path, config.invalid_utf8), config):
-            further = [text for column, text in enumerate(row) if column > target and column != source]
+            further = [
+                text for column, text in enumerate(row) if column > target and column != source
+            ]
             yield _example(row[source], [row[target], *further])
 
 

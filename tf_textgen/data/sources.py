@@ -23,7 +23,9 @@ class Chunk(NamedTuple):
 def split_files(config: DataConfig, split: str) -> tuple[list[str], list[str]]:
     """The files of `split`, and those of its target side (none unless the format is parallel)."""
     if not config.patterns(split):
-        raise UserError(f"no data for the split {split!r}: expected files; set --data.{split} or --data.corpus")
+        raise UserError(
+            f"no data for the split {split!r}: expected files; set --data.{split} or --data.corpus"
+        )
     sources = files.expand(config.patterns(split), f"data.{split}")
     targets = files.expand(config.target_patterns(split), f"data.{split}_target")
     if config.format == "parallel" and len(sources) != len(targets):
@@ -34,7 +36,9 @@ def split_files(config: DataConfig, split: str) -> tuple[list[str], list[str]]:
     return sources, targets
 
 
-def training_texts(config: DataConfig, side: Literal["source", "target"] | None = None) -> Iterator[bytes]:
+def training_texts(
+    config: DataConfig, side: Literal["source", "target"] | None = None
+) -> Iterator[bytes]:
     """What a vocabulary is built from: the training documents (long ones in chunks), or the pairs.
 
     Args:
@@ -46,9 +50,13 @@ def training_texts(config: DataConfig, side: Literal["source", "target"] | None 
         for chunk in Documents(config, sources):
             yield chunk.text
     elif config.format == "dialogue" and side != "target":
-        next(iter(Pairs(config, sources, targets)))  # dialogues without a reply are told before a vocabulary is built
+        next(
+            iter(Pairs(config, sources, targets))
+        )  # dialogues without a reply are told before a vocabulary is built
         for path in sources:
-            for turns in _dialogues(files.TextFile(path, config.invalid_utf8), config.first_turn_column):
+            for turns in _dialogues(
+                files.TextFile(path, config.invalid_utf8), config.first_turn_column
+            ):
                 yield dialogues.context(turns).encode()
     else:
         for pair in Pairs(config, sources, targets):
@@ -99,7 +107,9 @@ class Documents:
                 count += 1
             self.replaced += file.replaced
             if not count:
-                raise UserError(f"{path} holds blank lines alone: expected text; check the file or leave it out")
+                raise UserError(
+                    f"{path} holds blank lines alone: expected text; check the file or leave it out"
+                )
 
 
 class Pairs:
@@ -163,7 +173,9 @@ class Pairs:
             count += 1
         self.replaced += file.replaced
         if not count:
-            raise UserError(f"{path} holds blank lines alone: expected pairs; check the file or leave it out")
+            raise UserError(
+                f"{path} holds blank lines alone: expected pairs; check the file or leave it out"
+            )
 
     def _replies(self, path: str) -> Iterator[tuple[bytes, bytes]]:
         config = self._config
@@ -199,7 +211,9 @@ def _dialogues(file: files.TextFile, first_turn_column: int) -> Iterator[list[st
             found = True
             yield dialogues.turns_of(line.decode(), first_turn_column)
     if not found:
-        raise UserError(f"{file.path} holds blank lines alone: expected dialogues; check the file or leave it out")
+        raise UserError(
+            f"{file.path} holds blank lines alone: expected dialogues; check the file or leave it out"
+        )
 
 
 def _chunks(file: files.TextFile, documents: str) -> Iterator[Chunk]:

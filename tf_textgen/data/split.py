@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_textgen.data.shards import Shards
+from tf_textgen.data.token_cache import Shards
 
 
 class TokenizedSplit:
@@ -42,7 +42,9 @@ class TokenizedSplit:
         tokens = int(counted.offsets[self.last] - counted.offsets[self.first])
         self.num_tokens = tokens + self.num_documents * (1 if self.is_pairs else -1)
         self.num_bytes = int(counted.bytes[self.last] - counted.bytes[self.first])
-        self.dropped, self.cut, self.replaced = (shards.manifest[name] for name in ("dropped", "cut", "replaced"))
+        self.dropped, self.cut, self.replaced = (
+            shards.manifest[name] for name in ("dropped", "cut", "replaced")
+        )
         self.empty, self.no_reply = (shards.manifest[name] for name in ("empty", "no_reply"))
         self.vocabulary_size = int(tokenizer.vocabulary_size)
         self.pad_id, self.bos_id = int(tokenizer.pad_id), int(tokenizer.bos_id)
@@ -76,12 +78,18 @@ class TokenizedSplit:
     def read_documents(self, stream: str, first: int, last: int) -> np.ndarray:
         """The stored tokens of documents `[first, last)`, one after the other, as int32."""
         source = self.shards.streams[stream]
-        return source.read(int(source.offsets[self.first + first]), int(source.offsets[self.first + last]))
+        return source.read(
+            int(source.offsets[self.first + first]), int(source.offsets[self.first + last])
+        )
 
     def summary(self) -> str:
         """One line for people."""
         what = "pairs" if self.is_pairs else "documents"
-        notes = [f"{self.num_documents:,} {what}", f"{self.num_tokens:,} tokens", f"{self.num_bytes:,} bytes"]
+        notes = [
+            f"{self.num_documents:,} {what}",
+            f"{self.num_tokens:,} tokens",
+            f"{self.num_bytes:,} bytes",
+        ]
         for fate, text in (
             ("dropped", "over-long pairs of the files dropped"),
             ("cut", "over-long pairs of the files cut"),

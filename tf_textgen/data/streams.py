@@ -28,7 +28,9 @@ class Streams:
     def __init__(self, split: TokenizedSplit, context: int, batch_size: int):
         self._split, self._context, self.batch_rows = split, context, batch_size
         self._tokens = split.stream_tokens
-        self.fields = tuple(Field(name, np.int32, (context,)) for name in ("target_tokens", "resets"))
+        self.fields = tuple(
+            Field(name, np.int32, (context,)) for name in ("target_tokens", "resets")
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -48,7 +50,9 @@ class Streams:
     def training_batch(self, step: int, seed: int, part: Part = WHOLE) -> Batch:
         """The batch of a global step, or a part of it."""
         epoch, step_of_epoch = divmod(step, self._steps(self._tokens))
-        return self._batch(step_of_epoch, self._tokens, order.random_integer(self._tokens, seed, epoch, 1), part)
+        return self._batch(
+            step_of_epoch, self._tokens, order.random_integer(self._tokens, seed, epoch, 1), part
+        )
 
     def evaluation_batch(self, step: int, part: Part = WHOLE) -> Batch:
         """The step-th batch of one pass, or a part of it; a stretch past the end has no weight."""
@@ -71,7 +75,11 @@ class Streams:
             if start < stop:
                 read = self._ring(phase + start, stop - start + 1)
                 there = (i, slice(stop - start))
-                tokens[there], labels[there], counted[there] = read[:-1], read[1:], read[1:] != self._split.bos_id
+                tokens[there], labels[there], counted[there] = (
+                    read[:-1],
+                    read[1:],
+                    read[1:] != self._split.bos_id,
+                )
         resets = tokens == self._split.bos_id
         if step == 0:
             resets[:, 0] = True
@@ -82,4 +90,8 @@ class Streams:
         start %= self._tokens
         stop = start + count
         tokens = self._split.read(start, min(stop, self._tokens))
-        return tokens if stop <= self._tokens else np.append(tokens, self._split.read(0, stop - self._tokens))
+        return (
+            tokens
+            if stop <= self._tokens
+            else np.append(tokens, self._split.read(0, stop - self._tokens))
+        )

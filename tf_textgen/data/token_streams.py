@@ -28,7 +28,12 @@ class StreamWriter:
     """Appends documents to the files of one stream; `finish` makes them durable. Its context closes the files."""
 
     def __init__(self, folder: str, name: str, dtype: np.dtype, shard_tokens: int):
-        self._folder, self._name, self._dtype, self._shard_tokens = folder, name, dtype, shard_tokens
+        self._folder, self._name, self._dtype, self._shard_tokens = (
+            folder,
+            name,
+            dtype,
+            shard_tokens,
+        )
         self.tokens = self.documents = self.bytes = 0
         self._shard: Any = None
         self._offsets = self._create("offsets")
@@ -36,7 +41,9 @@ class StreamWriter:
         self._offsets.write(np.zeros(1, "<i8").tobytes())
         self._bytes.write(np.zeros(1, "<i8").tobytes())
 
-    def append(self, tokens: np.ndarray, document_ends: np.ndarray, document_bytes: np.ndarray) -> None:
+    def append(
+        self, tokens: np.ndarray, document_ends: np.ndarray, document_bytes: np.ndarray
+    ) -> None:
         """Adds tokens.
 
         Args:
@@ -102,9 +109,14 @@ class TokenStream:
     def __init__(self, folder: str, name: str, dtype: np.dtype, counts: dict[str, int]):
         # As plain arrays: an element of a `numpy.memmap` takes ten times as long.
         self.offsets, self.bytes = (
-            np.asarray(np.memmap(os.path.join(folder, f"{name}.{kind}"), "<i8", "r")) for kind in ("offsets", "bytes")
+            np.asarray(np.memmap(os.path.join(folder, f"{name}.{kind}"), "<i8", "r"))
+            for kind in ("offsets", "bytes")
         )
-        self._dtype, self._tokens, self._shard_tokens = dtype, counts["tokens"], counts["shard_tokens"]
+        self._dtype, self._tokens, self._shard_tokens = (
+            dtype,
+            counts["tokens"],
+            counts["shard_tokens"],
+        )
         self._paths = [
             os.path.join(folder, f"{name}-{number:05d}.tokens")
             for number in range(-(-self._tokens // self._shard_tokens))

@@ -55,7 +55,9 @@ class PairsToTokens:
 
     def __call__(self, batch: list[tuple[bytes, bytes]]) -> tuple[tuple[StreamPart, ...], int]:
         limits = (self.config.max_source_tokens, self.config.max_target_tokens)
-        sides = [_tokenize(self.tokenizers[side], [pair[side] for pair in batch]) for side in (0, 1)]
+        sides = [
+            _tokenize(self.tokenizers[side], [pair[side] for pair in batch]) for side in (0, 1)
+        ]
         longer = [np.diff(splits) > limit for (_, splits), limit in zip(sides, limits, strict=True)]
         either = longer[0] | longer[1]
         parts = []
@@ -66,7 +68,11 @@ class PairsToTokens:
                 kept, sizes = kept[~either], sizes[~either]
             else:
                 # What was said last is what a reply answers; other texts say first what they are about.
-                keep = _last_tokens if self.config.format == "dialogue" and side == 0 else _first_tokens
+                keep = (
+                    _last_tokens
+                    if self.config.format == "dialogue" and side == 0
+                    else _first_tokens
+                )
                 tokens, kept = keep(ids, splits, np.minimum(np.diff(splits), limits[side]))
                 sizes[longer[side]] = _text_bytes(self.tokenizers[side], tokens, kept, longer[side])
             parts.append(StreamPart(tokens.astype(self.dtype), np.cumsum(kept), sizes))
@@ -74,7 +80,12 @@ class PairsToTokens:
 
 
 def _wrapped(
-    ids: np.ndarray, splits: np.ndarray, starts: np.ndarray, ends: np.ndarray, bos_id: int, eos_id: int
+    ids: np.ndarray,
+    splits: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    bos_id: int,
+    eos_id: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Puts `<s>` before chunks that start a document and `</s>` after those that end one; also says where they end."""
     places = token_streams.ragged_places(np.diff(splits) + starts + ends)
@@ -93,20 +104,28 @@ def _tokenize(tokenizer: Any, texts: list[bytes]) -> tuple[np.ndarray, np.ndarra
     return ragged.flat_values.numpy(), ragged.row_splits.numpy()
 
 
-def _first_tokens(ids: np.ndarray, splits: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _first_tokens(
+    ids: np.ndarray, splits: np.ndarray, kept: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The first `kept[i]` ids of row i, side by side, and `kept`."""
     within = np.arange(len(ids)) - np.repeat(splits[:-1], np.diff(splits))
     return ids[within < np.repeat(kept, np.diff(splits))], kept
 
 
-def _last_tokens(ids: np.ndarray, splits: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _last_tokens(
+    ids: np.ndarray, splits: np.ndarray, kept: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The last `kept[i]` ids of row i, side by side, and `kept`."""
     behind = np.repeat(splits[1:], np.diff(splits)) - np.arange(len(ids))
     return ids[behind <= np.repeat(kept, np.diff(splits))], kept
 
 
-def _text_bytes(tokenizer: Any, tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> list[int]:
+def _text_bytes(
+    tokenizer: Any, tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray
+) -> list[int]:
     """UTF-8 bytes of the text that the tokens of `rows` stand for."""
     of_rows = tokens[np.repeat(rows, lengths)].astype(np.int32)
-    texts = tokenizer.detokenize(tf.RaggedTensor.from_row_lengths(of_rows, lengths[rows].astype(np.int64)))
+    texts = tokenizer.detokenize(
+        tf.RaggedTensor.from_row_lengths(of_rows, lengths[rows].astype(np.int64))
+    )
     return [len(text) for text in texts.numpy()]

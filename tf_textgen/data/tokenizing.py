@@ -78,7 +78,10 @@ def tokenize_pairs(
     progress = _Progress()
     over_long = 0
     pairs = sources.Pairs(config, *paths)
-    work, batches = PairsToTokens(config, tokenizers, dtype), _batches(pairs, lambda pair: len(pair[0]) + len(pair[1]))
+    work, batches = (
+        PairsToTokens(config, tokenizers, dtype),
+        _batches(pairs, lambda pair: len(pair[0]) + len(pair[1])),
+    )
     shard_tokens = token_streams.SHARD_TOKENS
     with (
         token_streams.StreamWriter(folder, "source", dtype, shard_tokens) as source,
@@ -135,5 +138,6 @@ class _Progress:
             self._said = now
             seconds = now - self._began
             print(
-                f"tokenising: {text_bytes / 1e6:.0f} MB, {tokens / 1e6:.1f} M tokens, {seconds:.0f} s", file=sys.stderr
+                f"tokenising: {text_bytes / 1e6:.0f} MB, {tokens / 1e6:.1f} M tokens, {seconds:.0f} s",
+                file=sys.stderr,
             )

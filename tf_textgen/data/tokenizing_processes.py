@@ -112,7 +112,11 @@ class _Worker:
         self._came = f"--data.tokenizing_processes={count}"
         self._connection, theirs = multiprocessing.Pipe()
         # No GPU: it would take the memory of the one that this process trains on.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": "-1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "CUDA_VISIBLE_DEVICES": "-1",
+        }
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tf_textgen.data.tokenizing_worker", str(theirs.fileno())],

@@ -20,11 +20,15 @@ class Windows:
     Evaluation begins at the first token and counts each label once; the last window is padded.
     """
 
-    def __init__(self, split: TokenizedSplit, context: int, batch_size: int, stride: int | None = None):
+    def __init__(
+        self, split: TokenizedSplit, context: int, batch_size: int, stride: int | None = None
+    ):
         self._split, self._context, self.batch_rows = split, context, batch_size
         self._stride = context if stride is None else stride
         if not 1 <= self._stride <= context:
-            raise UserError(f"stride {stride}: expected 1 to {context} (--data.context); choose one of these")
+            raise UserError(
+                f"stride {stride}: expected 1 to {context} (--data.context); choose one of these"
+            )
         self._tokens = split.stream_tokens
         self._rows = self._tokens // context
         self.evaluation_rows = 1 + -(-max(0, self._tokens - 1 - context) // self._stride)
@@ -70,11 +74,17 @@ class Windows:
         start %= self._tokens
         stop = start + self._context + 1
         tokens = self._split.read(start, min(stop, self._tokens))
-        return tokens if stop <= self._tokens else np.append(tokens, self._split.read(0, stop - self._tokens))
+        return (
+            tokens
+            if stop <= self._tokens
+            else np.append(tokens, self._split.read(0, stop - self._tokens))
+        )
 
     def _batch(self, read: Sequence[np.ndarray], counted: np.ndarray) -> Batch:
         """The rows that were read, and rows `<s>` up to the number of those of `counted`."""
         tokens = pad_rows(read, len(counted), self._context + 1, self._split.pad_id)
         tokens[len(read) :, 0] = self._split.bos_id
         labels = tokens[:, 1:]
-        return Batch({"target_tokens": tokens[:, :-1]}, labels, counted & (labels != self._split.bos_id))
+        return Batch(
+            {"target_tokens": tokens[:, :-1]}, labels, counted & (labels != self._split.bos_id)
+        )

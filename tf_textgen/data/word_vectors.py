@@ -52,7 +52,9 @@ def read_word_vectors(path: str, wanted: Collection[str]) -> WordVectors:
         raise UserError(
             f"{path}: {count} words, expected {promised} as its first line says; the file is cut short, get it anew"
         )
-    return WordVectors({word: row for word, row in vectors.items() if word in wanted}, width or 0, count)
+    return WordVectors(
+        {word: row for word, row in vectors.items() if word in wanted}, width or 0, count
+    )
 
 
 def _word(fields: list[bytes], width: int, place: str) -> str:

@@ -25,7 +25,15 @@ from tf_textgen.decoding import forcing, stopping
 from tf_textgen.decoding.constraints import Constraints
 from tf_textgen.decoding.length_penalty import LengthPenalty, divisor
 from tf_textgen.decoding.logits import adjust
-from tf_textgen.decoding.loop import Detokenize, Search, Step, bounded_rows, loop_periods, make_search, run
+from tf_textgen.decoding.loop import (
+    Detokenize,
+    Search,
+    Step,
+    bounded_rows,
+    loop_periods,
+    make_search,
+    run,
+)
 from tf_textgen.decoding.parameters import Parameters, neutral_where
 from tf_textgen.decoding.sampling import log_normalizer, normalize
 
@@ -43,10 +51,14 @@ class Hypotheses(NamedTuple):
 
     tokens: tf.Tensor  # [B, n, N] int32, pad beyond a hypothesis' end
     token_count: tf.Tensor  # [B, n] int32
-    log_probabilities: tf.Tensor  # [B, n, N] float32, of the model's own distribution; 0 beyond the end
+    log_probabilities: (
+        tf.Tensor
+    )  # [B, n, N] float32, of the model's own distribution; 0 beyond the end
     score: tf.Tensor  # [B, n] float32, sum of log_probabilities
     normalized_score: tf.Tensor  # [B, n] float32, what was ranked, divided by the length penalty
-    finish_reason: tf.Tensor  # [B, n] string: "eos", "length", "stop" or "loop"; "" in an empty place
+    finish_reason: (
+        tf.Tensor
+    )  # [B, n] string: "eos", "length", "stop" or "loop"; "" in an empty place
     texts: tf.Tensor  # [B, n] string, bytes as `detokenize` gave them; empty without it
 
 
@@ -73,7 +85,9 @@ class BeamProgress(NamedTuple):
     repeats: tf.Tensor  # [B*W, R] int32, as in `state.Progress`
     text: tf.Tensor  # [B*W] string, kept where stop strings are looked for
     best: Ended
-    finish: tf.Tensor  # [B] int32, RUNNING until the n-best cannot change, then the best one's reason
+    finish: (
+        tf.Tensor
+    )  # [B] int32, RUNNING until the n-best cannot change, then the best one's reason
 
 
 class _Extensions(NamedTuple):
@@ -123,8 +137,15 @@ def beam_search(
         written.
     """
     rows = bounded_rows(parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens)
-    own = {"width": width, "num_best": num_best, "limit": rows[0].max_new_tokens, "length_penalty": length_penalty}
-    logits, state, rows = tf.nest.map_structure(lambda x: tf.repeat(x, width, axis=0), (logits, state, rows))
+    own = {
+        "width": width,
+        "num_best": num_best,
+        "limit": rows[0].max_new_tokens,
+        "length_penalty": length_penalty,
+    }
+    logits, state, rows = tf.nest.map_structure(
+        lambda x: tf.repeat(x, width, axis=0), (logits, state, rows)
+    )
     ids = (eos_id, pad_id, tuple(banned_ids))
     search = make_search(BeamSearch, rows, ids, detokenize, **own)
     progress = run(search.advance, search.begin(), logits, state, step, rearrange=follow_parents)
@@ -207,29 +228,46 @@ class BeamSearch(Search):
             banned_ids=self.banned_ids,
         )
         choices = min(self.width, logits.shape[-1])  # K
-        values, tokens = tf.math.top_k(adjusted, choices)  # --> [B*W, K]; of equals the lower id first
+        values, tokens = tf.math.top_k(
+            adjusted, choices
+        )  # --> [B*W, K]; of equals the lower id first
         normalizer = log_normalizer(logits)
         log_probabilities = normalize(tf.gather(logits, tokens, batch_dims=1), normalizer)
         scores = _scores(logits, adjusted, values, normalizer)
         due, stuck, missing = self._forced_words(progress)
         hopeless = tf.equal(values[:, 0], -float("inf"))
         first = hopeless[:, tf.newaxis] & tf.equal(tf.range(choices), 0)
-        tokens, scores = tf.where(first, stuck[:, tf.newaxis], tokens), tf.where(first, _LAST, scores)
+        tokens, scores = (
+            tf.where(first, stuck[:, tf.newaxis], tokens),
+            tf.where(first, _LAST, scores),
+        )
         sums = self._by_hypothesis(progress.sums)[:, tf.newaxis] + scores
-        sums, at = tf.math.top_k(tf.reshape(sums, [-1, self.width * choices]), self.width)  # --> [B, W]
-        at = self._by_hypothesis(at + tf.range(tf.shape(at)[0])[:, tf.newaxis] * (self.width * choices))
+        sums, at = tf.math.top_k(
+            tf.reshape(sums, [-1, self.width * choices]), self.width
+        )  # --> [B, W]
+        at = self._by_hypothesis(
+            at + tf.range(tf.shape(at)[0])[:, tf.newaxis] * (self.width * choices)
+        )
         parents = at // choices
         return _Extensions(
             parents=parents,
             tokens=tf.gather(self._by_hypothesis(tokens), at),
-            log_probabilities=tf.cast(tf.gather(self._by_hypothesis(log_probabilities), at), tf.float32),
+            log_probabilities=tf.cast(
+                tf.gather(self._by_hypothesis(log_probabilities), at), tf.float32
+            ),
             sums=sums,
             forced=tf.gather(due | (hopeless & missing), parents),
         )
 
     def _move(self, progress: BeamProgress, extensions: _Extensions) -> BeamProgress:
         """Puts the hypotheses that are extended in the places of their extensions."""
-        of_hypotheses = (progress.tokens, progress.log_probabilities, progress.forcing, progress.repeats, progress.text)
+        of_hypotheses = (
+            progress.tokens,
+            progress.log_probabilities,
+            progress.forcing,
+            progress.repeats,
+            progress.text,
+        )
         tokens, log_probabilities, forced, repeats, text = tf.nest.map_structure(
             lambda x: tf.gather(x, extensions.parents), of_hypotheses
         )
@@ -252,19 +290,30 @@ class BeamSearch(Search):
 
         def look() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             missing = forcing.missing(state)
-            return forcing.is_due(state, words, left), tf.where(missing, forcing.next_token(state, words), end), missing
+            return (
+                forcing.is_due(state, words, left),
+                tf.where(missing, forcing.next_token(state, words), end),
+                missing,
+            )
 
         return tf.cond(tf.reduce_any(words.lengths > 0), look, lambda: (no, end, no))
 
     def _merge(self, progress: BeamProgress, finish: tf.Tensor) -> Ended:
         """The n-best of those that had ended before and those that end now."""
-        normalized = progress.sums / divisor(self.length_penalty, progress.step)[:, tf.newaxis]  # --> [B, W]
+        normalized = (
+            progress.sums / divisor(self.length_penalty, progress.step)[:, tf.newaxis]
+        )  # --> [B, W]
         count = tf.fill(tf.shape(finish), progress.step)
-        now = [self._by_row(x) for x in (progress.tokens, progress.log_probabilities, count, finish, progress.text)]
+        now = [
+            self._by_row(x)
+            for x in (progress.tokens, progress.log_probabilities, count, finish, progress.text)
+        ]
         tokens, log_probabilities, count, finish, text = now
         normalized = tf.where(tf.equal(finish, stopping.RUNNING), _NOWHERE, normalized)
         new = Ended(tokens, log_probabilities, count, normalized, finish, text)
-        both = Ended(*(tf.concat(pair, axis=1) for pair in zip(progress.best, new, strict=True)))  # [B, n + W, ...]
+        both = Ended(
+            *(tf.concat(pair, axis=1) for pair in zip(progress.best, new, strict=True))
+        )  # [B, n + W, ...]
         at = tf.math.top_k(both.normalized, self.num_best).indices  # of equals the earlier first
         return Ended(*(tf.gather(x, at, batch_dims=1) for x in both))
 
@@ -288,7 +337,10 @@ class BeamSearch(Search):
 
 
 def _scores(
-    logits: tf.Tensor, adjusted: tf.Tensor, values: tf.Tensor, normalizer: tuple[tf.Tensor, tf.Tensor]
+    logits: tf.Tensor,
+    adjusted: tf.Tensor,
+    values: tf.Tensor,
+    normalizer: tuple[tf.Tensor, tf.Tensor],
 ) -> tf.Tensor:
     """What the tokens add to the sum that is ranked: never more than 0.
 
@@ -314,7 +366,9 @@ def _hypotheses(best: Ended, detokenize: Detokenize | None) -> Hypotheses:
     texts = best.text
     if detokenize is not None:
         rows, number, steps = tf.unstack(tf.shape(best.tokens))
-        whole = tf.reshape(detokenize(tf.reshape(best.tokens, [rows * number, steps])), [rows, number])
+        whole = tf.reshape(
+            detokenize(tf.reshape(best.tokens, [rows * number, steps])), [rows, number]
+        )
         texts = tf.where(tf.equal(best.finish, stopping.STOP), best.text, whole)
     score = tf.reduce_sum(tf.cast(best.log_probabilities, tf.float64), axis=-1)
     present = tf.not_equal(best.finish, stopping.RUNNING)
@@ -323,7 +377,9 @@ def _hypotheses(best: Ended, detokenize: Detokenize | None) -> Hypotheses:
         token_count=best.token_count,
         log_probabilities=best.log_probabilities,
         score=tf.saturate_cast(score, tf.float32),
-        normalized_score=tf.saturate_cast(tf.where(present, best.normalized, np.float64(0.0)), tf.float32),
+        normalized_score=tf.saturate_cast(
+            tf.where(present, best.normalized, np.float64(0.0)), tf.float32
+        ),
         finish_reason=tf.gather(tf.constant(stopping.REASONS), best.finish),
         texts=texts,
     )

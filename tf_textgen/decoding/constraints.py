@@ -37,7 +37,9 @@ class Constraints(NamedTuple):
 def no_constraints(rows: tf.Tensor | int) -> Constraints:
     """Nothing banned, nothing forced, everything allowed in each of `rows` rows."""
     nothing = Words(tf.zeros([rows, 0, 0], tf.int32), tf.zeros([rows, 0], tf.int32))
-    return Constraints(nothing, tf.zeros([rows, 0], tf.bool), nothing, tf.zeros([rows, 0], tf.int32))
+    return Constraints(
+        nothing, tf.zeros([rows, 0], tf.bool), nothing, tf.zeros([rows, 0], tf.int32)
+    )
 
 
 def parse(
@@ -59,8 +61,12 @@ def parse(
       The constraints, none in bad rows, and `[B]` string: what is wrong with a row, or "".
     """
     none = no_constraints(tf.shape(parameters.banned)[0])
-    banned, _ = _if_any(parameters.banned, lambda x: _words(x, tokenize, unk_id, ("", " ")), none.banned)
-    forced, foreign = _if_any(parameters.forced, lambda x: _words(x, tokenize, unk_id, ("",)), none.forced)
+    banned, _ = _if_any(
+        parameters.banned, lambda x: _words(x, tokenize, unk_id, ("", " ")), none.banned
+    )
+    forced, foreign = _if_any(
+        parameters.forced, lambda x: _words(x, tokenize, unk_id, ("",)), none.forced
+    )
     allowed, no_token = _if_any(
         parameters.allowed, lambda x: _allowed(x, tokenize, vocabulary_size, unk_id), none.allowed
     )
@@ -73,7 +79,9 @@ def parse(
         "invalid forced: expected words that the vocabulary has": foreign,
         "invalid allowed: expected text that the vocabulary has": no_token,
         "invalid forced_prefix: expected text that the vocabulary has": foreign_prefix,
-        "invalid max_new_tokens: expected enough for the tokens of forced and forced_prefix": needed_tokens(constraints)
+        "invalid max_new_tokens: expected enough for the tokens of forced and forced_prefix": needed_tokens(
+            constraints
+        )
         > room,
         **_contradictions(parameters, constraints),
     }
@@ -89,7 +97,9 @@ def needed_tokens(constraints: Constraints) -> tf.Tensor:
     return prefix + tf.reduce_sum(constraints.forced.lengths, axis=1)
 
 
-def ends_with(words: Words, tokens: tf.Tensor, start: tf.Tensor, end: tf.Tensor, dropped: int) -> tf.Tensor:
+def ends_with(
+    words: Words, tokens: tf.Tensor, start: tf.Tensor, end: tf.Tensor, dropped: int
+) -> tf.Tensor:
     """Whether a row's sequence ends with a word, but for the word's last `dropped` tokens.
 
     Args:
@@ -105,8 +115,12 @@ def ends_with(words: Words, tokens: tf.Tensor, start: tf.Tensor, end: tf.Tensor,
     lengths = tf.maximum(words.lengths - dropped, 0)
     places = tf.range(tf.shape(words.tokens)[2])
     first = end - lengths  # --> [B, K]
-    columns = tf.clip_by_value(first[:, :, tf.newaxis] + places, 0, tf.maximum(tf.shape(tokens)[1] - 1, 0))
-    same = tf.equal(tf.gather(tokens, columns, batch_dims=1), words.tokens) | (places >= lengths[:, :, tf.newaxis])
+    columns = tf.clip_by_value(
+        first[:, :, tf.newaxis] + places, 0, tf.maximum(tf.shape(tokens)[1] - 1, 0)
+    )
+    same = tf.equal(tf.gather(tokens, columns, batch_dims=1), words.tokens) | (
+        places >= lengths[:, :, tf.newaxis]
+    )
     return tf.reduce_all(same, axis=-1) & (words.lengths > 0) & (first >= start[:, tf.newaxis])
 
 
@@ -129,15 +143,21 @@ def contained(words: Words, tokens: tf.Tensor) -> tf.Tensor:
 def _contradictions(parameters: Parameters, constraints: Constraints) -> dict[str, tf.Tensor]:
     """What of a row's wishes cannot be had together -> where, `[B]` bool."""
     banned, allowed, forced, prefix = constraints
-    between = tf.pad(forced.tokens, [[0, 0], [0, 0], [0, 1]], constant_values=-1)  # no word reaches into the next one
-    forced_tokens = tf.reshape(between, [tf.shape(between)[0], tf.reduce_prod(tf.shape(between)[1:])])
+    between = tf.pad(
+        forced.tokens, [[0, 0], [0, 0], [0, 1]], constant_values=-1
+    )  # no word reaches into the next one
+    forced_tokens = tf.reshape(
+        between, [tf.shape(between)[0], tf.reduce_prod(tf.shape(between)[1:])]
+    )
     stop = parameters.stop
     return {
         "invalid forced: expected no word of banned in it": contain(banned, forced_tokens),
         "invalid forced_prefix: expected no word of banned in it": contain(banned, prefix),
         "invalid allowed: expected a token that is not banned": _nothing_left(allowed, banned),
         "invalid forced: expected no string of stop in it": holds_stop(parameters.forced, stop),
-        "invalid forced_prefix: expected no string of stop in it": holds_stop(parameters.forced_prefix, stop),
+        "invalid forced_prefix: expected no string of stop in it": holds_stop(
+            parameters.forced_prefix, stop
+        ),
     }
 
 
@@ -147,7 +167,12 @@ def _nothing_left(allowed: tf.Tensor, banned: Words) -> tf.Tensor:
     def look() -> tf.Tensor:
         alone = tf.where(tf.equal(banned.lengths, 1), banned.tokens[:, :, 0] + 1, 0)  # 0 is none
         size = tf.shape(allowed)[1] + 1
-        taken = tf.math.bincount(alone, minlength=size, maxlength=size, axis=-1, binary_output=True)[:, 1:] > 0
+        taken = (
+            tf.math.bincount(alone, minlength=size, maxlength=size, axis=-1, binary_output=True)[
+                :, 1:
+            ]
+            > 0
+        )
         return ~tf.reduce_any(allowed & ~taken, axis=1)
 
     asked = (tf.shape(allowed)[1] > 0) & tf.reduce_any(tf.equal(banned.lengths, 1))
@@ -166,7 +191,9 @@ def _free_where(rows: tf.Tensor, constraints: Constraints) -> Constraints:
     )
 
 
-def _if_any(texts: tf.Tensor, make: Callable[[tf.Tensor], tuple], nothing: tf.Tensor | Words) -> tuple:
+def _if_any(
+    texts: tf.Tensor, make: Callable[[tf.Tensor], tuple], nothing: tf.Tensor | Words
+) -> tuple:
     """What `make` makes of the texts, with `[B]` bool of bad rows, or `nothing` where no row has any."""
     return tf.cond(
         tf.reduce_any(tf.not_equal(texts, "")),
@@ -175,19 +202,28 @@ def _if_any(texts: tf.Tensor, make: Callable[[tf.Tensor], tuple], nothing: tf.Te
     )
 
 
-def _words(joined: tf.Tensor, tokenize: Tokenize, unk_id: int, before: tuple[str, ...]) -> tuple[Words, tf.Tensor]:
+def _words(
+    joined: tf.Tensor, tokenize: Tokenize, unk_id: int, before: tuple[str, ...]
+) -> tuple[Words, tf.Tensor]:
     """The words in each spelling, and the rows in which one is unknown."""
     strings = tf.strings.split(joined, SEPARATOR)
-    spellings = tf.concat([strings.with_flat_values(tf.strings.join([b, strings.flat_values])) for b in before], axis=1)
+    spellings = tf.concat(
+        [strings.with_flat_values(tf.strings.join([b, strings.flat_values])) for b in before],
+        axis=1,
+    )
     tokens = spellings.with_flat_values(tokenize(spellings.flat_values))
     wanted = tf.not_equal(tf.repeat(joined, spellings.row_lengths()), "")
-    known = ~tf.reduce_any(tf.equal(tokens.values, unk_id), axis=1) & (tokens.values.row_lengths() > 0)
+    known = ~tf.reduce_any(tf.equal(tokens.values, unk_id), axis=1) & (
+        tokens.values.row_lengths() > 0
+    )
     lengths = tf.cast(tokens.values.row_lengths(), tf.int32) * tf.cast(known & wanted, tf.int32)
     unknown = tf.reduce_any(spellings.with_flat_values(wanted & ~known), axis=1)
     return Words(tokens.to_tensor(-1), spellings.with_flat_values(lengths).to_tensor(0)), unknown
 
 
-def _allowed(joined: tf.Tensor, tokenize: Tokenize, vocabulary_size: int, unk_id: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _allowed(
+    joined: tf.Tensor, tokenize: Tokenize, vocabulary_size: int, unk_id: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The tokens of the texts, all of them in rows without a text, and the rows in which there are none."""
     strings = tf.strings.split(joined, SEPARATOR)
     tokens = tokenize(strings.flat_values)
@@ -199,7 +235,9 @@ def _allowed(joined: tf.Tensor, tokenize: Tokenize, vocabulary_size: int, unk_id
     return named | free[:, tf.newaxis], ~free & ~tf.reduce_any(named, axis=1)
 
 
-def _prefix(texts: tf.Tensor, tokenize: Tokenize, unk_id: int, room: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _prefix(
+    texts: tf.Tensor, tokenize: Tokenize, unk_id: int, room: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The tokens of the texts, one more at the most than the longest `room` (`[B]` int32), and the bad rows."""
     tokens = tokenize(texts)
     foreign = tf.reduce_any(tf.equal(tokens, unk_id), axis=1)

@@ -77,7 +77,9 @@ def keep_typical(logits: tf.Tensor, mass: tf.Tensor) -> tf.Tensor:
     best = tf.reduce_max(logits, axis=-1)
     unnormalized = masses(logits, best)
     total = tf.reduce_sum(unnormalized, axis=-1)
-    nearness = -tf.cast(tf.abs(_above(logits, best) - _expected(logits, unnormalized, best)), tf.float32)
+    nearness = -tf.cast(
+        tf.abs(_above(logits, best) - _expected(logits, unnormalized, best)), tf.float32
+    )
     goal = tf.cast(mass, tf.float64) * total
 
     def farthest(width: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -97,7 +99,9 @@ def keep_epsilon(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
     """
     best = tf.reduce_max(logits, axis=-1)
     total = tf.reduce_sum(masses(logits, best), axis=-1)
-    return restrict(_is_probable(logits, best, total, tf.cast(epsilon, tf.float64)), epsilon > 0.0, logits)
+    return restrict(
+        _is_probable(logits, best, total, tf.cast(epsilon, tf.float64)), epsilon > 0.0, logits
+    )
 
 
 def keep_eta(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
@@ -137,13 +141,21 @@ def _above(logits: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
 
 def _expected(logits: tf.Tensor, unnormalized: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
     """The expectation of `_above` under the row's distribution, `[B, 1]` float64."""
-    products = tf.math.multiply_no_nan(_above(logits, best), unnormalized)  # an impossible token adds nothing
-    return tf.reduce_sum(products, axis=-1, keepdims=True) / tf.reduce_sum(unnormalized, axis=-1, keepdims=True)
+    products = tf.math.multiply_no_nan(
+        _above(logits, best), unnormalized
+    )  # an impossible token adds nothing
+    return tf.reduce_sum(products, axis=-1, keepdims=True) / tf.reduce_sum(
+        unnormalized, axis=-1, keepdims=True
+    )
 
 
-def _is_probable(logits: tf.Tensor, best: tf.Tensor, total: tf.Tensor, border: tf.Tensor) -> tf.Tensor:
+def _is_probable(
+    logits: tf.Tensor, best: tf.Tensor, total: tf.Tensor, border: tf.Tensor
+) -> tf.Tensor:
     """Tokens of probability `border` (`[B]` float64) or more, or as probable as the most probable: `[B, V]` bool."""
-    distance = tf.cast(tf.math.log(border * total), tf.float32)  # from the best logit; above 0 where no token is
+    distance = tf.cast(
+        tf.math.log(border * total), tf.float32
+    )  # from the best logit; above 0 where no token is
     return logits - best[:, tf.newaxis] >= tf.minimum(distance, 0.0)[:, tf.newaxis]
 
 

@@ -10,7 +10,9 @@ from typing import ClassVar
 from tf_textgen.config import Config, field
 from tf_textgen.errors import UserError
 
-SEPARATOR = "\x1f"  # ASCII "unit separator": one string carries all stop strings, or words, of a row
+SEPARATOR = (
+    "\x1f"  # ASCII "unit separator": one string carries all stop strings, or words, of a row
+)
 MAX_STOPS = 16  # the search for stop strings takes memory in proportion to both numbers,
 MAX_STOP_BYTES = 256  # and one row must not be able to starve its neighbours
 MAX_BANNED = 256  # the same holds for words
@@ -28,7 +30,9 @@ NO_SAMPLING = {
     "epsilon_cutoff": 0,
     "eta_cutoff": 0,
 }
-MAX_TOKENS = 2**20  # room for all tokens is made before the first: more is a slip of the finger, not a wish
+MAX_TOKENS = (
+    2**20
+)  # room for all tokens is made before the first: more is a slip of the finger, not a wish
 _INT64 = 2**63
 _FLOAT32_SMALLEST, _FLOAT32_LARGEST = 2.0**-126, (2 - 2**-23) * 2.0**127
 _SEED_STRIDE = 0x1E3779B97F4A7C15
@@ -47,10 +51,16 @@ class DecodingConfig(Config):
     )
     top_k: int = field(0, "Samples among the k most probable tokens; 0 keeps all.", at_least=0)
     top_p: float = field(
-        1.0, "Samples among the most probable tokens that hold this mass together; 1 keeps all.", above=0.0, at_most=1.0
+        1.0,
+        "Samples among the most probable tokens that hold this mass together; 1 keeps all.",
+        above=0.0,
+        at_most=1.0,
     )
     min_p: float = field(
-        0.0, "Drops tokens less probable than this part of the most probable one's.", at_least=0.0, at_most=1.0
+        0.0,
+        "Drops tokens less probable than this part of the most probable one's.",
+        at_least=0.0,
+        at_most=1.0,
     )
     typical_p: float = field(
         1.0,
@@ -58,7 +68,9 @@ class DecodingConfig(Config):
         above=0.0,
         at_most=1.0,
     )
-    epsilon_cutoff: float = field(0.0, "Drops tokens less probable than this; 0 keeps all.", at_least=0.0, below=1.0)
+    epsilon_cutoff: float = field(
+        0.0, "Drops tokens less probable than this; 0 keeps all.", at_least=0.0, below=1.0
+    )
     eta_cutoff: float = field(
         0.0,
         "Drops tokens less probable than this, and less than its square root where the next token is uncertain; "
@@ -67,13 +79,21 @@ class DecodingConfig(Config):
         below=1.0,
     )
     repetition_penalty: float = field(
-        1.0, "Weakens tokens that the prompt or the continuation has already; 1 does nothing.", above=0.0
+        1.0,
+        "Weakens tokens that the prompt or the continuation has already; 1 does nothing.",
+        above=0.0,
     )
     frequency_penalty: float = field(
-        0.0, "Taken from a token's logit for each time the continuation has it.", at_least=-2.0, at_most=2.0
+        0.0,
+        "Taken from a token's logit for each time the continuation has it.",
+        at_least=-2.0,
+        at_most=2.0,
     )
     presence_penalty: float = field(
-        0.0, "Taken once from the logit of a token that the continuation has.", at_least=-2.0, at_most=2.0
+        0.0,
+        "Taken once from the logit of a token that the continuation has.",
+        at_least=-2.0,
+        at_most=2.0,
     )
     no_repeat_ngram: int = field(
         0,
@@ -89,7 +109,9 @@ class DecodingConfig(Config):
         escapes=True,
     )
     allowed: tuple[str, ...] = field(
-        (), "Only the tokens of this text, and the end token, are chosen; of several texts all tokens.", escapes=True
+        (),
+        "Only the tokens of this text, and the end token, are chosen; of several texts all tokens.",
+        escapes=True,
     )
     forced: tuple[str, ...] = field(
         (),
@@ -98,12 +120,20 @@ class DecodingConfig(Config):
         escapes=True,
     )
     forced_prefix: str = field(
-        "", "The text begins with this; its tokens count as new ones and belong to the score.", escapes=True
+        "",
+        "The text begins with this; its tokens count as new ones and belong to the score.",
+        escapes=True,
     )
-    min_new_tokens: int = field(0, "The end token is not chosen before this many tokens.", at_least=0)
-    max_new_tokens: int = field(128, "A continuation ends after this many tokens.", at_least=1, at_most=MAX_TOKENS)
+    min_new_tokens: int = field(
+        0, "The end token is not chosen before this many tokens.", at_least=0
+    )
+    max_new_tokens: int = field(
+        128, "A continuation ends after this many tokens.", at_least=1, at_most=MAX_TOKENS
+    )
     min_length_ratio: float = field(
-        0.0, "The end token is not chosen before this many tokens for each token of the source.", at_least=0.0
+        0.0,
+        "The end token is not chosen before this many tokens for each token of the source.",
+        at_least=0.0,
     )
     max_length_ratio: float = field(
         0.0,
@@ -118,13 +148,20 @@ class DecodingConfig(Config):
         at_most=MAX_TOKENS,
     )
     seed: int = field(
-        0, "Without a beam: the same seed and prompt give the same text.", at_least=-_INT64, at_most=_INT64 - 1
+        0,
+        "Without a beam: the same seed and prompt give the same text.",
+        at_least=-_INT64,
+        at_most=_INT64 - 1,
     )
     num_samples: int = field(1, "Continuations of each prompt.", at_least=1, at_most=MAX_TOKENS)
     beam_width: int = field(
-        1, "Hypotheses that a beam search keeps; 1 is no beam. 4 to 8 serve translation (Wu et al. 2016).", at_least=1
+        1,
+        "Hypotheses that a beam search keeps; 1 is no beam. 4 to 8 serve translation (Wu et al. 2016).",
+        at_least=1,
     )
-    num_best: int = field(1, "The best hypotheses of the beam that are returned for each prompt.", at_least=1)
+    num_best: int = field(
+        1, "The best hypotheses of the beam that are returned for each prompt.", at_least=1
+    )
     length_penalty: str = field(
         "gnmt",
         "With a beam: what divides a hypothesis' log-probability, n being its number of tokens: 1 (none), "
@@ -145,7 +182,9 @@ class DecodingConfig(Config):
             if isinstance(value, float):
                 _check_float32(f"--{self.prefix}.{entry.name}={value}", value)
         if self.loop_repeats == 1:
-            raise UserError(f"--{self.prefix}.loop_repeats=1: every text would end; expected at least 2, or 0")
+            raise UserError(
+                f"--{self.prefix}.loop_repeats=1: every text would end; expected at least 2, or 0"
+            )
         self._check_order("min_new_tokens", "max_new_tokens")
         if self.max_length_ratio:
             self._check_order("min_length_ratio", "max_length_ratio")
@@ -172,11 +211,15 @@ class DecodingConfig(Config):
         self, name: str, texts: Sequence[str], most: float = math.inf, most_bytes: float = math.inf
     ) -> None:
         if len(texts) > most:
-            raise UserError(f"--{self.prefix}.{name}: {len(texts)} strings came, expected at most {most}")
+            raise UserError(
+                f"--{self.prefix}.{name}: {len(texts)} strings came, expected at most {most}"
+            )
         for text in texts:
             flag, size = f"--{self.prefix}.{name}={text!r}", len(text.encode())
             if not text or SEPARATOR in text:
-                raise UserError(f"{flag}: expected a text that is not empty and has no {SEPARATOR!r}")
+                raise UserError(
+                    f"{flag}: expected a text that is not empty and has no {SEPARATOR!r}"
+                )
             if size > most_bytes:
                 raise UserError(f"{flag}: {size} bytes came, expected at most {most_bytes}")
 
@@ -186,7 +229,9 @@ class DecodingConfig(Config):
         A banned word is known by its tokens, which only a tokenizer knows (`constraints.parse`): here only those are
         found that stand as a whole word, or as all of the text.
         """
-        written = [("forced", text) for text in self.forced] + [("forced_prefix", self.forced_prefix)]
+        written = [("forced", text) for text in self.forced] + [
+            ("forced_prefix", self.forced_prefix)
+        ]
         for name, text in written:
             words = {text, text.strip(), *text.split()}
             found = [("banned", one) for one in self.banned if one in words]

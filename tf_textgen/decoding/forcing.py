@@ -67,7 +67,9 @@ def next_token(state: Forcing, words: Words) -> tf.Tensor:
     return tf.maximum(tf.gather_nd(words.tokens, places, batch_dims=1), 0)
 
 
-def advance(state: Forcing, words: Words, tokens: tf.Tensor, end: tf.Tensor, wrote: tf.Tensor) -> Forcing:
+def advance(
+    state: Forcing, words: Words, tokens: tf.Tensor, end: tf.Tensor, wrote: tf.Tensor
+) -> Forcing:
     """The state after one more token.
 
     Args:

@@ -30,7 +30,9 @@ LENGTH_PENALTY_DTYPES = LengthPenalty(length_penalty=tf.string, length_penalty_a
 def length_penalty_of(config: DecodingConfig, rows: int | tf.Tensor) -> LengthPenalty:
     """`config` for each of `rows` rows (a number or a scalar tensor)."""
     pairs = zip(LengthPenalty._fields, LENGTH_PENALTY_DTYPES, strict=True)
-    return LengthPenalty(*(tf.fill([rows], tf.constant(getattr(config, name), dtype)) for name, dtype in pairs))
+    return LengthPenalty(
+        *(tf.fill([rows], tf.constant(getattr(config, name), dtype)) for name, dtype in pairs)
+    )
 
 
 def divisor(penalty: LengthPenalty, count: tf.Tensor) -> tf.Tensor:
@@ -45,6 +47,10 @@ def sanitize_length_penalty(penalty: LengthPenalty) -> tuple[LengthPenalty, tf.T
     kind, alpha = penalty
     known = tf.reduce_any(tf.equal(kind[:, tf.newaxis], tf.constant(LENGTH_PENALTIES)), axis=-1)
     fits = (alpha >= 0.0) & (alpha <= MAX_ALPHA)
-    error = tf.where(fits, "", f"invalid length_penalty_alpha: expected a value from 0 to {MAX_ALPHA:g}")
-    error = tf.where(known, error, f"invalid length_penalty: expected one of {', '.join(LENGTH_PENALTIES)}")
+    error = tf.where(
+        fits, "", f"invalid length_penalty_alpha: expected a value from 0 to {MAX_ALPHA:g}"
+    )
+    error = tf.where(
+        known, error, f"invalid length_penalty: expected one of {', '.join(LENGTH_PENALTIES)}"
+    )
     return LengthPenalty(tf.where(known, kind, "none"), tf.where(fits, alpha, 0.0)), error

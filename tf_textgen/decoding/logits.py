@@ -24,7 +24,12 @@ from tf_textgen.decoding.cutoffs import (
     keep_typical,
 )
 from tf_textgen.decoding.parameters import Parameters
-from tf_textgen.decoding.repetition import forbid, forbid_ngrams, penalize_counts, penalize_repetition
+from tf_textgen.decoding.repetition import (
+    forbid,
+    forbid_ngrams,
+    penalize_counts,
+    penalize_repetition,
+)
 from tf_textgen.decoding.state import History
 
 _TINY = 1.2e-38  # smallest normal float32: TensorFlow flushes smaller ones to zero
@@ -56,7 +61,9 @@ def adjust(
     """
     own, penalty, size = logits, parameters.repetition_penalty, parameters.no_repeat_ngram
     frequency, presence = parameters.frequency_penalty, parameters.presence_penalty
-    logits = _when(tf.not_equal(penalty, 1.0), lambda x: penalize_repetition(x, penalty, history), logits)
+    logits = _when(
+        tf.not_equal(penalty, 1.0), lambda x: penalize_repetition(x, penalty, history), logits
+    )
     counts = tf.not_equal(frequency, 0.0) | tf.not_equal(presence, 0.0)
     logits = _when(counts, lambda x: penalize_counts(x, frequency, presence, history), logits)
     logits = _when(size > 0, lambda x: forbid_ngrams(x, size, history), logits)
@@ -98,9 +105,18 @@ def _write(
 
 def narrow(logits: tf.Tensor, parameters: Parameters) -> tf.Tensor:
     """What holds for rows that sample."""
-    temperature, k, p, min_p = parameters.temperature, parameters.top_k, parameters.top_p, parameters.min_p
+    temperature, k, p, min_p = (
+        parameters.temperature,
+        parameters.top_k,
+        parameters.top_p,
+        parameters.min_p,
+    )
     mass, epsilon, eta = parameters.typical_p, parameters.epsilon_cutoff, parameters.eta_cutoff
-    logits = _when(tf.not_equal(temperature, 1.0) & (temperature > 0.0), lambda x: scale(x, temperature), logits)
+    logits = _when(
+        tf.not_equal(temperature, 1.0) & (temperature > 0.0),
+        lambda x: scale(x, temperature),
+        logits,
+    )
     logits = _when((k > 0) & (k < logits.shape[-1]), lambda x: keep_top_k(x, k), logits)
     logits = _when(p < 1.0, lambda x: keep_top_p(x, p), logits)
     logits = _when(min_p > 0.0, lambda x: keep_min_p(x, min_p), logits)
@@ -140,7 +156,9 @@ def ban(logits: tf.Tensor, ids: Sequence[int]) -> tf.Tensor:
 
 def suppress(logits: tf.Tensor, token: int, rows: tf.Tensor) -> tf.Tensor:
     """Takes one token from some rows, `[B]` bool."""
-    return tf.where(rows[:, tf.newaxis] & tf.equal(tf.range(logits.shape[-1]), token), -float("inf"), logits)
+    return tf.where(
+        rows[:, tf.newaxis] & tf.equal(tf.range(logits.shape[-1]), token), -float("inf"), logits
+    )
 
 
 def scale(logits: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
@@ -154,5 +172,7 @@ def scale(logits: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
     return tf.where(changes[:, tf.newaxis], scaled, logits)
 
 
-def _when(rows: tf.Tensor, processor: Callable[[tf.Tensor], tf.Tensor], logits: tf.Tensor) -> tf.Tensor:
+def _when(
+    rows: tf.Tensor, processor: Callable[[tf.Tensor], tf.Tensor], logits: tf.Tensor
+) -> tf.Tensor:
     return tf.cond(tf.reduce_any(rows), lambda: processor(logits), lambda: logits)

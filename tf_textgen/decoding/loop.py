@@ -130,7 +130,13 @@ class Search:
 
     def history(self, progress: Written) -> History:
         """What the logits processors look back at."""
-        return History(self.prompt_tokens, self.prompt_lengths, progress.tokens, progress.step, progress.forcing)
+        return History(
+            self.prompt_tokens,
+            self.prompt_lengths,
+            progress.tokens,
+            progress.step,
+            progress.forcing,
+        )
 
     def append(
         self,
@@ -154,25 +160,33 @@ class Search:
           The progress, and why each row ends with this token: `[B]` int32, an index into `stopping.REASONS`, of no
           meaning in rows that do not run.
         """
-        tokens = write_column(progress.tokens, progress.step, tf.where(running, chosen, self.pad_id))
+        tokens = write_column(
+            progress.tokens, progress.step, tf.where(running, chosen, self.pad_id)
+        )
         log_probabilities = tf.where(running, log_probabilities, 0.0)
         text, stopped = self._find_stops(progress, tokens, running)
         repeats, looping = self._find_loops(progress, tokens)
-        finish = tf.where(progress.step + 1 >= self.parameters.max_new_tokens, stopping.LENGTH, stopping.RUNNING)
+        finish = tf.where(
+            progress.step + 1 >= self.parameters.max_new_tokens, stopping.LENGTH, stopping.RUNNING
+        )
         finish = tf.where(looping, stopping.LOOP, finish)
         finish = tf.where(tf.equal(chosen, self.eos_id), stopping.EOS, finish)
         finish = tf.where(stopped, stopping.STOP, finish)
         written = progress._replace(
             step=progress.step + 1,
             tokens=tokens,
-            log_probabilities=write_column(progress.log_probabilities, progress.step, log_probabilities),
+            log_probabilities=write_column(
+                progress.log_probabilities, progress.step, log_probabilities
+            ),
             forcing=self._advance_forcing(progress, tokens, forced),
             repeats=repeats,
             text=text,
         )
         return written, finish
 
-    def _advance_forcing(self, progress: Written, tokens: tf.Tensor, forced: tf.Tensor) -> forcing.Forcing:
+    def _advance_forcing(
+        self, progress: Written, tokens: tf.Tensor, forced: tf.Tensor
+    ) -> forcing.Forcing:
         words = self.constraints.forced
         return tf.cond(
             tf.reduce_any(words.lengths > 0),
@@ -188,9 +202,13 @@ class Search:
             return repeats, stopping.is_loop(repeats, self.parameters.loop_repeats)
 
         asked = tf.shape(progress.repeats)[1] > 0
-        return tf.cond(asked, look, lambda: (progress.repeats, tf.zeros(tf.shape(tokens)[:1], tf.bool)))
+        return tf.cond(
+            asked, look, lambda: (progress.repeats, tf.zeros(tf.shape(tokens)[:1], tf.bool))
+        )
 
-    def _find_stops(self, progress: Written, tokens: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _find_stops(
+        self, progress: Written, tokens: tf.Tensor, running: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The rows' texts without the stop string, and `[B]` bool whether one was found now."""
         nothing = progress.text, tf.zeros_like(running)
         if self.detokenize is None:
@@ -198,7 +216,9 @@ class Search:
         detokenize, wanted = self.detokenize, running & tf.not_equal(self.parameters.stop, "")
 
         def look() -> tuple[tf.Tensor, tf.Tensor]:
-            text, found = stopping.cut(progress.text, detokenize(tokens[:, : progress.step + 1]), self.stops)
+            text, found = stopping.cut(
+                progress.text, detokenize(tokens[:, : progress.step + 1]), self.stops
+            )
             return tf.where(wanted, text, progress.text), wanted & found
 
         return tf.cond(tf.reduce_any(wanted), look, lambda: nothing)
@@ -244,4 +264,6 @@ def run(
 
 def _shaped_as(old: NestT, new: NestT) -> NestT:
     """`new` with the static shapes of `old`, which a loop has to keep."""
-    return tf.nest.map_structure(lambda a, b: b if a.shape == b.shape else tf.ensure_shape(b, a.shape), old, new)
+    return tf.nest.map_structure(
+        lambda a, b: b if a.shape == b.shape else tf.ensure_shape(b, a.shape), old, new
+    )

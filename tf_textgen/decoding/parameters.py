@@ -51,7 +51,9 @@ _WHOLE = ("top_k", "no_repeat_ngram", "min_new_tokens", "max_new_tokens", "loop_
 _ODD = {"seed": tf.int64, **dict.fromkeys(_WHOLE, tf.int32), **dict.fromkeys(_TEXTS, tf.string)}
 DTYPES = Parameters(*(_ODD.get(name, tf.float32) for name in Parameters._fields))
 _NEUTRAL = {"top_p": 1.0, "typical_p": 1.0, "repetition_penalty": 1.0}  # all others: 0, greedy
-SEARCH_FIELDS = tuple(name for name in Parameters._fields if name not in {*NO_SAMPLING, "seed"})  # what a beam reads
+SEARCH_FIELDS = tuple(
+    name for name in Parameters._fields if name not in {*NO_SAMPLING, "seed"}
+)  # what a beam reads
 _KEPT = ("max_new_tokens", "seed", *_TEXTS)  # what is no processor's
 
 
@@ -77,7 +79,10 @@ def neutral_where(rows: tf.Tensor, parameters: Parameters) -> Parameters:
     off = {name: _NEUTRAL.get(name, 0) for name in Parameters._fields if name not in _KEPT}
     given = parameters._asdict()
     return parameters._replace(
-        **{name: tf.where(rows, tf.cast(value, given[name].dtype), given[name]) for name, value in off.items()}
+        **{
+            name: tf.where(rows, tf.cast(value, given[name].dtype), given[name])
+            for name, value in off.items()
+        }
     )
 
 
@@ -127,7 +132,9 @@ def with_ratios(parameters: Parameters, source_lengths: tf.Tensor, needed: tf.Te
     longest = tf.cast(tf.minimum(tf.floor(parameters.max_length_ratio * lengths), bound), tf.int32)
     longest = tf.maximum(tf.maximum(longest, needed), 1)
     longest = tf.where(parameters.max_length_ratio > 0.0, longest, most)
-    shortest = tf.cast(tf.minimum(tf.math.ceil(parameters.min_length_ratio * lengths), bound), tf.int32)
+    shortest = tf.cast(
+        tf.minimum(tf.math.ceil(parameters.min_length_ratio * lengths), bound), tf.int32
+    )
     shortest = tf.minimum(tf.maximum(shortest, parameters.min_new_tokens), longest)
     return parameters._replace(max_new_tokens=longest, min_new_tokens=shortest)
 
@@ -139,13 +146,17 @@ def _checks(parameters: Parameters, bound: int, has_source: bool) -> dict[str, t
     shortest, longest = given.min_length_ratio, given.max_length_ratio
     sources = "a finite value >= 0" if has_source else "0, there is no source"
     checks = {
-        "temperature: expected a finite value >= 0": finite(given.temperature) & (given.temperature >= 0.0),
+        "temperature: expected a finite value >= 0": finite(given.temperature)
+        & (given.temperature >= 0.0),
         "top_k: expected an integer >= 0": given.top_k >= 0,
         "top_p: expected a value > 0 and <= 1": (given.top_p > 0.0) & (given.top_p <= 1.0),
         "min_p: expected a value >= 0 and <= 1": (given.min_p >= 0.0) & (given.min_p <= 1.0),
-        "typical_p: expected a value > 0 and <= 1": (given.typical_p > 0.0) & (given.typical_p <= 1.0),
-        "epsilon_cutoff: expected a value >= 0 and < 1": (given.epsilon_cutoff >= 0.0) & (given.epsilon_cutoff < 1.0),
-        "eta_cutoff: expected a value >= 0 and < 1": (given.eta_cutoff >= 0.0) & (given.eta_cutoff < 1.0),
+        "typical_p: expected a value > 0 and <= 1": (given.typical_p > 0.0)
+        & (given.typical_p <= 1.0),
+        "epsilon_cutoff: expected a value >= 0 and < 1": (given.epsilon_cutoff >= 0.0)
+        & (given.epsilon_cutoff < 1.0),
+        "eta_cutoff: expected a value >= 0 and < 1": (given.eta_cutoff >= 0.0)
+        & (given.eta_cutoff < 1.0),
         "repetition_penalty: expected a finite value > 0": finite(given.repetition_penalty)
         & (given.repetition_penalty > 0.0),
         "frequency_penalty: expected a value from -2 to 2": tf.abs(given.frequency_penalty) <= 2.0,
@@ -156,8 +167,10 @@ def _checks(parameters: Parameters, bound: int, has_source: bool) -> dict[str, t
         "min_new_tokens: expected at most max_new_tokens": fewest <= most,
         f"min_length_ratio: expected {sources}": _is_ratio(shortest, has_source),
         f"max_length_ratio: expected {sources}": _is_ratio(longest, has_source),
-        "min_length_ratio: expected at most max_length_ratio": (shortest <= longest) | (longest <= 0.0),
-        "loop_repeats: expected 0 or an integer >= 2": (given.loop_repeats == 0) | (given.loop_repeats >= 2),
+        "min_length_ratio: expected at most max_length_ratio": (shortest <= longest)
+        | (longest <= 0.0),
+        "loop_repeats: expected 0 or an integer >= 2": (given.loop_repeats == 0)
+        | (given.loop_repeats >= 2),
         **_fit("stop", given.stop, MAX_STOPS, MAX_STOP_BYTES),
         **_fit("banned", given.banned, MAX_BANNED, MAX_WORD_BYTES),
         **_fit("forced", given.forced, MAX_FORCED, MAX_WORD_BYTES),

@@ -17,18 +17,24 @@ def penalize_repetition(logits: tf.Tensor, penalty: tf.Tensor, history: History)
     seen = token_counts(sequence, counted, logits.shape[-1]) > 0
     penalty = penalty[:, tf.newaxis]
     weakened = tf.where(logits < 0.0, logits * penalty, logits / penalty)
-    weakened = tf.clip_by_value(weakened, tf.float32.min, tf.float32.max)  # an overflow is not an impossibility
+    weakened = tf.clip_by_value(
+        weakened, tf.float32.min, tf.float32.max
+    )  # an overflow is not an impossibility
     return tf.where(seen & tf.math.is_finite(logits), weakened, logits)
 
 
-def penalize_counts(logits: tf.Tensor, frequency: tf.Tensor, presence: tf.Tensor, history: History) -> tf.Tensor:
+def penalize_counts(
+    logits: tf.Tensor, frequency: tf.Tensor, presence: tf.Tensor, history: History
+) -> tf.Tensor:
     """Takes `frequency` for each time that the continuation has a token, and `presence` once, from its logit.
 
     The prompt does not count.
 
     Reference: the API documentation of OpenAI, which gives the formula under "frequency and presence penalties".
     """
-    written = tf.broadcast_to(tf.range(tf.shape(history.tokens)[1]) < history.step, tf.shape(history.tokens))
+    written = tf.broadcast_to(
+        tf.range(tf.shape(history.tokens)[1]) < history.step, tf.shape(history.tokens)
+    )
     counts = tf.cast(token_counts(history.tokens, written, logits.shape[-1]), tf.float32)
     taken = counts * frequency[:, tf.newaxis] + tf.minimum(counts, 1.0) * presence[:, tf.newaxis]
     return tf.where(counts > 0.0, logits - taken, logits)
@@ -48,7 +54,9 @@ def forbid_ngrams(logits: tf.Tensor, size: tf.Tensor, history: History) -> tf.Te
     return forbid(logits, history.sequence, again)
 
 
-def repeated_ngrams(tokens: tf.Tensor, start: tf.Tensor, end: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+def repeated_ngrams(
+    tokens: tf.Tensor, start: tf.Tensor, end: tf.Tensor, size: tf.Tensor
+) -> tf.Tensor:
     """The columns of tokens that follow the same `size - 1` tokens as the next token does.
 
     Args:

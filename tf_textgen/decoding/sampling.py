@@ -26,7 +26,9 @@ def uniforms(seed: tf.Tensor, steps: int | tf.Tensor) -> tf.Tensor:
     """
 
     def draw(row_seed: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_uniform([steps], tf.stack([row_seed, 0]), dtype=tf.float64, alg="philox")
+        return tf.random.stateless_uniform(
+            [steps], tf.stack([row_seed, 0]), dtype=tf.float64, alg="philox"
+        )
 
     seed = tf.concat([seed, [0]], axis=0)  # eager map_fn does not know the shape of no rows
     return tf.map_fn(draw, seed, fn_output_signature=tf.TensorSpec([None], tf.float64))[:-1]
@@ -34,7 +36,9 @@ def uniforms(seed: tf.Tensor, steps: int | tf.Tensor) -> tf.Tensor:
 
 def greedy(logits: tf.Tensor) -> tf.Tensor:
     """The most probable token, the lowest id on ties. `[B, V]` float32 -> `[B]` int32."""
-    return tf.math.top_k(logits, 1).indices[:, 0]  # unlike tf.argmax it says which of two equals comes first
+    return tf.math.top_k(logits, 1).indices[
+        :, 0
+    ]  # unlike tf.argmax it says which of two equals comes first
 
 
 def inverse_cdf(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
@@ -52,7 +56,9 @@ def inverse_cdf(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     cumulative = tf.cumsum(masses(logits, tf.reduce_max(logits, axis=-1)), axis=-1)
     goal = uniform[:, tf.newaxis] * cumulative[:, -1:]  # --> [B, 1]
     index = tf.searchsorted(cumulative, goal, side="right")[:, 0]
-    return tf.minimum(index, logits.shape[-1] - 1)  # beyond the end only in a row without any possible token
+    return tf.minimum(
+        index, logits.shape[-1] - 1
+    )  # beyond the end only in a row without any possible token
 
 
 def log_normalizer(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -20,7 +20,16 @@ import tensorflow as tf
 from tf_textgen.decoding import forcing, stopping
 from tf_textgen.decoding.constraints import Constraints
 from tf_textgen.decoding.logits import adjust
-from tf_textgen.decoding.loop import Detokenize, Search, Step, Written, bounded_rows, loop_periods, make_search, run
+from tf_textgen.decoding.loop import (
+    Detokenize,
+    Search,
+    Step,
+    Written,
+    bounded_rows,
+    loop_periods,
+    make_search,
+    run,
+)
 from tf_textgen.decoding.parameters import Parameters, neutral_where
 from tf_textgen.decoding.sampling import log_probability, pick, uniforms
 from tf_textgen.decoding.state import History, Progress
@@ -58,11 +67,11 @@ class Decoded(NamedTuple):
     ends before the stop string.
     """
 
-    tokens: tf.Tensor  # [B, N] int32, from the column `first` on; pad before it and beyond a row's end
-    token_count: tf.Tensor  # [B] int32, of all tokens
-    log_probabilities: (
+    tokens: (
         tf.Tensor
-    )  # [B, N] float32, of the model's own distribution, before any processor; 0 where no new token stands
+    )  # [B, N] int32, from the column `first` on; pad before it and beyond a row's end
+    token_count: tf.Tensor  # [B] int32, of all tokens
+    log_probabilities: tf.Tensor  # [B, N] float32, of the model's own distribution, before any processor; 0 where no new token stands
     score: tf.Tensor  # [B] float32, sum of log_probabilities
     finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop" or "loop"; "" where a row pauses
     texts: tf.Tensor  # [B] string of all tokens, bytes as `detokenize` gave them; empty without it
@@ -117,7 +126,9 @@ def decode(
     longest = tf.maximum(parameters.max_new_tokens, begun.lengths + 1) + first
     pause = tf.minimum(columns + begun.more, longest)
     steps = tf.maximum(tf.reduce_max(pause), columns + 1)  # the maximum of no rows is negative
-    later = parameters._replace(min_new_tokens=parameters.min_new_tokens + first, max_new_tokens=longest)
+    later = parameters._replace(
+        min_new_tokens=parameters.min_new_tokens + first, max_new_tokens=longest
+    )
     constraints = constraints._replace(prefix=_later(constraints.prefix, first, columns))
     search = make_search(
         SingleSearch,
@@ -163,7 +174,9 @@ class SingleSearch(Search):
         running = tf.equal(progress.finish, stopping.RUNNING)
         chosen, forced = self._choose(progress, logits, running)
         log_probabilities = log_probability(logits, chosen)
-        written, finish = self.append(progress, chosen, log_probabilities, running=running, forced=forced)
+        written, finish = self.append(
+            progress, chosen, log_probabilities, running=running, forced=forced
+        )
         pauses = tf.equal(finish, stopping.RUNNING) & (written.step >= self.pause)
         finish = tf.where(pauses, stopping.PAUSED, finish)
         return written._replace(
@@ -196,7 +209,9 @@ class SingleSearch(Search):
             place=place,
         )
 
-    def _choose(self, progress: Progress, logits: tf.Tensor, running: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _choose(
+        self, progress: Progress, logits: tf.Tensor, running: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The next token of each row, and `[B]` bool whether it is one of a forced word's."""
         asked, words = neutral_where(~running, self.parameters), self.constraints.forced
         adjusted = adjust(
@@ -214,10 +229,14 @@ class SingleSearch(Search):
 
         def force() -> tuple[tf.Tensor, tf.Tensor]:
             early = tf.equal(chosen, self.eos_id) & forcing.missing(progress.forcing)
-            due = forcing.is_due(progress.forcing, words, self.parameters.max_new_tokens - progress.step)
+            due = forcing.is_due(
+                progress.forcing, words, self.parameters.max_new_tokens - progress.step
+            )
             return tf.where(early, forcing.next_token(progress.forcing, words), chosen), early | due
 
-        return tf.cond(tf.reduce_any(words.lengths > 0), force, lambda: (chosen, tf.zeros_like(running)))
+        return tf.cond(
+            tf.reduce_any(words.lengths > 0), force, lambda: (chosen, tf.zeros_like(running))
+        )
 
     def _begin_text(self) -> tf.Tensor:
         """The texts so far where stop strings are looked for."""
@@ -226,7 +245,9 @@ class SingleSearch(Search):
             return nothing
         detokenize = self.detokenize
         return tf.cond(
-            tf.reduce_any(wanted), lambda: tf.where(wanted, detokenize(self.begun.tokens), ""), lambda: nothing
+            tf.reduce_any(wanted),
+            lambda: tf.where(wanted, detokenize(self.begun.tokens), ""),
+            lambda: nothing,
         )
 
 

@@ -18,7 +18,9 @@ class Progress(NamedTuple):
     token_count: tf.Tensor  # [B] int32, of what had been begun too
     finish: tf.Tensor  # [B] int32, index into stopping.REASONS
     forcing: Forcing  # which forced words are written
-    repeats: tf.Tensor  # [B, R] int32, as `stopping.count_repeats` counts; R is 0 where no row looks for loops
+    repeats: (
+        tf.Tensor
+    )  # [B, R] int32, as `stopping.count_repeats` counts; R is 0 where no row looks for loops
     text: tf.Tensor  # [B] string, kept where stop strings are looked for
 
 
@@ -33,7 +35,9 @@ class History(NamedTuple):
     tokens: tf.Tensor  # [B, N] int32, the continuations; what stands from `step` on is not read
     step: tf.Tensor  # [] int32
     forcing: Forcing
-    overlap: tf.Tensor | int = 0  # [] int32, how many columns of `tokens` end `prompt_tokens` already
+    overlap: tf.Tensor | int = (
+        0  # [] int32, how many columns of `tokens` end `prompt_tokens` already
+    )
 
     @property
     def sequence(self) -> tf.Tensor:

@@ -47,7 +47,9 @@ def first_match(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
     same = tf.equal(windows[:, tf.newaxis], stops.codes[:, :, tf.newaxis])  # --> [B, S, L, M]
     found = tf.reduce_all(same | beyond[:, :, tf.newaxis], axis=-1)  # --> [B, S, L]
     ends = starts + stops.lengths[:, :, tf.newaxis]
-    found &= (stops.lengths[:, :, tf.newaxis] > 0) & (ends <= tf.strings.length(texts)[:, tf.newaxis, tf.newaxis])
+    found &= (stops.lengths[:, :, tf.newaxis] > 0) & (
+        ends <= tf.strings.length(texts)[:, tf.newaxis, tf.newaxis]
+    )
     return tf.reduce_min(tf.where(found, starts, _NOWHERE), axis=[1, 2])
 
 
@@ -103,7 +105,9 @@ def cut(before: tf.Tensor, after: tf.Tensor, stops: Stops) -> tuple[tf.Tensor, t
     everything = tf.fill(tf.shape(start), _NOWHERE)
     match = first_match(tf.strings.substr(after, start, everything), stops)
     found = tf.not_equal(match, _NOWHERE)
-    return tf.strings.substr(after, tf.zeros_like(start), tf.where(found, start + match, _NOWHERE)), found
+    return tf.strings.substr(
+        after, tf.zeros_like(start), tf.where(found, start + match, _NOWHERE)
+    ), found
 
 
 def held_back(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
@@ -118,10 +122,16 @@ def held_back(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
     ends = tf.strings.substr(texts, -lengths, lengths)
     codes = tf.io.decode_raw(ends, tf.uint8, fixed_length=size)  # --> [B, M]
     count, places = tf.range(1, size + 1), tf.range(size)
-    at = lengths[:, tf.newaxis, tf.newaxis] - count[:, tf.newaxis] + places  # the last `count` bytes
+    at = (
+        lengths[:, tf.newaxis, tf.newaxis] - count[:, tf.newaxis] + places
+    )  # the last `count` bytes
     last = tf.gather(codes, tf.clip_by_value(at, 0, size - 1), batch_dims=1)  # --> [B, M counts, M]
-    same = tf.equal(last[:, tf.newaxis], stops.codes[:, :, tf.newaxis]) | (places >= count[:, tf.newaxis])
-    possible = (count < stops.lengths[:, :, tf.newaxis]) & (count <= lengths[:, tf.newaxis, tf.newaxis])
+    same = tf.equal(last[:, tf.newaxis], stops.codes[:, :, tf.newaxis]) | (
+        places >= count[:, tf.newaxis]
+    )
+    possible = (count < stops.lengths[:, :, tf.newaxis]) & (
+        count <= lengths[:, tf.newaxis, tf.newaxis]
+    )
     begins = tf.reduce_all(same, axis=-1) & possible  # --> [B, S, M counts]
     return tf.reduce_max(tf.where(begins, count, 0), axis=[1, 2])
 

@@ -14,7 +14,9 @@ from tf_textgen.evaluation.words import is_chinese
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")
 
 
-def bleu(hypotheses: Sequence[str], references: References, *, tokenizer: str | None = None) -> Scores:
+def bleu(
+    hypotheses: Sequence[str], references: References, *, tokenizer: str | None = None
+) -> Scores:
     """Corpus BLEU of 1- to 4-grams, 0 to 100.
 
     An n-gram counts where it stands in any of a text's references; the length is compared with the nearest one's.
@@ -40,7 +42,11 @@ def bleu(hypotheses: Sequence[str], references: References, *, tokenizer: str | 
         tokenizer = "zh" if is_chinese(itertools.chain.from_iterable(references)) else "13a"
     metric = BLEU(tokenize=tokenizer, force=True)  # `force` silences a warning alone
     score = metric.corpus_score(list(hypotheses), columns_of(references))
-    values = {"bleu": score.score, "bleu_brevity_penalty": score.bp, "bleu_length_ratio": score.ratio}
+    values = {
+        "bleu": score.score,
+        "bleu_brevity_penalty": score.bp,
+        "bleu_length_ratio": score.ratio,
+    }
     return Scores(values, f"BLEU|{metric.get_signature()}")
 
 
@@ -50,4 +56,7 @@ def columns_of(references: References) -> list[list[Any]]:
     `Any`, since its types do not say that it takes None, as its documentation does.
     """
     most = max(map(len, references))
-    return [[several[place] if place < len(several) else None for several in references] for place in range(most)]
+    return [
+        [several[place] if place < len(several) else None for several in references]
+        for place in range(most)
+    ]

@@ -33,4 +33,7 @@ def distinct(texts: Sequence[str], *, sizes: Sequence[int] = (1, 2, 3)) -> Score
     for size in sizes:
         grams = [tuple(row[i : i + size]) for row in split for i in range(len(row) - size + 1)]
         values[f"distinct_{size}"] = len(set(grams)) / max(len(grams), 1)
-    return Scores(values, f"distinct|texts:{len(texts)}|tokens:{sum(map(len, split))}|case:mixed|tok:unicode+marks")
+    return Scores(
+        values,
+        f"distinct|texts:{len(texts)}|tokens:{sum(map(len, split))}|case:mixed|tok:unicode+marks",
+    )

@@ -8,7 +8,9 @@ from tf_textgen.evaluation.scores import Scores, check_any
 from tf_textgen.evaluation.words import tokens
 
 
-def memorization(texts: Sequence[str], training_texts: Iterable[str], *, sizes: Sequence[int] = (4, 8, 16)) -> Scores:
+def memorization(
+    texts: Sequence[str], training_texts: Iterable[str], *, sizes: Sequence[int] = (4, 8, 16)
+) -> Scores:
     """Share of generated n-grams that the training text contains, and the longest stretch that it contains.
 
     Tokens are words and punctuation marks (Chinese and Japanese by the character), compared as they are written but
@@ -39,10 +41,14 @@ def memorization(texts: Sequence[str], training_texts: Iterable[str], *, sizes: 
         values[f"copied_{size}"] = sum(ends) / max(len(ends), 1)
     values["longest_copy_tokens"] = max((length for row in copied for length in row), default=0)
     count = sum(map(len, rows))
-    return Scores(values, f"memorization|texts:{len(texts)}|tokens:{count}|case:mixed|tok:unicode+marks")
+    return Scores(
+        values, f"memorization|texts:{len(texts)}|tokens:{count}|case:mixed|tok:unicode+marks"
+    )
 
 
-def longest_copies(rows: Sequence[Sequence[Hashable]], documents: Iterable[Sequence[Hashable]]) -> list[list[int]]:
+def longest_copies(
+    rows: Sequence[Sequence[Hashable]], documents: Iterable[Sequence[Hashable]]
+) -> list[list[int]]:
     """For each token of each row, how many tokens ending there stand together in a document.
 
     A suffix automaton of the rows reads the documents once: time in proportion to both, memory to the rows alone.

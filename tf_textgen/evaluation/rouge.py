@@ -29,7 +29,9 @@ TOKENIZERS = {
 }
 
 
-def rouge(hypotheses: Sequence[str], references: References, *, tokenizer: str | None = None) -> Scores:
+def rouge(
+    hypotheses: Sequence[str], references: References, *, tokenizer: str | None = None
+) -> Scores:
     """ROUGE-1, ROUGE-2 and ROUGE-L F1, 0 to 100: the mean over the texts, without stemming.
 
     Of several references the best counts, for each of the three apart, as rouge-score does.

@@ -33,7 +33,9 @@ def check_aligned(hypotheses: Sequence[str], references: References) -> None:
     for index, several in enumerate(references):
         if isinstance(several, str) or not several:
             came = "one text" if several else "none"
-            raise UserError(f"the references of text {index + 1} are {came}: expected a sequence of at least one")
+            raise UserError(
+                f"the references of text {index + 1} are {came}: expected a sequence of at least one"
+            )
 
 
 def nref(references: References) -> str:

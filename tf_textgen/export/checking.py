@@ -18,7 +18,7 @@ from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.export.self_check import plain
 from tf_textgen.export.signatures import Signature
-from tf_textgen.generator.chunks import without_score
+from tf_textgen.generator.streaming import without_score
 
 # Empty, one word, and longer than most contexts: each prompt shape must work in the one trace.
 CHECK_PROMPTS = ("", "The", "Once upon a time", "从前有一个", "word " * 400)
@@ -26,7 +26,10 @@ _TOLERANCE = 1e-4  # of log-probabilities and the like, in the other order of a 
 
 
 def check_export(
-    signatures: Mapping[str, Signature], path: pathlib.Path, decoding: DecodingConfig, prompts: Sequence[str]
+    signatures: Mapping[str, Signature],
+    path: pathlib.Path,
+    decoding: DecodingConfig,
+    prompts: Sequence[str],
 ) -> int:
     """Compares all that each signature answers with what its function answers here.
 
@@ -62,7 +65,9 @@ def check_export(
     return found["warm_up"]
 
 
-def answer_in_fresh_process(path: str | os.PathLike[str], requests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def answer_in_fresh_process(
+    path: str | os.PathLike[str], requests: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     """Answers `requests` from the SavedModel at `path` with `self_check`, which says what comes back.
 
     Args:
@@ -71,7 +76,12 @@ def answer_in_fresh_process(path: str | os.PathLike[str], requests: Sequence[dic
     """
     package = str(pathlib.Path(__file__).resolve().parents[2])
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8"}
+    environment = {
+        **os.environ,
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": paths,
+        "PYTHONIOENCODING": "utf-8",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "tf_textgen.export.self_check", str(path)],
         input=json.dumps(list(requests)),
@@ -89,7 +99,9 @@ def answer_in_fresh_process(path: str | os.PathLike[str], requests: Sequence[dic
 
 def _own_answer(signature: Signature, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     """What a signature's function answers in this process."""
-    tensors = {name: tf.constant(inputs[name], spec.dtype) for name, spec in signature.inputs.items()}
+    tensors = {
+        name: tf.constant(inputs[name], spec.dtype) for name, spec in signature.inputs.items()
+    }
     return {name: plain(value.numpy()) for name, value in signature.function(**tensors).items()}
 
 
@@ -97,7 +109,9 @@ def _compare(name: str, prompts: Sequence[str], got: list[Any], wanted: list[Any
     for prompt, one, other in zip(prompts, got, wanted, strict=True):
         numbers = np.asarray(other).dtype.kind == "f"
         same = np.shape(one) == np.shape(other) and (
-            np.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True) if numbers else one == other
+            np.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True)
+            if numbers
+            else one == other
         )
         if not same:
             raise UserError(

@@ -13,15 +13,27 @@ class ExportConfig(Config):
     """Where a SavedModel goes and what it allows."""
 
     prefix: ClassVar[str] = "export"
-    dir: str = field("", "Folder of the served model, saved_models/NAME; its versions are numbered folders inside.")
-    version: int | None = field(None, "Version number; none takes the next free one.", at_least=1, at_most=10**18 - 1)
+    dir: str = field(
+        "",
+        "Folder of the served model, saved_models/NAME; its versions are numbered folders inside.",
+    )
+    version: int | None = field(
+        None, "Version number; none takes the next free one.", at_least=1, at_most=10**18 - 1
+    )
     keep: int = field(
-        0, "How many older versions stay beside this one and the newest; 0 removes none of them.", at_least=0
+        0,
+        "How many older versions stay beside this one and the newest; 0 removes none of them.",
+        at_least=0,
     )
     jit_compile: bool = field(
-        False, "Compile the steps of decoding by XLA; TF Serving then wants a flag, which is printed."
+        False,
+        "Compile the steps of decoding by XLA; TF Serving then wants a flag, which is printed.",
     )
     max_new_tokens: int = field(
-        256, "Upper bound of the new tokens a request may ask for; it bounds a request's time and memory.", at_least=1
+        256,
+        "Upper bound of the new tokens a request may ask for; it bounds a request's time and memory.",
+        at_least=1,
     )
-    max_prompt_tokens: int = field(1024, "Longer prompts are cut at the end that training cut.", at_least=2)
+    max_prompt_tokens: int = field(
+        1024, "Longer prompts are cut at the end that training cut.", at_least=2
+    )

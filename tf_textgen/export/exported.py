@@ -42,13 +42,17 @@ class Exported:
         with _told_as_damage(path, self.path):
             self.config = _read_config(self.path)
             self.decoding = DecodingConfig.from_json(self.config["decoding"])
-            self.vocabulary_size: int | None = self.config.get("model_config", {}).get("vocabulary_size")
+            self.vocabulary_size: int | None = self.config.get("model_config", {}).get(
+                "vocabulary_size"
+            )
             with quiet_stderr():
                 self._loaded = tf.saved_model.load(str(self.path))
             inputs = self_check.input_names(self._loaded, "generate")
         self.is_pair = "source" in inputs
 
-    def generate(self, texts: Sequence[str], decoding: DecodingConfig | None = None) -> list[Continuation]:
+    def generate(
+        self, texts: Sequence[str], decoding: DecodingConfig | None = None
+    ) -> list[Continuation]:
         """Like `TextGenerator.generate`, answered by the signature `generate` or `beam_search` in one request.
 
         Raises:
@@ -60,7 +64,9 @@ class Exported:
             self._check_beam(decoding)
             inputs = self._known("beam_search", beam_inputs(text_name, texts, decoding))
             answer = self_check.ask(self._loaded, "beam_search", inputs)
-            return to_best_continuations(texts, _told(answer, [[()] * decoding.num_best] * len(texts)), decoding)
+            return to_best_continuations(
+                texts, _told(answer, [[()] * decoding.num_best] * len(texts)), decoding
+            )
         rows = [(text, sample) for text in texts for sample in range(decoding.num_samples)]
         inputs = generate_inputs(text_name, [text for text, _ in rows], decoding)
         inputs["seed"] = [sample_seed(decoding.seed, sample) for _, sample in rows]
@@ -69,7 +75,10 @@ class Exported:
 
     def _known(self, signature_name: str, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """What the export has inputs for: one by an earlier version lacks some, which do nothing at their defaults."""
-        known, defaults = self_check.input_names(self._loaded, signature_name), values_of(DecodingConfig())
+        known, defaults = (
+            self_check.input_names(self._loaded, signature_name),
+            values_of(DecodingConfig()),
+        )
         for name, values in inputs.items():
             if name not in known and values and values[0] != defaults[name]:
                 raise UserError(
@@ -121,24 +130,41 @@ def _read_config(folder: pathlib.Path) -> dict[str, Any]:
 def _told_as_damage(path: str | os.PathLike[str], folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, tf.errors.OpError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        tf.errors.OpError,
+    ) as error:
         raise UserError(
             f"--saved_model={path}: {folder} is damaged ({str(error)[:200]}); expected it as `export` wrote it; "
             "export again"
         ) from error
 
 
-def generate_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConfig) -> dict[str, list[Any]]:
+def generate_inputs(
+    text_name: str, texts: Sequence[str], decoding: DecodingConfig
+) -> dict[str, list[Any]]:
     """Inputs of the signature `generate`: `decoding` for each of `texts`."""
     rows = {name: [value] * len(texts) for name, value in values_of(decoding).items()}
     return {text_name: list(texts), **rows}
 
 
-def beam_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConfig) -> dict[str, list[Any]]:
+def beam_inputs(
+    text_name: str, texts: Sequence[str], decoding: DecodingConfig
+) -> dict[str, list[Any]]:
     """Inputs of the signature `beam_search`: `decoding` for each of `texts`."""
     values = values_of(decoding)
-    values = {name: values[name] for name in SEARCH_FIELDS} | {n: getattr(decoding, n) for n in LengthPenalty._fields}
-    return {text_name: list(texts), **{name: [value] * len(texts) for name, value in values.items()}}
+    values = {name: values[name] for name in SEARCH_FIELDS} | {
+        n: getattr(decoding, n) for n in LengthPenalty._fields
+    }
+    return {
+        text_name: list(texts),
+        **{name: [value] * len(texts) for name, value in values.items()},
+    }
 
 
 def version_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -147,5 +173,7 @@ def version_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     versions = version_numbers(folder)
     folder = folder / str(versions[-1]) if versions else folder
     if not (folder / "saved_model.pb").is_file() or not (folder / CONFIG_FILE).is_file():
-        raise UserError(f"--saved_model={path}: no export there; expected NAME or NAME/VERSION as `export` wrote it")
+        raise UserError(
+            f"--saved_model={path}: no export there; expected NAME or NAME/VERSION as `export` wrote it"
+        )
     return folder

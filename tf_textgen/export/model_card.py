@@ -16,7 +16,17 @@ from tf_textgen.generator import TextGenerator
 
 _MOST_FILES = 3  # that are named
 _PARTS = ("validation.", "train.", "baseline.")
-_FACTS = ("parameters", "precision", "steps", "best_step", "tokens", "wall_time_s", "device", "version", "commit")
+_FACTS = (
+    "parameters",
+    "precision",
+    "steps",
+    "best_step",
+    "tokens",
+    "wall_time_s",
+    "device",
+    "version",
+    "commit",
+)
 
 
 def model_card(
@@ -39,11 +49,19 @@ def model_card(
     """
     task = "maps a source text to a target text" if generator.is_pair else "continues a text"
     sections = {
-        f"# {name}": [f"A model of the family {config['model']} that {task}." if "model" in config else f"It {task}."],
-        "## Data": _table({key: _named(value) for key, value in _chosen(config.get("data", {})).items()}),
+        f"# {name}": [
+            f"A model of the family {config['model']} that {task}."
+            if "model" in config
+            else f"It {task}."
+        ],
+        "## Data": _table(
+            {key: _named(value) for key, value in _chosen(config.get("data", {})).items()}
+        ),
         "## Model": _table(_chosen(config.get("model_config", {}))),
         "## Training": _table({key: record[key] for key in _FACTS if key in record}),
-        "## Figures": _table({key: value for key, value in record.items() if key.startswith(_PARTS)}),
+        "## Figures": _table(
+            {key: value for key, value in record.items() if key.startswith(_PARTS)}
+        ),
         "## Decoding": [
             "The parameters of `serving_default`; the other signatures take their own with each request.",
             "",
@@ -62,7 +80,10 @@ def model_card(
             for line in _signature(one, signatures[one].inputs, functions[one].structured_outputs)
         ],
     }
-    return "\n\n".join(f"{title}\n\n" + "\n".join(lines) for title, lines in sections.items() if lines) + "\n"
+    return (
+        "\n\n".join(f"{title}\n\n" + "\n".join(lines) for title, lines in sections.items() if lines)
+        + "\n"
+    )
 
 
 def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +96,9 @@ def _named(value: Any) -> Any:
     if not isinstance(value, (list, tuple)):
         return value
     names = [pathlib.PurePath(one).name for one in value]
-    return ", ".join(names if len(names) <= _MOST_FILES else [*names[:_MOST_FILES], f"... ({len(names)} files)"])
+    return ", ".join(
+        names if len(names) <= _MOST_FILES else [*names[:_MOST_FILES], f"... ({len(names)} files)"]
+    )
 
 
 def _table(values: Mapping[str, Any]) -> list[str]:
@@ -88,7 +111,9 @@ def _cell(value: Any) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "\\n")
 
 
-def _signature(name: str, inputs: Mapping[str, tf.TensorSpec], outputs: Mapping[str, tf.TensorSpec]) -> list[str]:
+def _signature(
+    name: str, inputs: Mapping[str, tf.TensorSpec], outputs: Mapping[str, tf.TensorSpec]
+) -> list[str]:
     return [f"- `{name}`", f"  - in: {_specs(inputs)}", f"  - out: {_specs(outputs)}"]
 
 

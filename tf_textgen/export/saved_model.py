@@ -11,18 +11,18 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_textgen.atomic_files import sync_directory, sync_folder
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.export.checking import CHECK_PROMPTS, check_export
 from tf_textgen.export.exported import CONFIG_FILE
 from tf_textgen.export.model_card import model_card
+from tf_textgen.export.prediction_log import REQUESTS_FILE, write_requests
 from tf_textgen.export.server_files import write_server_files
 from tf_textgen.export.signatures import signatures_of
 from tf_textgen.export.versions import locked, version_numbers, writing
-from tf_textgen.export.warmup import warm_up_requests
+from tf_textgen.export.warm_up_requests import warm_up_requests
 from tf_textgen.generator import TextGenerator
-from tf_textgen.serving.prediction_log import REQUESTS_FILE, write_requests
-from tf_textgen.training.durable import sync_directory, sync_folder
 
 CARD_FILE = os.path.join("assets.extra", "model_card.md")
 
@@ -84,9 +84,13 @@ def export_saved_model(
             with writing(root):
                 tf.saved_model.save(_Served(generator), str(beside), signatures=functions)
                 (beside / CONFIG_FILE).parent.mkdir()
-                (beside / CONFIG_FILE).write_text(json.dumps(resolved, indent=2, ensure_ascii=False) + "\n", "utf-8")
+                (beside / CONFIG_FILE).write_text(
+                    json.dumps(resolved, indent=2, ensure_ascii=False) + "\n", "utf-8"
+                )
                 (beside / CARD_FILE).write_text(card, "utf-8")
-                write_requests(beside / REQUESTS_FILE, root.name, warm_up_requests(signatures, decoding))
+                write_requests(
+                    beside / REQUESTS_FILE, root.name, warm_up_requests(signatures, decoding)
+                )
             check_export(signatures, beside, decoding, prompts)
             with writing(root):
                 write_server_files(root)

@@ -20,7 +20,7 @@ import tensorflow_text  # noqa: F401  # registers the tokenizers' ops, as TF Ser
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_textgen.compat import ServedModel, is_registered
-from tf_textgen.serving.prediction_log import REQUESTS_FILE, read_requests
+from tf_textgen.export.prediction_log import REQUESTS_FILE, read_requests
 
 
 def ask(loaded, signature_name, inputs):
@@ -42,11 +42,21 @@ def foreign_ops(path):
     Those that call back into Python are not TF Serving's either.
     """
     with open(os.path.join(path, "saved_model.pb"), "rb") as file:
-        graphs = [meta.graph_def for meta in saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs]
+        graphs = [
+            meta.graph_def
+            for meta in saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
+        ]
     nodes = [node for graph in graphs for node in graph.node]
-    nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
+    nodes += [
+        node
+        for graph in graphs
+        for function in graph.library.function
+        for node in function.node_def
+    ]
     own = {function.signature.name for graph in graphs for function in graph.library.function}
-    return sorted(op for op in {node.op for node in nodes} - own if "PyFunc" in op or not is_registered(op))
+    return sorted(
+        op for op in {node.op for node in nodes} - own if "PyFunc" in op or not is_registered(op)
+    )
 
 
 def plain(values):
@@ -66,7 +76,12 @@ def check(path, requests):
     # A signature's first request takes seconds, in which TensorFlow makes its graph ready on one core.
     with concurrent.futures.ThreadPoolExecutor() as threads:
         names = sorted({name for name, _ in warm_up})
-        list(threads.map(lambda name: [served.ask(*request) for request in warm_up if request[0] == name], names))
+        list(
+            threads.map(
+                lambda name: [served.ask(*request) for request in warm_up if request[0] == name],
+                names,
+            )
+        )
     found["warm_up"] = len(warm_up)
     for request in requests:
         answer = served.ask(request["signature"], request["inputs"])

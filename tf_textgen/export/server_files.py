@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 
-from tf_textgen.training.durable import write_text
+from tf_textgen.atomic_files import write_text
 
 BATCHING_FILE = "batching_parameters.txt"
 MODELS_FILE = "models.config"
@@ -39,7 +39,10 @@ def write_server_files(root: pathlib.Path) -> None:
     Args:
       root: the served model's folder.
     """
-    quoted = {"name": json.dumps(root.name), "path": json.dumps(str(root.resolve()), ensure_ascii=False)}
+    quoted = {
+        "name": json.dumps(root.name),
+        "path": json.dumps(str(root.resolve()), ensure_ascii=False),
+    }
     for name, text in ((BATCHING_FILE, _BATCHING), (MODELS_FILE, _MODELS.format(**quoted))):
         if not (root / name).exists():
             write_text(root / name, text)

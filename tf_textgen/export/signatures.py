@@ -34,7 +34,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import DecodingConfig
-from tf_textgen.decoding.length_penalty import LENGTH_PENALTY_DTYPES, LengthPenalty, length_penalty_of
+from tf_textgen.decoding.length_penalty import (
+    LENGTH_PENALTY_DTYPES,
+    LengthPenalty,
+    length_penalty_of,
+)
 from tf_textgen.decoding.parameters import DTYPES, SEARCH_FIELDS, Parameters, from_config
 from tf_textgen.export.exported import beam_inputs, generate_inputs
 from tf_textgen.generator import TextGenerator
@@ -75,29 +79,45 @@ def _generating(generator: TextGenerator, decoding: DecodingConfig) -> dict[str,
     def serving_default(text: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tf.shape(text)[0]
         if decoding.beam_width > 1:
-            graph = generator.beam_graph(decoding.beam_width, decoding.num_best)  # that of `beam_search`, once
-            return {"text": graph(text, from_config(decoding, rows), length_penalty_of(decoding, rows)).text[:, 0]}
+            graph = generator.beam_graph(
+                decoding.beam_width, decoding.num_best
+            )  # that of `beam_search`, once
+            return {
+                "text": graph(
+                    text, from_config(decoding, rows), length_penalty_of(decoding, rows)
+                ).text[:, 0]
+            }
         return {"text": generator.generate_graph(text, from_config(decoding, rows)).text}
 
     def generate(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         text = inputs.pop(text_name)
         return generator.generate_graph(text, Parameters(**inputs))._asdict()
 
-    def generate_chunk(state: tf.Tensor, chunk_tokens: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    def generate_chunk(
+        state: tf.Tensor, chunk_tokens: tf.Tensor, **inputs: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         text = inputs.pop(text_name)
         return generator.chunk_graph(text, state, chunk_tokens, Parameters(**inputs))._asdict()
 
     def one(texts: Sequence[str], wanted: DecodingConfig) -> dict[str, list[Any]]:
-        return generate_inputs(text_name, texts, dataclasses.replace(wanted, num_samples=1, beam_width=1, num_best=1))
+        return generate_inputs(
+            text_name, texts, dataclasses.replace(wanted, num_samples=1, beam_width=1, num_best=1)
+        )
 
     def begin(texts: Sequence[str], wanted: DecodingConfig) -> dict[str, list[Any]]:
-        return {**one(texts, wanted), "state": [""] * len(texts), "chunk_tokens": [_CHUNK_TOKENS] * len(texts)}
+        return {
+            **one(texts, wanted),
+            "state": [""] * len(texts),
+            "chunk_tokens": [_CHUNK_TOKENS] * len(texts),
+        }
 
     wishes = _specs(**{text_name: tf.string}) | parameters
     return {
         "serving_default": Signature(serving_default, _specs(text=tf.string), _texts_alone),
         "generate": Signature(generate, wishes, one),
-        "generate_chunk": Signature(generate_chunk, wishes | _specs(state=tf.string, chunk_tokens=tf.int32), begin),
+        "generate_chunk": Signature(
+            generate_chunk, wishes | _specs(state=tf.string, chunk_tokens=tf.int32), begin
+        ),
     }
 
 
@@ -108,11 +128,17 @@ def _searching(generator: TextGenerator, decoding: DecodingConfig) -> Signature:
         text = inputs.pop(text_name)
         penalty = LengthPenalty(*(inputs.pop(name) for name in LengthPenalty._fields))
         parameters = from_config(decoding, tf.shape(text)[0])._replace(**inputs)
-        return generator.beam_graph(decoding.beam_width, decoding.num_best)(text, parameters, penalty)._asdict()
+        return generator.beam_graph(decoding.beam_width, decoding.num_best)(
+            text, parameters, penalty
+        )._asdict()
 
-    dtypes = {name: getattr(DTYPES, name) for name in SEARCH_FIELDS} | LENGTH_PENALTY_DTYPES._asdict()
+    dtypes = {
+        name: getattr(DTYPES, name) for name in SEARCH_FIELDS
+    } | LENGTH_PENALTY_DTYPES._asdict()
     inputs = _specs(**{text_name: tf.string}, **dtypes)
-    return Signature(beam_search, inputs, lambda texts, wanted: beam_inputs(text_name, texts, wanted))
+    return Signature(
+        beam_search, inputs, lambda texts, wanted: beam_inputs(text_name, texts, wanted)
+    )
 
 
 def _reading(generator: TextGenerator) -> dict[str, Signature]:
@@ -124,21 +150,33 @@ def _reading(generator: TextGenerator) -> dict[str, Signature]:
         return generator.score_graph(sources, text)._asdict()
 
     def pairs(texts: Sequence[str], wanted: DecodingConfig) -> dict[str, list[Any]]:
-        return {"text": list(texts), "source": list(texts)} if generator.is_pair else _texts_alone(texts, wanted)
+        return (
+            {"text": list(texts), "source": list(texts)}
+            if generator.is_pair
+            else _texts_alone(texts, wanted)
+        )
 
     def ids(texts: Sequence[str], wanted: DecodingConfig) -> dict[str, list[Any]]:
         tokens = generator.tokenize_graph(tf.constant(texts, tf.string)).tokens
         return {"tokens": [row.decode() for row in tokens.numpy()]}
 
     found = {
-        "score": Signature(score, text | _specs(source=tf.string) if generator.is_pair else text, pairs),
-        "tokenize": Signature(lambda text: generator.tokenize_graph(text)._asdict(), text, _texts_alone),
+        "score": Signature(
+            score, text | _specs(source=tf.string) if generator.is_pair else text, pairs
+        ),
+        "tokenize": Signature(
+            lambda text: generator.tokenize_graph(text)._asdict(), text, _texts_alone
+        ),
         "detokenize": Signature(
-            lambda tokens: generator.detokenize_graph(tokens)._asdict(), _specs(tokens=tf.string), ids
+            lambda tokens: generator.detokenize_graph(tokens)._asdict(),
+            _specs(tokens=tf.string),
+            ids,
         ),
     }
     if generator.has_vectors:
-        found["embed"] = Signature(lambda text: generator.embed_graph(text)._asdict(), text, _texts_alone)
+        found["embed"] = Signature(
+            lambda text: generator.embed_graph(text)._asdict(), text, _texts_alone
+        )
     return found
 
 

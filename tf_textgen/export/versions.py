@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from tf_textgen.atomic_files import reason
 from tf_textgen.errors import UserError
-from tf_textgen.serving.version_folders import version_number
-from tf_textgen.training.durable import reason
+from tf_textgen.export.version_folders import version_number
 
 
 def version_numbers(root: pathlib.Path) -> list[int]:
@@ -33,8 +33,16 @@ def remove_old_versions(root: pathlib.Path, written: int, keep: int) -> list[int
     """
     with locked(root):
         folders = [root / str(version) for version in version_numbers(root)]
-        whole = [folder for folder in folders if (folder / "saved_model.pb").is_file() and not folder.is_symlink()]
-        old = [int(folder.name) for folder in whole if folder.name not in (str(written), whole[-1].name)]
+        whole = [
+            folder
+            for folder in folders
+            if (folder / "saved_model.pb").is_file() and not folder.is_symlink()
+        ]
+        old = [
+            int(folder.name)
+            for folder in whole
+            if folder.name not in (str(written), whole[-1].name)
+        ]
         gone = old[: max(len(old) - keep, 0)]
         for version in gone:
             aside = root / f".{version}.removed"

@@ -1,14 +1,14 @@
 """Text in, text out: a model, its tokenizers and decoding as graphs."""
 
-from tf_textgen.generator.answers import (
+from tf_textgen.generator.generator import TextGenerator
+from tf_textgen.generator.prompts import PromptFormat, TruncationSide
+from tf_textgen.generator.results import (
     BestGeneration,
     Continuation,
     Generation,
     to_best_continuations,
     to_continuations,
 )
-from tf_textgen.generator.generator import TextGenerator
-from tf_textgen.generator.prompts import PromptFormat, TruncationSide
 from tf_textgen.generator.scoring import TextScore
 
 __all__ = [

@@ -22,7 +22,10 @@ from tf_textgen.decoding.length_penalty import (
 from tf_textgen.decoding.parameters import DTYPES, Parameters, from_config
 from tf_textgen.decoding.single_search import BEGUN_SPECS, Decoded, nothing_begun
 from tf_textgen.errors import UserError
-from tf_textgen.generator.answers import (
+from tf_textgen.generator.compiled import compiled_step, in_few_shapes
+from tf_textgen.generator.embedding import Embedding
+from tf_textgen.generator.prompts import PromptFormat, TruncationSide
+from tf_textgen.generator.results import (
     BestGeneration,
     Continuation,
     Generation,
@@ -30,11 +33,8 @@ from tf_textgen.generator.answers import (
     to_best_continuations,
     to_continuations,
 )
-from tf_textgen.generator.chunks import Streaming
-from tf_textgen.generator.compiled import compiled_step, in_few_shapes
-from tf_textgen.generator.embedding import Embedding
-from tf_textgen.generator.prompts import PromptFormat, TruncationSide
 from tf_textgen.generator.scoring import Scoring
+from tf_textgen.generator.streaming import Streaming
 from tf_textgen.generator.tokens import Tokenizing
 from tf_textgen.models.base import TextModel
 from tf_textgen.text.tokenizer import Tokenizer, repair_utf8
@@ -79,23 +79,38 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         self.prompt_format = prompt_format
         self.truncation_side = truncation_side
         self._beam_graphs: dict[tuple[int, int], Callable[..., BestGeneration]] = {}
-        self.context = getattr(model.config, "max_positions", None)  # of each row that the model reads; None: no end
-        self.max_new_tokens = min(max_new_tokens, self.context - 1) if self.context else max_new_tokens
+        self.context = getattr(
+            model.config, "max_positions", None
+        )  # of each row that the model reads; None: no end
+        self.max_new_tokens = (
+            min(max_new_tokens, self.context - 1) if self.context else max_new_tokens
+        )
         # A source has a row of its own, of the same length; a prompt leaves room for one new token.
         longest = self.context and self.context - (prompt_format != "source")
         self.max_prompt_tokens = min(max_prompt_tokens, longest) if longest else max_prompt_tokens
         if jit_compile and not model.has_hidden:
-            raise UserError(f"jit_compile: XLA does not compile {model.name}; expected a neural model, or leave it out")
-        self.jit_compile, self.step = jit_compile, compiled_step(model.step) if jit_compile else model.step
+            raise UserError(
+                f"jit_compile: XLA does not compile {model.name}; expected a neural model, or leave it out"
+            )
+        self.jit_compile, self.step = (
+            jit_compile,
+            compiled_step(model.step) if jit_compile else model.step,
+        )
         text, rows = tf.TensorSpec([None], tf.string), _specs(DTYPES)
         self.continue_graph = self._decoding_graph(self._continue, text, rows, BEGUN_SPECS)
-        self.generate_graph = tf.function(self._generate, autograph=False, input_signature=[text, rows])
+        self.generate_graph = tf.function(
+            self._generate, autograph=False, input_signature=[text, rows]
+        )
         self.score_graph = tf.function(self._score, autograph=False, input_signature=[text, text])
         count = tf.TensorSpec([None], tf.int32)
         signature = [text, text, count, rows]
-        self.chunk_graph = tf.function(self._generate_chunk, autograph=False, input_signature=signature)
+        self.chunk_graph = tf.function(
+            self._generate_chunk, autograph=False, input_signature=signature
+        )
         self.tokenize_graph = tf.function(self._tokenize, autograph=False, input_signature=[text])
-        self.detokenize_graph = tf.function(self._detokenize, autograph=False, input_signature=[text])
+        self.detokenize_graph = tf.function(
+            self._detokenize, autograph=False, input_signature=[text]
+        )
         if self.has_vectors:
             self.embed_graph = tf.function(self._embed, autograph=False, input_signature=[text])
 
@@ -145,18 +160,26 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         prompts = [prompts] if isinstance(prompts, str) else prompts
         decoding = decoding or DecodingConfig(max_new_tokens=self.default_new_tokens)
         if seeds is not None and len(seeds) != len(prompts):
-            raise UserError(f"generate: {len(prompts)} prompts and {len(seeds)} seeds, expected as many of each")
+            raise UserError(
+                f"generate: {len(prompts)} prompts and {len(seeds)} seeds, expected as many of each"
+            )
         if decoding.beam_width > 1:
             return self._generate_best(prompts, decoding, batch_size)
         rows = [(prompt, sample) for prompt in prompts for sample in range(decoding.num_samples)]
         of_prompts = [decoding.seed] * len(prompts) if seeds is None else seeds
-        row_seeds = [sample_seed(seed, sample) for seed in of_prompts for sample in range(decoding.num_samples)]
+        row_seeds = [
+            sample_seed(seed, sample)
+            for seed in of_prompts
+            for sample in range(decoding.num_samples)
+        ]
         results: list[Continuation] = []
         for start in range(0, len(rows), batch_size):
             some = rows[start : start + batch_size]
             seed = tf.constant(row_seeds[start : start + batch_size], tf.int64)
             parameters = from_config(decoding, len(some))._replace(seed=seed)
-            output = self.generate_graph(tf.constant([prompt for prompt, _ in some], tf.string), parameters)
+            output = self.generate_graph(
+                tf.constant([prompt for prompt, _ in some], tf.string), parameters
+            )
             results += to_continuations(some, plain(output), decoding)
         return results
 
@@ -170,10 +193,16 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         graphs, key = self._beam_graphs, (width, num_best)
         if key not in graphs:
 
-            def search(prompts: tf.Tensor, parameters: Parameters, penalty: LengthPenalty) -> BestGeneration:
+            def search(
+                prompts: tf.Tensor, parameters: Parameters, penalty: LengthPenalty
+            ) -> BestGeneration:
                 return self._search(prompts, parameters, penalty, width, num_best)
 
-            signature = tf.TensorSpec([None], tf.string), _specs(DTYPES), _specs(LENGTH_PENALTY_DTYPES)
+            signature = (
+                tf.TensorSpec([None], tf.string),
+                _specs(DTYPES),
+                _specs(LENGTH_PENALTY_DTYPES),
+            )
             graphs[key] = self._decoding_graph(search, *signature)
         return graphs[key]
 
@@ -182,13 +211,19 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         few = (lambda *inputs: in_few_shapes(answer, *inputs)) if self.jit_compile else answer
         return tf.function(few, autograph=False, input_signature=signature)
 
-    def _generate_best(self, prompts: Sequence[str], decoding: DecodingConfig, batch_size: int) -> list[Continuation]:
+    def _generate_best(
+        self, prompts: Sequence[str], decoding: DecodingConfig, batch_size: int
+    ) -> list[Continuation]:
         graph = self.beam_graph(decoding.beam_width, decoding.num_best)
         results: list[Continuation] = []
         for start in range(0, len(prompts), batch_size):
             some = prompts[start : start + batch_size]
             rows = len(some)
-            output = graph(tf.constant(some, tf.string), from_config(decoding, rows), length_penalty_of(decoding, rows))
+            output = graph(
+                tf.constant(some, tf.string),
+                from_config(decoding, rows),
+                length_penalty_of(decoding, rows),
+            )
             results += to_best_continuations(some, plain(output), decoding)
         return results
 
@@ -198,16 +233,25 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         return Generation(**self._answer(found, problem), prompt_truncated=truncated)
 
     def _search(
-        self, prompts: tf.Tensor, parameters: Parameters, penalty: LengthPenalty, width: int, num_best: int
+        self,
+        prompts: tf.Tensor,
+        parameters: Parameters,
+        penalty: LengthPenalty,
+        width: int,
+        num_best: int,
     ) -> BestGeneration:
         safe, constraints, problem = self._checked(parameters)
         penalty, other = sanitize_length_penalty(penalty)
         problem = tf.where(tf.equal(problem, ""), other, problem)[:, tf.newaxis]
         logits, state, safe, known, truncated = self._start(prompts, safe, constraints)
         step = self.step
-        found = beam_search(logits, state, step, safe, penalty, width=width, num_best=num_best, **known)
+        found = beam_search(
+            logits, state, step, safe, penalty, width=width, num_best=num_best, **known
+        )
         normalized = tf.where(tf.equal(problem, ""), found.normalized_score, 0.0)
-        return BestGeneration(**self._answer(found, problem), normalized_score=normalized, prompt_truncated=truncated)
+        return BestGeneration(
+            **self._answer(found, problem), normalized_score=normalized, prompt_truncated=truncated
+        )
 
     def _answer(self, found: Decoded | Hypotheses, problem: tf.Tensor) -> dict[str, tf.Tensor]:
         """The fields that `Generation` and `BestGeneration` share; nothing but the `problem` in bad rows."""
@@ -220,10 +264,14 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
             "token_count": counts,
             "finish_reason": tf.where(good, found.finish_reason, problem),
             "token_log_probabilities": tf.where(present, found.log_probabilities, 0.0),
-            "token_texts": tf.where(present, repair_utf8(tf.gather(self.tokenizer.pieces, found.tokens)), ""),
+            "token_texts": tf.where(
+                present, repair_utf8(tf.gather(self.tokenizer.pieces, found.tokens)), ""
+            ),
         }
 
 
 def _specs(dtypes: Any) -> Any:
     """Specifications of `[B]` vectors, from a NamedTuple of their dtypes."""
-    return type(dtypes)(*(tf.TensorSpec([None], dtype, name) for name, dtype in dtypes._asdict().items()))
+    return type(dtypes)(
+        *(tf.TensorSpec([None], dtype, name) for name, dtype in dtypes._asdict().items())
+    )

@@ -41,7 +41,9 @@ class PromptReader:
         """Whether the model maps a source to a target."""
         return self.prompt_format in ("pair", "source")
 
-    def _prompt_features(self, prompts: tf.Tensor, max_new_tokens: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def _prompt_features(
+        self, prompts: tf.Tensor, max_new_tokens: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Features of `TextModel.start`, and which prompts were cut `[B]` bool."""
         tokenizer = self.tokenizer
         if self.prompt_format == "source":
@@ -71,17 +73,25 @@ class PromptReader:
         room = tf.maximum(room - before - behind, 0)
         lengths = tf.cast(tokens.row_lengths(), tf.int32)
         kept = self._truncate(tokens, room)
-        framed = tf.concat([repeat_id(tokenizer.bos_id, before), kept, repeat_id(tokenizer.sep_id, behind)], axis=1)
+        framed = tf.concat(
+            [repeat_id(tokenizer.bos_id, before), kept, repeat_id(tokenizer.sep_id, behind)], axis=1
+        )
         return Framed(framed, before, tf.minimum(lengths, room), lengths > room)
 
     def _truncate(self, tokens: tf.RaggedTensor, room: tf.Tensor) -> tf.RaggedTensor:
         """At most `room` (`[B]`) tokens of each prompt."""
-        return keep_first(tokens, room) if self.truncation_side == "end" else keep_last(tokens, room)
+        return (
+            keep_first(tokens, room) if self.truncation_side == "end" else keep_last(tokens, room)
+        )
 
     def _frame(self, tokens: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
         """How many `<s>` stand before and how many `<sep>` behind each prompt, both `[B]` int32."""
         lengths = tf.cast(tokens.row_lengths(), tf.int32)
-        before = tf.cast(lengths == 0, tf.int32) if self.prompt_format == "continuation" else tf.ones_like(lengths)
+        before = (
+            tf.cast(lengths == 0, tf.int32)
+            if self.prompt_format == "continuation"
+            else tf.ones_like(lengths)
+        )
         behind = tf.ones_like(lengths) if self.prompt_format == "pair" else tf.zeros_like(lengths)
         return before, behind
 
@@ -91,7 +101,11 @@ class PromptReader:
         room = tf.fill(tf.shape(texts), self.max_prompt_tokens - 1)
         lengths = tf.cast(tokens.row_lengths(), tf.int32)
         ended = tf.concat(
-            [self._truncate(tokens, room), repeat_id(self.source_tokenizer.eos_id, tf.ones_like(room))], axis=1
+            [
+                self._truncate(tokens, room),
+                repeat_id(self.source_tokenizer.eos_id, tf.ones_like(room)),
+            ],
+            axis=1,
         )
         return Framed(ended, tf.zeros_like(room), tf.minimum(lengths, room), lengths > room)
 

@@ -38,15 +38,24 @@ class RequestReader(PromptReader):
     def _checked(self, parameters: Parameters) -> tuple[Parameters, Constraints, tf.Tensor]:
         """The parameters and their words with bad rows made harmless, and what is wrong with those `[B]`, else ""."""
         tokenizer = self.tokenizer
-        safe, problem = sanitize(parameters, tokenizer.vocabulary_size, self.max_new_tokens, self.is_pair)
+        safe, problem = sanitize(
+            parameters, tokenizer.vocabulary_size, self.max_new_tokens, self.is_pair
+        )
         constraints, misfit = parse(
-            safe, tokenizer.tokenize, vocabulary_size=tokenizer.vocabulary_size, unk_id=tokenizer.unk_id
+            safe,
+            tokenizer.tokenize,
+            vocabulary_size=tokenizer.vocabulary_size,
+            unk_id=tokenizer.unk_id,
         )
         safe = harmless_where(tf.not_equal(misfit, ""), safe)
         return safe, constraints, tf.where(tf.equal(problem, ""), misfit, problem)
 
     def _start(
-        self, prompts: tf.Tensor, parameters: Parameters, constraints: Constraints, begun: Begun | None = None
+        self,
+        prompts: tf.Tensor,
+        parameters: Parameters,
+        constraints: Constraints,
+        begun: Begun | None = None,
     ) -> tuple[tf.Tensor, Any, Parameters, dict[str, Any], tf.Tensor]:
         """Reads the prompts, and the tokens that were `begun`.
 
@@ -65,7 +74,10 @@ class RequestReader(PromptReader):
         if self.jit_compile:
             capacity = power_of_two(capacity, FEWEST_SLOTS)
             if "source_tokens" in features:
-                features = {**features, "source_tokens": widen(features["source_tokens"], self.source_tokenizer.pad_id)}
+                features = {
+                    **features,
+                    "source_tokens": widen(features["source_tokens"], self.source_tokenizer.pad_id),
+                }
         logits, state = model.start(features, capacity)
         known = {
             "prompt_tokens": features["target_tokens"],
@@ -78,12 +90,16 @@ class RequestReader(PromptReader):
         }
         return logits, state, parameters, known, truncated
 
-    def _with_ratios(self, parameters: Parameters, features: Mapping[str, tf.Tensor], needed: tf.Tensor) -> Parameters:
+    def _with_ratios(
+        self, parameters: Parameters, features: Mapping[str, tf.Tensor], needed: tf.Tensor
+    ) -> Parameters:
         """Lengths relative to the source made numbers of tokens, within `max_new_tokens`."""
         if not self.is_pair:
             return parameters
         is_source = self.prompt_format == "source"
-        lengths = features["source_lengths"] - 1 if is_source else features["target_lengths"] - 2  # without the frame
+        lengths = (
+            features["source_lengths"] - 1 if is_source else features["target_lengths"] - 2
+        )  # without the frame
         return with_ratios(parameters, lengths, needed)
 
 
@@ -106,8 +122,14 @@ def _append(features: Mapping[str, tf.Tensor], begun: Begun, pad_id: int) -> dic
     both = tf.concat([prompt, begun.tokens], axis=1)
     columns = tf.range(tf.shape(both)[1])
     # A prompt moves to the right as far as its row's tokens leave a gap.
-    moved = tf.gather(both, tf.where(columns >= length + first, columns, tf.maximum(columns - first, 0)), batch_dims=1)
+    moved = tf.gather(
+        both,
+        tf.where(columns >= length + first, columns, tf.maximum(columns - first, 0)),
+        batch_dims=1,
+    )
     tokens = tf.where(columns >= first, moved, pad_id)
     lengths = features["target_lengths"] + begun.lengths
-    unused = tf.reduce_min(tf.concat([[tf.shape(both)[1] - 1], tf.shape(both)[1] - lengths], axis=0))
+    unused = tf.reduce_min(
+        tf.concat([[tf.shape(both)[1] - 1], tf.shape(both)[1] - lengths], axis=0)
+    )
     return {**features, "target_tokens": tokens[:, unused:], "target_lengths": lengths}

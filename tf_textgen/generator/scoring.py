@@ -22,7 +22,9 @@ class TextScore(NamedTuple):
     perplexity: tf.Tensor  # [B] float32, exp(-log_probability / token_count)
     token_log_probabilities: tf.Tensor  # [B, T] float32, 0 behind the end
     token_texts: tf.Tensor  # [B, T] string, "" behind the end
-    truncated: tf.Tensor  # [B] bool, True where the source was cut, at `truncation_side`, or the text lost its end
+    truncated: (
+        tf.Tensor
+    )  # [B] bool, True where the source was cut, at `truncation_side`, or the text lost its end
 
 
 class Scoring(PromptReader):
@@ -44,9 +46,13 @@ class Scoring(PromptReader):
         sources = [sources] if isinstance(sources, str) else sources
         if self.is_pair != (sources is not None):
             wanted = "a source for each text" if self.is_pair else "texts alone"
-            raise UserError(f"score: got {'no sources' if self.is_pair else 'sources'}, expected {wanted}")
+            raise UserError(
+                f"score: got {'no sources' if self.is_pair else 'sources'}, expected {wanted}"
+            )
         if sources is not None and len(sources) != len(texts):
-            raise UserError(f"score: {len(sources)} sources and {len(texts)} texts, expected as many of each")
+            raise UserError(
+                f"score: {len(sources)} sources and {len(texts)} texts, expected as many of each"
+            )
         given = list(sources) if sources is not None else [""] * len(texts)
         return self.score_graph(tf.constant(given, tf.string), tf.constant(list(texts), tf.string))
 
@@ -79,7 +85,14 @@ class Scoring(PromptReader):
         total = tf.reduce_sum(values, axis=1)
         mean = total / tf.cast(tf.maximum(counts, 1), tf.float32)
         pieces = tf.gather(tokenizer.pieces, labels.to_tensor(tokenizer.pad_id))
-        return TextScore(total, counts, tf.exp(-mean), values, tf.where(present, repair_utf8(pieces), ""), truncated)
+        return TextScore(
+            total,
+            counts,
+            tf.exp(-mean),
+            values,
+            tf.where(present, repair_utf8(pieces), ""),
+            truncated,
+        )
 
     def _score_context(
         self, sources: tf.Tensor, room: tf.Tensor

@@ -40,14 +40,20 @@ class Tokenizing(PromptReader):
 
     def _tokenize(self, texts: tf.Tensor) -> Tokenized:
         tokens = self.tokenizer.tokenize(texts)
-        pieces = tokens.with_flat_values(repair_utf8(tf.gather(self.tokenizer.pieces, tokens.flat_values)))
-        return Tokenized(join_ids(tokens), tf.cast(tokens.row_lengths(), tf.int32), pieces.to_tensor(""))
+        pieces = tokens.with_flat_values(
+            repair_utf8(tf.gather(self.tokenizer.pieces, tokens.flat_values))
+        )
+        return Tokenized(
+            join_ids(tokens), tf.cast(tokens.row_lengths(), tf.int32), pieces.to_tensor("")
+        )
 
     def _detokenize(self, texts: tf.Tensor) -> Detokenized:
         tokens, size = split_ids(texts), self.tokenizer.vocabulary_size
         foreign = tf.reduce_any(tokens >= size, axis=1)
         error = tf.where(foreign, f"invalid tokens: expected ids from 0 to {size - 1}", "")
         no_number = tf.reduce_any(tokens < 0, axis=1)
-        error = tf.where(no_number, "invalid tokens: expected ids in decimal with spaces between", error)
+        error = tf.where(
+            no_number, "invalid tokens: expected ids in decimal with spaces between", error
+        )
         text = repair_utf8(self.tokenizer.detokenize(tokens))
         return Detokenized(tf.where(tf.equal(error, ""), text, ""), error)

@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
       its own.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what fails raises an exception all the same
+    os.environ.setdefault(
+        "TF_CPP_MIN_LOG_LEVEL", "3"
+    )  # what fails raises an exception all the same
     debug = "--debug" in arguments
     try:
         _check_utf8(arguments)
@@ -81,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        advice = _ADVICE.get(error.errno or 0, "expected a file or folder that can be used; name another")
+        advice = _ADVICE.get(
+            error.errno or 0, "expected a file or folder that can be used; name another"
+        )
         return f"{error.filename or 'a file'}: {error.strerror}; {advice}"
     if isinstance(error, (UserError, flags.Error, OSError)):
         return str(error).removeprefix("ERROR:: ")
@@ -95,7 +99,9 @@ def _allocation(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return str(error) or "MemoryError"
     # By its name: not every job has loaded TensorFlow, whose error of this class may also tell of a full disk.
-    found = re.search(r"(OOM when|[Oo]ut of memory).{,200}?(?= on /job:|$)", str(error), re.MULTILINE)
+    found = re.search(
+        r"(OOM when|[Oo]ut of memory).{,200}?(?= on /job:|$)", str(error), re.MULTILINE
+    )
     return found[0] if found and type(error).__name__ == "ResourceExhaustedError" else ""
 
 
@@ -106,7 +112,9 @@ def _check_utf8(arguments: Sequence[str]) -> None:
             argument.encode()
         except UnicodeEncodeError as error:
             shown = argument.encode("utf-8", "backslashreplace").decode()
-            raise UserError(f"{shown}: character {error.start + 1} is not valid UTF-8; expected UTF-8 text") from error
+            raise UserError(
+                f"{shown}: character {error.start + 1} is not valid UTF-8; expected UTF-8 text"
+            ) from error
 
 
 def _run_job(arguments: list[str]) -> int | None:
@@ -130,17 +138,25 @@ def parse(arguments: Sequence[str]) -> tuple[ModuleType, flags.FlagValues, list[
     """
     name, *rest = arguments
     if name not in JOBS:
-        raise UserError(f"unknown job {name!r}: expected one of {', '.join(JOBS)}{did_you_mean(name, JOBS)}")
+        raise UserError(
+            f"unknown job {name!r}: expected one of {', '.join(JOBS)}{did_you_mean(name, JOBS)}"
+        )
     job = importlib.import_module(JOBS[name])
     flag_values = flags.FlagValues()
     command = None
     if getattr(job, "TAKES_COMMAND", False):
         end = rest.index("--") if "--" in rest else len(rest)
         rest, command = rest[:end], rest[end + 1 :]
-        flag_values.set_gnu_getopt(False)  # behind an argument stand flags of the command, whose -- was forgotten
-    flags.DEFINE_boolean("debug", False, "Show the stack trace of an error.", flag_values=flag_values)
+        flag_values.set_gnu_getopt(
+            False
+        )  # behind an argument stand flags of the command, whose -- was forgotten
+    flags.DEFINE_boolean(
+        "debug", False, "Show the stack trace of an error.", flag_values=flag_values
+    )
     for help_flag in ("help", "helpshort"):
-        flags.DEFINE_boolean(help_flag, False, "Show the flags of this job.", flag_values=flag_values)
+        flags.DEFINE_boolean(
+            help_flag, False, "Show the flags of this job.", flag_values=flag_values
+        )
     job.define_flags(flag_values)
     _check_flagfile_comes_first(rest)
     try:
@@ -151,16 +167,26 @@ def parse(arguments: Sequence[str]) -> tuple[ModuleType, flags.FlagValues, list[
         ) from error
     for flag_name in flag_values:
         if isinstance(value := flag_values[flag_name].value, str) and "\0" in value:
-            raise UserError(f"--{flag_name}={value.replace(chr(0), '<NUL>')}: expected text without the character NUL")
+            raise UserError(
+                f"--{flag_name}={value.replace(chr(0), '<NUL>')}: expected text without the character NUL"
+            )
     if positional:
-        takes = "flags only, as --name=value" if command is None else "flags, then --, then another job and its flags"
+        takes = (
+            "flags only, as --name=value"
+            if command is None
+            else "flags, then --, then another job and its flags"
+        )
         raise UserError(f"unexpected argument {positional[0]!r}: {name} takes {takes}")
     return job, flag_values, command
 
 
 def _check_flagfile_comes_first(arguments: Sequence[str]) -> None:
     """The later flag wins in absl, so a recipe after an override would silently undo it."""
-    at = [i for i, argument in enumerate(arguments) if argument.lstrip("-").split("=")[0] == "flagfile"]
+    at = [
+        i
+        for i, argument in enumerate(arguments)
+        if argument.lstrip("-").split("=")[0] == "flagfile"
+    ]
     if at and at[0] > 0:
         raise UserError(
             f"{arguments[at[0]]} stands after {arguments[0]}: expected --flagfile as the first flag, "
@@ -194,5 +220,7 @@ def _job_help(name: str, job: ModuleType, flag_values: flags.FlagValues) -> str:
             default = "" if flag.default in (None, []) else f" (default: {flag.default})"
             lines.append(f"  --[no]{flag_name}" if flag.boolean else f"  --{flag_name}")
             text = _ABSL_REPEAT.sub(" May be repeated.", flag.help)
-            lines += textwrap.wrap(text + default, 108, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            lines += textwrap.wrap(
+                text + default, 108, initial_indent=" " * 6, subsequent_indent=" " * 6
+            )
     return "\n".join(lines)

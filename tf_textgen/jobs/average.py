@@ -12,9 +12,9 @@ from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.errors import UserError
-from tf_textgen.jobs import loading
 from tf_textgen.models import family
-from tf_textgen.training.run_folder import read_config
+from tf_textgen.runs import loading
+from tf_textgen.runs.run_folder import read_config
 
 HELP = "Write the mean of the last checkpoints of a run as a run of its own."
 
@@ -36,11 +36,13 @@ def run(flag_values: flags.FlagValues) -> None:
     _check_averages(source, config)
     output = _output(source, flag_values["output"].value)
     import_tensorflow_quietly()
-    from tf_textgen.training.averaging import write_average
+    from tf_textgen.runs.averaging import write_average
 
     given = [f"--run.dir={source}", f"--last={last}", f"--output={output}"]
     steps = write_average(source, config, last, output, given)
-    print(f"{output}: the mean of the weights of {source} at the steps {', '.join(map(str, steps))}")
+    print(
+        f"{output}: the mean of the weights of {source} at the steps {', '.join(map(str, steps))}"
+    )
     if config.get("optimizer", {}).get("ema_decay"):
         print("  of the trained weights, not of their moving averages")
     print("next:")
@@ -68,7 +70,11 @@ def _output(source: Path, name: str | None) -> Path:
         raise UserError("--output is missing: expected the run folder to make")
     output = Path(name)
     if os.path.lexists(output):
-        raise UserError(f"--output={output} exists: expected a new folder; name another or remove it")
+        raise UserError(
+            f"--output={output} exists: expected a new folder; name another or remove it"
+        )
     if output.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"--output={output} lies in the run that is averaged: expected a folder outside; name another")
+        raise UserError(
+            f"--output={output} lies in the run that is averaged: expected a folder outside; name another"
+        )
     return output

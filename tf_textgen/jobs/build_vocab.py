@@ -9,9 +9,9 @@ from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.data.corpora import with_corpus
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
+from tf_textgen.runs import recipe
+from tf_textgen.runs.tokenizers import Side, make_tokenizer
 from tf_textgen.text.tokenizer_config import TokenizerConfig
-from tf_textgen.training import recipe
-from tf_textgen.training.tokenizers import Side, make_tokenizer
 
 HELP = "Build a vocabulary from the training files of a recipe."
 

@@ -20,12 +20,12 @@ from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.models.cost_parts import BYTES, FLOAT32_BYTES, Costs, optimizer_numbers
 from tf_textgen.models.costs import costs, with_frozen_embeddings
+from tf_textgen.optimizers.optimizer_config import OptimizerConfig
+from tf_textgen.runs import recipe
+from tf_textgen.runs.embedding_config import EmbeddingConfig
+from tf_textgen.runs.run_config import RunConfig
+from tf_textgen.runs.run_folder import read_config
 from tf_textgen.text.tokenizer_config import TokenizerConfig
-from tf_textgen.training import recipe
-from tf_textgen.training.embedding_config import EmbeddingConfig
-from tf_textgen.training.optimizer_config import OptimizerConfig
-from tf_textgen.training.run_config import RunConfig
-from tf_textgen.training.run_folder import read_config
 
 HELP = "Describe a recipe or a run: parameters, FLOPs a token, memory for training and serving."
 _BYTES_TOKENS = 261  # the bytes and the special tokens
@@ -67,7 +67,9 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def run(flag_values: flags.FlagValues) -> None:
     found = describe_flags(flag_values)
-    print(json.dumps(dataclasses.asdict(found)) if flag_values["json"].value else format_table(found))
+    print(
+        json.dumps(dataclasses.asdict(found)) if flag_values["json"].value else format_table(found)
+    )
 
 
 def describe_flags(flag_values: flags.FlagValues) -> Description:
@@ -76,16 +78,25 @@ def describe_flags(flag_values: flags.FlagValues) -> Description:
     Raises:
       UserError: where `--run.dir` is no run and no recipe is given either.
     """
-    parts: dict[str, type[Config]] = {name: recipe.PARTS[name] for name in ("data", "optimizer", "run", "embedding")}
+    parts: dict[str, type[Config]] = {
+        name: recipe.PARTS[name] for name in ("data", "optimizer", "run", "embedding")
+    }
     found: dict[str, Any]
     name: str
     at_most = False
     directory = flag_values["run.dir"].value
-    if directory and (os.path.exists(os.path.join(directory, "config.json")) or not _gives_recipe(flag_values)):
+    if directory and (
+        os.path.exists(os.path.join(directory, "config.json")) or not _gives_recipe(flag_values)
+    ):
         recorded = read_config(directory)
         name = recorded["model"]
-        model: Any = config.override(family(name).config_class.from_json(recorded["model_config"]), flag_values)
-        found = {k: config.override(v.from_json(recorded.get(k, {})), flag_values) for k, v in parts.items()}
+        model: Any = config.override(
+            family(name).config_class.from_json(recorded["model_config"]), flag_values
+        )
+        found = {
+            k: config.override(v.from_json(recorded.get(k, {})), flag_values)
+            for k, v in parts.items()
+        }
         if flag_values["vocabulary_size"].value:
             model = dataclasses.replace(model, vocabulary_size=flag_values["vocabulary_size"].value)
     else:
@@ -98,7 +109,9 @@ def describe_flags(flag_values: flags.FlagValues) -> Description:
         size, at_most = _vocabulary_size(flag_values)
         sizes = {"vocabulary_size": size}
         if not flag_values["tokenizer.shared"].value and model_kind(name) == "encoder_decoder":
-            sizes["source_vocabulary_size"], _ = _vocabulary_size(flag_values, "source_tokenizer.dir")
+            sizes["source_vocabulary_size"], _ = _vocabulary_size(
+                flag_values, "source_tokenizer.dir"
+            )
         model = config.from_flags(family(name).config_class, flag_values, **sizes)
         found = {k: config.from_flags(v, flag_values) for k, v in parts.items()}
     recipe.check_embedding(name, found["embedding"])
@@ -147,9 +160,16 @@ def describe(
         parameters=found.parameters,
         parameters_by_part={part.name: part.parameters for part in found.parts if part.parameters},
         inference_flops={side: found.forward_flops(side) for side in sides},
-        training_flops={side: found.training_flops(side) for side in sides} if found.trained_weights() else {},
-        training_memory=_training_memory(found, optimizer, batch // len(sides), sides, BYTES[run.precision]),
-        serving_memory={"weights": found.weight_bytes, "cache, one row": FLOAT32_BYTES * found.cache},
+        training_flops={side: found.training_flops(side) for side in sides}
+        if found.trained_weights()
+        else {},
+        training_memory=_training_memory(
+            found, optimizer, batch // len(sides), sides, BYTES[run.precision]
+        ),
+        serving_memory={
+            "weights": found.weight_bytes,
+            "cache, one row": FLOAT32_BYTES * found.cache,
+        },
     )
 
 
@@ -164,13 +184,18 @@ def format_table(found: Description) -> str:
             rows.append(("", f"FLOPs a token, {title}"))
         rows += [(f"{k} token" if both else "token", _flops(v)) for k, v in table.items()]
     training = f"memory for training, batches of {found.batch_tokens:,} tokens"
-    for title, table in ((training, found.training_memory), ("memory for serving, float32", found.serving_memory)):
+    for title, table in (
+        (training, found.training_memory),
+        ("memory for serving, float32", found.serving_memory),
+    ):
         if table:
             rows.append(("", title))
         rows += [(name, _memory(size)) for name, size in table.items()]
     lengths = f"context {found.target_tokens:,}"
     if both:
-        lengths = f"sources of {found.source_tokens:,} and targets of {found.target_tokens:,} tokens"
+        lengths = (
+            f"sources of {found.source_tokens:,} and targets of {found.target_tokens:,} tokens"
+        )
     limit = "at most " if found.vocabulary_at_most else ""
     lines = [f"{found.model}: {limit}{found.vocabulary_size:,} token ids, {lengths}"]
     name_width = max(len(name) for name, _ in rows)
@@ -181,7 +206,11 @@ def format_table(found: Description) -> str:
 
 
 def _training_memory(
-    found: Costs, optimizer: OptimizerConfig, tokens: int, sides: tuple[str, ...], activation_bytes: int
+    found: Costs,
+    optimizer: OptimizerConfig,
+    tokens: int,
+    sides: tuple[str, ...],
+    activation_bytes: int,
 ) -> dict[str, int]:
     """Bytes; `tokens` are those of each side in one batch."""
     trained = found.trained_weights()
@@ -190,9 +219,16 @@ def _training_memory(
     memory = {
         "weights": found.weight_bytes,
         "gradients": FLOAT32_BYTES * sum(weight.size for weight in trained),
-        f"optimizer ({optimizer.name})": FLOAT32_BYTES * optimizer_numbers(optimizer.name, optimizer.momentum, trained),
-        **({"moving average": FLOAT32_BYTES * sum(w.size for w in trained)} if optimizer.ema_decay else {}),
-        "activations, about": activation_bytes * tokens * sum(found.activations(side) for side in sides),
+        f"optimizer ({optimizer.name})": FLOAT32_BYTES
+        * optimizer_numbers(optimizer.name, optimizer.momentum, trained),
+        **(
+            {"moving average": FLOAT32_BYTES * sum(w.size for w in trained)}
+            if optimizer.ema_decay
+            else {}
+        ),
+        "activations, about": activation_bytes
+        * tokens
+        * sum(found.activations(side) for side in sides),
     }
     return {**memory, "total, about": sum(memory.values())}
 
@@ -207,7 +243,9 @@ def _gives_recipe(flag_values: flags.FlagValues) -> bool:
     )
 
 
-def _vocabulary_size(flag_values: flags.FlagValues, folder: str = "tokenizer.dir") -> tuple[int, bool]:
+def _vocabulary_size(
+    flag_values: flags.FlagValues, folder: str = "tokenizer.dir"
+) -> tuple[int, bool]:
     """The number of token ids, and whether it is only a limit."""
     if flag_values["vocabulary_size"].value:
         return flag_values["vocabulary_size"].value, False

@@ -15,11 +15,12 @@ from tf_textgen import config
 from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.data.files import expand
 from tf_textgen.errors import UserError
-from tf_textgen.jobs import judging, loading
-from tf_textgen.training.run_config import RunConfig
+from tf_textgen.judging import generation_metrics
+from tf_textgen.runs import loading
+from tf_textgen.runs.run_config import RunConfig
 
 if TYPE_CHECKING:
-    from tf_textgen.training.run_folder import LoadedRun
+    from tf_textgen.runs.run_folder import LoadedRun
 
 HELP = "Judge a run: perplexity, bits a byte; BLEU, chrF, ROUGE, diversity of what it generates."
 
@@ -27,7 +28,9 @@ HELP = "Judge a run: perplexity, bits a byte; BLEU, chrF, ROUGE, diversity of wh
 def define_flags(flag_values: flags.FlagValues) -> None:
     loading.define_run_flags(flag_values)
     config.define_flags(DataConfig, flag_values)
-    flags.DEFINE_enum("split", "valid", SPLITS, "Split of the run's data to judge on.", flag_values=flag_values)
+    flags.DEFINE_enum(
+        "split", "valid", SPLITS, "Split of the run's data to judge on.", flag_values=flag_values
+    )
     files_help = "Files to judge on in place of a split (globs, .gz), in the run's data format."
     flags.DEFINE_multi_string("file", [], files_help, flag_values=flag_values)
     target_help = "Target side of --file, line by line, where the run's data format is parallel."
@@ -37,14 +40,14 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "context - stride tokens before it and takes as many times longer."
     )
     flags.DEFINE_integer("stride", None, stride_help, lower_bound=1, flag_values=flag_values)
-    judging.define_flags(flag_values)
+    generation_metrics.define_flags(flag_values)
     flags.DEFINE_boolean("json", False, "Write one JSON object.", flag_values=flag_values)
     text = "Write the figures here too, as JSON with command, version, device and checkpoint."
     flags.DEFINE_string("record", None, text, flag_values=flag_values)
 
 
 def run(flag_values: flags.FlagValues) -> None:
-    metrics = judging.asked_metrics(flag_values)
+    metrics = generation_metrics.asked_metrics(flag_values)
     loading.check_decoding(flag_values)
     for name in ("record", "output"):
         _check_folder(name, flag_values[name].value)
@@ -55,7 +58,7 @@ def run(flag_values: flags.FlagValues) -> None:
         none: dict[str, Any] = {name: () for split in SPLITS for name in (split, f"{split}_target")}
         data = dataclasses.replace(data, **none)
     data = config.override(data, flag_values)
-    judging.check_metrics(metrics, data)
+    generation_metrics.check_metrics(metrics, data)
     if files or target_files:
         data, split = _with_files(data, files, target_files), "test"
     for name in ("record", "output"):
@@ -65,7 +68,7 @@ def run(flag_values: flags.FlagValues) -> None:
         results = evaluate(loaded, data, split=split, stride=flag_values["stride"].value)
     others = [name for name in metrics if name != "likelihood"]
     if others:
-        results |= judging.judge(loaded, data, split, others, flag_values)
+        results |= generation_metrics.judge(loaded, data, split, others, flag_values)
     if flag_values["record"].value:
         _write_record(Path(flag_values["record"].value), loaded, split, results, flag_values)
     _print(results, as_json=bool(flag_values["json"].value))
@@ -94,29 +97,39 @@ def evaluate(
         the context.
     """
     from tf_textgen.data.dataset import evaluation_batches
+    from tf_textgen.judging import likelihood
     from tf_textgen.models import model_kind
-    from tf_textgen.training import validation
-    from tf_textgen.training.fitting import use_xla
+    from tf_textgen.runs.xla import use_xla
 
     if stride and stride > data.context:
         raise UserError(f"--stride={stride}: expected at most the context of {data.context} tokens")
     text = loading.open_split(loaded, data, split)
-    batches = evaluation_batches(text, data, model_kind=model_kind(loaded.config["model"]), stride=stride)
+    batches = evaluation_batches(
+        text, data, model_kind=model_kind(loaded.config["model"]), stride=stride
+    )
     run_config = RunConfig.from_json(loaded.config["run"])
     jit_compile = use_xla(run_config, loaded.model, is_pairs=data.is_pairs)
     loaded.model.compile(carried_rows=data.carried_rows, jit_compile=jit_compile)
-    metrics = validation.evaluate(loaded.model, batches, text.num_bytes / text.num_tokens)
+    metrics = likelihood.evaluate(loaded.model, batches, text.num_bytes / text.num_tokens)
     return {**metrics, "bytes": text.num_bytes}
 
 
-def _with_files(data: DataConfig, files: tuple[str, ...], target_files: tuple[str, ...]) -> DataConfig:
+def _with_files(
+    data: DataConfig, files: tuple[str, ...], target_files: tuple[str, ...]
+) -> DataConfig:
     """`data` with these files as its split `test`, found here so that errors name the flags that were given."""
     if (data.format == "parallel") != bool(target_files):
-        wanted = "the target side too; give --target_file" if not target_files else "--file alone; leave it out"
+        wanted = (
+            "the target side too; give --target_file"
+            if not target_files
+            else "--file alone; leave it out"
+        )
         came = "--file" if not target_files else f"--target_file={target_files[0]}"
         raise UserError(f"{came} with --data.format={data.format}: expected {wanted}")
     if not files:
-        raise UserError(f"--target_file={target_files[0]} without --file: expected both sides of the pairs; give both")
+        raise UserError(
+            f"--target_file={target_files[0]} without --file: expected both sides of the pairs; give both"
+        )
     sources, targets = expand(files, "file"), expand(target_files, "target_file")
     if targets and len(sources) != len(targets):
         raise UserError(
@@ -133,7 +146,9 @@ def _check_folder(flag: str, path: str | None) -> None:
     if Path(path).is_dir():
         raise UserError(f"--{flag}={path}: a folder; expected the name of a file to write")
     if not Path(path).parent.is_dir():
-        raise UserError(f"--{flag}={path}: no folder {Path(path).parent}; expected one that exists; make it")
+        raise UserError(
+            f"--{flag}={path}: no folder {Path(path).parent}; expected one that exists; make it"
+        )
     try:
         tempfile.TemporaryFile(dir=Path(path).parent).close()
     except OSError as error:
@@ -145,16 +160,31 @@ def _check_folder(flag: str, path: str | None) -> None:
 def _check_not_read(flag: str, path: str | None, data: DataConfig) -> None:
     if not path:
         return
-    patterns = [file for split in SPLITS for name in (split, f"{split}_target") for file in getattr(data, name)]
+    patterns = [
+        file
+        for split in SPLITS
+        for name in (split, f"{split}_target")
+        for file in getattr(data, name)
+    ]
     written = Path(path).resolve()
-    if any(written == read or written.match(str(read)) for read in map(Path.resolve, map(Path, patterns))):
-        raise UserError(f"--{flag}={path}: this file is read and would be lost; expected another name")
+    if any(
+        written == read or written.match(str(read))
+        for read in map(Path.resolve, map(Path, patterns))
+    ):
+        raise UserError(
+            f"--{flag}={path}: this file is read and would be lost; expected another name"
+        )
 
 
 def _write_record(
-    path: Path, loaded: LoadedRun, split: str, results: dict[str, Any], flag_values: flags.FlagValues
+    path: Path,
+    loaded: LoadedRun,
+    split: str,
+    results: dict[str, Any],
+    flag_values: flags.FlagValues,
 ) -> None:
-    from tf_textgen.training import durable, record
+    from tf_textgen import atomic_files
+    from tf_textgen.runs import record
 
     given = [flag_values[name].serialize() for name in flag_values if flag_values[name].present]
     lines = [line for flag in given for line in flag.split("\n") if line]
@@ -167,7 +197,7 @@ def _write_record(
         "weights": loaded.weights,
         "split": split,
     }
-    durable.write_json(path, {**about, **results})
+    atomic_files.write_json(path, {**about, **results})
 
 
 def _print(results: dict[str, Any], *, as_json: bool) -> None:
@@ -175,5 +205,11 @@ def _print(results: dict[str, Any], *, as_json: bool) -> None:
         print(json.dumps(results, ensure_ascii=False))
         return
     for name, value in results.items():
-        shown = value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+        shown = (
+            value
+            if isinstance(value, str)
+            else f"{value:,}"
+            if isinstance(value, int)
+            else f"{value:.4f}"
+        )
         print(f"{name:<20} {shown}")

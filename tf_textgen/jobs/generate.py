@@ -12,17 +12,21 @@ from absl import flags
 
 from tf_textgen import config
 from tf_textgen.compat import import_tensorflow_quietly
-from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_source, check_against_vocabulary
+from tf_textgen.decoding.decoding_config import (
+    DecodingConfig,
+    check_against_source,
+    check_against_vocabulary,
+)
 from tf_textgen.errors import UserError
-from tf_textgen.jobs import loading
 from tf_textgen.jobs.conversation import Conversation, conversation_of
 from tf_textgen.jobs.prompts import DIALOGUE_HINT, LINES_HINT, lines_of
 from tf_textgen.jobs.served import define_server_flags, served_model
 from tf_textgen.jobs.writers import JsonWriter, TextWriter
+from tf_textgen.runs import loading
 
 if TYPE_CHECKING:
+    from tf_textgen.client.rest_client import TextStream
     from tf_textgen.jobs.writers import Written
-    from tf_textgen.serving.client import TextStream
 
 HELP = "Continue prompts, or translate sources, with a trained run, an export or a server."
 _PLACES = ("run.dir", "saved_model", "server")
@@ -51,13 +55,20 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "turns of a dialogue where the run learnt dialogues."
     )
     flags.DEFINE_multi_string("prompt", [], prompt_help, flag_values=flag_values)
-    flags.DEFINE_string("prompt_file", None, "A file with one prompt a line.", flag_values=flag_values)
+    flags.DEFINE_string(
+        "prompt_file", None, "A file with one prompt a line.", flag_values=flag_values
+    )
     escapes_help = r"Read \n, \t, \\, \xHH and \uHHHH in prompts as the characters they stand for."
     flags.DEFINE_boolean("escapes", False, escapes_help, flag_values=flag_values)
     flags.DEFINE_boolean(
-        "json", False, "Write JSON lines with score, finish reason and tokens.", flag_values=flag_values
+        "json",
+        False,
+        "Write JSON lines with score, finish reason and tokens.",
+        flag_values=flag_values,
     )
-    flags.DEFINE_integer("batch_size", 16, "Prompts decoded at once.", lower_bound=1, flag_values=flag_values)
+    flags.DEFINE_integer(
+        "batch_size", 16, "Prompts decoded at once.", lower_bound=1, flag_values=flag_values
+    )
 
 
 def run(flag_values: flags.FlagValues) -> None:
@@ -72,7 +83,11 @@ def run(flag_values: flags.FlagValues) -> None:
 def _answer(model: _Model, flag_values: flags.FlagValues, interactive: bool) -> None:
     conversation = conversation_of(model.config) if interactive else None
     is_json, side = bool(flag_values["json"].value), model.truncation_side
-    write = JsonWriter(model.is_pair, side) if is_json else TextWriter(model.is_pair, side, ruled=not interactive)
+    write = (
+        JsonWriter(model.is_pair, side)
+        if is_json
+        else TextWriter(model.is_pair, side, ruled=not interactive)
+    )
     prompts = _prompts(flag_values, DIALOGUE_HINT if conversation else LINES_HINT)
     if conversation:
         _converse(model, conversation, prompts, write)
@@ -97,7 +112,9 @@ def _model(flag_values: flags.FlagValues) -> Iterator[_Model]:
             f"--run.checkpoint and --{given[0]} are both given: an export has no checkpoints; leave one out"
         )
     if flag_values["server_model"].value and not flag_values["server"].value:
-        raise UserError("--server_model is given without --server: expected --server=HOST:PORT with it, or neither")
+        raise UserError(
+            "--server_model is given without --server: expected --server=HOST:PORT with it, or neither"
+        )
     if flag_values["server"].value:
         with served_model(flag_values) as served:
             stream = served.stream if served.streams else None
@@ -112,12 +129,17 @@ def _prompts(flag_values: flags.FlagValues, hint: str) -> Iterator[str]:
     escapes = bool(flag_values["escapes"].value)
     given = flag_values["prompt"].value
     if given:
-        return iter([config.unescape(f"--prompt={text}", text) for text in given] if escapes else given)
+        return iter(
+            [config.unescape(f"--prompt={text}", text) for text in given] if escapes else given
+        )
     return lines_of(flag_values["prompt_file"].value, "--prompt_file", hint=hint, escapes=escapes)
 
 
 def _converse(
-    model: _Model, conversation: Conversation, lines: Iterator[str], write: Callable[[Written], None]
+    model: _Model,
+    conversation: Conversation,
+    lines: Iterator[str],
+    write: Callable[[Written], None],
 ) -> None:
     """Replies to one typed turn after the other; of several samples the first is what was said."""
     for line in lines:
@@ -152,10 +174,16 @@ def _export(path: str, flag_values: flags.FlagValues) -> _Model:
     import_tensorflow_quietly()
     from tf_textgen.export.exported import Exported, decoding_of
 
-    decoding = config.override(decoding_of(path), flag_values)  # bad values are told before anything is loaded
+    decoding = config.override(
+        decoding_of(path), flag_values
+    )  # bad values are told before anything is loaded
     exported = Exported(path)
     if exported.vocabulary_size:
         check_against_vocabulary(decoding, exported.vocabulary_size)
     check_against_source(decoding, exported.is_pair)
-    side = exported.config.get("truncation_side", "beginning")  # an export of an earlier version knows no other
-    return _Model(lambda texts: exported.generate(texts, decoding), exported.is_pair, side, exported.config)
+    side = exported.config.get(
+        "truncation_side", "beginning"
+    )  # an export of an earlier version knows no other
+    return _Model(
+        lambda texts: exported.generate(texts, decoding), exported.is_pair, side, exported.config
+    )

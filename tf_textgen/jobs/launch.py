@@ -17,11 +17,11 @@ from absl import flags
 
 from tf_textgen import config
 from tf_textgen.config import did_you_mean
+from tf_textgen.distribution.launcher_config import LauncherConfig
+from tf_textgen.distribution.local_cluster import cores_of_workers, tf_configs
+from tf_textgen.distribution.supervisor import Supervisor, Task
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import parse
-from tf_textgen.launcher.cluster import cores_of_workers, tf_configs
-from tf_textgen.launcher.launcher_config import LauncherConfig
-from tf_textgen.launcher.supervisor import Supervisor, Task
 
 HELP = "Start the workers of one training on this machine: launch --num_workers=2 -- train --flags."
 TAKES_COMMAND = True
@@ -49,7 +49,9 @@ def run(flag_values: flags.FlagValues, command: Sequence[str]) -> int:
     ]
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    supervisor = Supervisor(tasks, grace_s=wanted.grace_s, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer)
+    supervisor = Supervisor(
+        tasks, grace_s=wanted.grace_s, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer
+    )
     exit_code, failure = supervisor.run()
     if failure:
         print(f"error: {failure}", file=sys.stderr)
@@ -62,7 +64,11 @@ def _check_command(command: Sequence[str]) -> None:
     if not command:
         raise UserError(f"no job to launch came: {expected} with its flags, after --")
     if command[0] != _LAUNCHED:
-        raise UserError(f"cannot launch {command[0]!r}: {expected}{did_you_mean(command[0], [_LAUNCHED])}")
+        raise UserError(
+            f"cannot launch {command[0]!r}: {expected}{did_you_mean(command[0], [_LAUNCHED])}"
+        )
     _, launched, _ = parse(command)
     if launched["help"].value or launched["helpshort"].value:
-        raise UserError(f"cannot launch a help text: python -m tf_textgen {command[0]} --helpshort shows it")
+        raise UserError(
+            f"cannot launch a help text: python -m tf_textgen {command[0]} --helpshort shows it"
+        )

@@ -14,7 +14,9 @@ LINES_HINT = "One text a line; end with Ctrl-D."
 DIALOGUE_HINT = "A turn of the dialogue a line; an empty line begins a new one; end with Ctrl-D."
 
 
-def lines_of(path: str | None, flag: str, *, hint: str = LINES_HINT, escapes: bool = False) -> Iterator[str]:
+def lines_of(
+    path: str | None, flag: str, *, hint: str = LINES_HINT, escapes: bool = False
+) -> Iterator[str]:
     """The lines of the file at `path`, or of standard input where `path` is None.
 
     Args:
@@ -34,7 +36,9 @@ def lines_of(path: str | None, flag: str, *, hint: str = LINES_HINT, escapes: bo
 
 def _read(path: str | None, flag: str, name: str) -> Iterator[str]:
     if path is None and sys.stdin is None:
-        raise UserError(f"no text came: standard input is closed; expected lines there, or {flag}=FILE")
+        raise UserError(
+            f"no text came: standard input is closed; expected lines there, or {flag}=FILE"
+        )
     if path is None:
         yield from _decoded(sys.stdin.buffer, name)
         return
@@ -52,7 +56,9 @@ def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
         try:
             yield line.rstrip(b"\r\n").decode("utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(f"{name}:{number}: byte {error.start} is not valid UTF-8; expected UTF-8 text") from None
+            raise UserError(
+                f"{name}:{number}: byte {error.start} is not valid UTF-8; expected UTF-8 text"
+            ) from None
 
 
 def _typed(hint: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from absl import flags
 from tf_textgen import config
 from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.errors import UserError
-from tf_textgen.serving.server_config import ServerConfig
+from tf_textgen.server.server_config import ServerConfig
 
 HELP = "Serve an export over HTTP: TF Serving's REST paths, completions that stream, and a page to try it."
 
@@ -21,7 +21,9 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def run(flag_values: flags.FlagValues) -> None:
     saved_model = flag_values["saved_model"].value
     if not saved_model:
-        raise UserError("--saved_model is missing: expected the folder of an export, as `export` wrote it")
+        raise UserError(
+            "--saved_model is missing: expected the folder of an export, as `export` wrote it"
+        )
     wanted = config.from_flags(ServerConfig, flag_values)
     try:
         import starlette
@@ -32,13 +34,16 @@ def run(flag_values: flags.FlagValues) -> None:
         ) from error
     del starlette, uvicorn
     import_tensorflow_quietly()
-    from tf_textgen.serving.server import LocalServer
+    from tf_textgen.server.server import LocalServer
 
     server = LocalServer(str(saved_model), wanted)
 
     def tell() -> None:
         name, version = server.model.name, server.model.current.number
         print(f"version {version} of {name} answers; a page to try it: {server.url}")
-        print(f"""  curl -d '{{"instances": ["Once upon a time"]}}' {server.url}v1/models/{name}:predict""", flush=True)
+        print(
+            f"""  curl -d '{{"instances": ["Once upon a time"]}}' {server.url}v1/models/{name}:predict""",
+            flush=True,
+        )
 
     server.serve(tell)

@@ -11,9 +11,15 @@ from typing import Any
 from absl import flags
 
 from tf_textgen import config
+from tf_textgen.client.rest_client import (
+    Client,
+    Completion,
+    InvalidRequest,
+    ServingError,
+    TextStream,
+)
 from tf_textgen.decoding.decoding_config import NO_SAMPLING, DecodingConfig, check_against_source
 from tf_textgen.errors import UserError
-from tf_textgen.serving.client import Client, Completion, InvalidRequest, ServingError, TextStream
 
 _NOT_OF_A_BEAM = {*NO_SAMPLING, "seed", "num_samples", "beam_width"}
 _OF_A_BEAM = {"beam_width", "num_best", "length_penalty", "length_penalty_alpha"}
@@ -26,9 +32,13 @@ def define_server_flags(flag_values: flags.FlagValues) -> None:
         "the export: temperature 1, no cut-offs. With a beam, the export fixes its width."
     )
     flags.DEFINE_string("server", None, server_help, flag_values=flag_values)
-    flags.DEFINE_string("server_model", None, "The model's name on the server.", flag_values=flag_values)
+    flags.DEFINE_string(
+        "server_model", None, "The model's name on the server.", flag_values=flag_values
+    )
     timeout_help = "Seconds that the server has for a request."
-    flags.DEFINE_float("server_timeout_s", 60.0, timeout_help, lower_bound=0.001, flag_values=flag_values)
+    flags.DEFINE_float(
+        "server_timeout_s", 60.0, timeout_help, lower_bound=0.001, flag_values=flag_values
+    )
 
 
 @contextlib.contextmanager
@@ -40,14 +50,24 @@ def served_model(flag_values: flags.FlagValues) -> Iterator[Served]:
     """
     address, name = str(flag_values["server"].value), str(flag_values["server_model"].value or "")
     if not name:
-        raise UserError("--server_model is missing: expected the name under which --server has the model")
-    decoding = config.override(DecodingConfig(), flag_values)  # bad values are told before anything is asked
+        raise UserError(
+            "--server_model is missing: expected the name under which --server has the model"
+        )
+    decoding = config.override(
+        DecodingConfig(), flag_values
+    )  # bad values are told before anything is asked
     unread = _NOT_OF_A_BEAM if decoding.beam_width > 1 else _OF_A_BEAM
     names = [entry.name for entry in dataclasses.fields(decoding) if entry.name not in unread]
-    given = {name: getattr(decoding, name) for name in names if flag_values[f"{decoding.prefix}.{name}"].present}
+    given = {
+        name: getattr(decoding, name)
+        for name in names
+        if flag_values[f"{decoding.prefix}.{name}"].present
+    }
     if decoding.beam_width > 1:
         width = f"--{decoding.prefix}.beam_width={decoding.beam_width}"
-        print(f"note: {width} asks for the export's own beam, whose width it fixed", file=sys.stderr)
+        print(
+            f"note: {width} asks for the export's own beam, whose width it fixed", file=sys.stderr
+        )
     timeout_s = float(flag_values["server_timeout_s"].value or 0)
     with _told(), Client(address, name, timeout_s=timeout_s) as client:
         served = Served(client, decoding, given)
@@ -68,7 +88,9 @@ class Served:
       streams: whether it can say one text piece by piece, as `decoding` wants it.
     """
 
-    def __init__(self, client: Client, decoding: DecodingConfig, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, client: Client, decoding: DecodingConfig, parameters: Mapping[str, Any]
+    ) -> None:
         self._client, self._decoding, self._parameters = client, decoding, parameters
         signatures = client.metadata().signatures
         self.is_pair = "generate" in signatures and signatures["generate"].text_input == "source"
@@ -93,7 +115,11 @@ def _told() -> Iterator[None]:
     try:
         yield
     except InvalidRequest as error:
-        flag = f"--{DecodingConfig.prefix}." if hasattr(DecodingConfig(), error.parameter or "") else ""
+        flag = (
+            f"--{DecodingConfig.prefix}."
+            if hasattr(DecodingConfig(), error.parameter or "")
+            else ""
+        )
         raise UserError(f"{flag}{error}") from error
     except ServingError as error:
         raise UserError(f"--server: {error}") from error

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
+from tf_textgen.distribution.cluster import Cluster, read_cluster
 from tf_textgen.models import family
-from tf_textgen.training import recipe as recipes
-from tf_textgen.training.baseline import describe_baseline
-from tf_textgen.training.cluster import Cluster, read_cluster
-from tf_textgen.training.recipe import Recipe
-from tf_textgen.training.run_folder import RunFolder
+from tf_textgen.runs import recipe as recipes
+from tf_textgen.runs.baseline import describe_baseline
+from tf_textgen.runs.recipe import Recipe
+from tf_textgen.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
-    from tf_textgen.training.fitting import FitResult
+    from tf_textgen.runs.record import FitResult
+    from tf_textgen.runs.run_state import RunState
     from tf_textgen.training.opening import OpenedRun
-    from tf_textgen.training.run_state import RunState
 
 HELP = "Train a model; the same command again goes on from the last checkpoint."
 _NEXT_STEPS = (
@@ -51,21 +51,29 @@ def run(flag_values: flags.FlagValues) -> int:
     with RunFolder(recipe.run.dir, writes=cluster.is_chief) as folder:
         # What the flags alone tell is compared, and the recipe written, before TensorFlow is imported; the form of the
         # data may yet come from the corpus.
-        folder.check_same_run({part: values for part, values in recipe.to_json().items() if part != "data"})
+        folder.check_same_run(
+            {part: values for part, values in recipe.to_json().items() if part != "data"}
+        )
         if folder.recorded() is None:
             folder.write_recipe(recipe.flag_lines())
         import_tensorflow_quietly()
-        return {"gradients": _train, "counting": _count}[family(recipe.model).trained_by](recipe, folder, cluster)
+        return {"gradients": _train, "counting": _count}[family(recipe.model).trained_by](
+            recipe, folder, cluster
+        )
 
 
 def _train(recipe: Recipe, folder: RunFolder, cluster: Cluster) -> int:
     """Trains by steps of an optimizer, on all replicas; a worker that another one leaves ends at once."""
-    from tf_textgen.training.checkpoints import Checkpoints
-    from tf_textgen.training.strategies import make_strategy
-    from tf_textgen.training.workers import WORKER_LOST_EXIT_CODE, WorkerLost, Workers, watched
+    from tf_textgen.distribution.strategies import make_strategy
+    from tf_textgen.distribution.workers import WORKER_LOST_EXIT_CODE, WorkerLost, Workers, watched
+    from tf_textgen.runs.checkpoints import Checkpoints
 
     if len(cluster.workers) > 1:
-        print(f"worker {cluster.index} of {len(cluster.workers)} waits for the others", file=sys.stderr, flush=True)
+        print(
+            f"worker {cluster.index} of {len(cluster.workers)} waits for the others",
+            file=sys.stderr,
+            flush=True,
+        )
     try:
         with watched(cluster, Checkpoints(folder.checkpoints)):
             workers = Workers(make_strategy(recipe.run, cluster), cluster)
@@ -92,7 +100,9 @@ def _fit(opened: OpenedRun) -> int:
     on = f", on {replicas} replicas" if replicas > 1 else ""
     opened.say(opened.describe(model) + on, *opened.summaries())
     if decay := recipe.optimizer.ema_decay:
-        opened.say(f"moving average of the weights, decay {decay:g}: validated, sampled and exported in their place")
+        opened.say(
+            f"moving average of the weights, decay {decay:g}: validated, sampled and exported in their place"
+        )
     if state.step:
         opened.say(f"going on from step {state.step}")
     else:
@@ -120,11 +130,11 @@ def _fit(opened: OpenedRun) -> int:
 
 def _count(recipe: Recipe, folder: RunFolder, cluster: Cluster) -> int:
     """Trains by one pass over the data, unless a checkpoint tells that it was done."""
+    from tf_textgen.distribution.workers import Workers
+    from tf_textgen.runs.record import FitResult
     from tf_textgen.training.counting import count_run, restore_count
-    from tf_textgen.training.fitting import FitResult
     from tf_textgen.training.opening import open_run
     from tf_textgen.training.validation import SampleFile
-    from tf_textgen.training.workers import Workers
 
     if not cluster.is_chief:
         print(f"{recipe.model} is counted by the first worker alone: there is nothing to do here")
@@ -132,11 +142,16 @@ def _count(recipe: Recipe, folder: RunFolder, cluster: Cluster) -> int:
     opened = open_run(recipe, folder, Workers())
     opened.say(*opened.summaries())
     done = restore_count(folder, opened.checkpoints, opened.config)
-    model, state, config = done or count_run(opened.splits["train"], folder, opened.checkpoints, opened.config)
+    model, state, config = done or count_run(
+        opened.splits["train"], folder, opened.checkpoints, opened.config
+    )
     opened = opened._replace(config=config)
     model.compile(jit_compile=False)
     opened.say(opened.describe(model))
-    opened.say(f"counted {state.tokens:,} tokens in {state.seconds:.1f} s" + (", before now" if done else ""))
+    opened.say(
+        f"counted {state.tokens:,} tokens in {state.seconds:.1f} s"
+        + (", before now" if done else "")
+    )
     speed = state.tokens / state.seconds if state.seconds else 0.0
     _finish(opened, model, state, FitResult(None, speed, None))
     sampler = opened.sampler(model)
@@ -148,26 +163,40 @@ def _count(recipe: Recipe, folder: RunFolder, cluster: Cluster) -> int:
 def _finish(opened: OpenedRun, model: TextModel, state: RunState, result: FitResult) -> None:
     """Validates the best checkpoint, writes `run.json`, says what to do next."""
     from tf_textgen.data.dataset import evaluation_steps
+    from tf_textgen.judging.likelihood import evaluate
+    from tf_textgen.runs.record import make_record
     from tf_textgen.training.fitting import open_validation
     from tf_textgen.training.progress import describe_metrics
-    from tf_textgen.training.record import make_record
-    from tf_textgen.training.validation import evaluate
 
     folder, workers, valid = opened.folder, opened.workers, opened.splits.get("valid")
     best = int(workers.from_chief(opened.checkpoints.find("best") if workers.is_chief else 0))
     opened.checkpoints.restore_weights(best, model)
     validation = {}
     if valid is not None:
-        batches = open_validation(valid, opened.recipe.data, model_kind=opened.kind, strategy=workers.strategy)
+        batches = open_validation(
+            valid, opened.recipe.data, model_kind=opened.kind, strategy=workers.strategy
+        )
         steps = evaluation_steps(valid, opened.recipe.data, model_kind=opened.kind)
         validation = evaluate(model, batches, valid.num_bytes / valid.num_tokens, steps)
     given, before, baseline = opened.given.flag_lines(), folder.record(), opened.baseline
-    folder.write_record(make_record(given, opened.config, state, model, result, best, validation, before, baseline))
+    folder.write_record(
+        make_record(given, opened.config, state, model, result, best, validation, before, baseline)
+    )
     if validation:
         opened.say(f"best checkpoint, of step {best}: {describe_metrics(validation)}")
     if baseline:
         opened.say(describe_baseline(baseline))
-    possible = {"tensorboard": folder.logs.exists(), "evaluate": valid is not None or bool(opened.recipe.data.test)}
-    lines = [line for line in _NEXT_STEPS if all(can or word not in line for word, can in possible.items())]
-    filled = {"run": shlex.quote(str(folder.path)), "split": " --split=test" if valid is None else ""}
+    possible = {
+        "tensorboard": folder.logs.exists(),
+        "evaluate": valid is not None or bool(opened.recipe.data.test),
+    }
+    lines = [
+        line
+        for line in _NEXT_STEPS
+        if all(can or word not in line for word, can in possible.items())
+    ]
+    filled = {
+        "run": shlex.quote(str(folder.path)),
+        "split": " --split=test" if valid is None else "",
+    }
     opened.say("next:", *(f"  {line.format(**filled)}" for line in lines))

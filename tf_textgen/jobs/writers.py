@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from tf_textgen.client.rest_client import Completion, TextStream
     from tf_textgen.generator import Continuation
-    from tf_textgen.serving.client import Completion, TextStream
 
     Written: TypeAlias = Continuation | Completion
 RULE = "---"
@@ -28,7 +28,11 @@ class JsonWriter:
 
     def __call__(self, continuation: Written) -> None:
         _note_truncated(continuation, self._truncation_side)
-        values = {name: value for name, value in dataclasses.asdict(continuation).items() if value is not None}
+        values = {
+            name: value
+            for name, value in dataclasses.asdict(continuation).items()
+            if value is not None
+        }
         if self._is_pair:
             values = {"source": values.pop("prompt"), **values}
         print(json.dumps(values, ensure_ascii=False), flush=True)

@@ -95,15 +95,25 @@ class Attention(keras.layers.Layer):
         if score not in SCORES:
             raise UserError(f"attention score {score!r}: expected one of {', '.join(SCORES)}")
         if num_heads % num_kv_heads:
-            raise UserError(f"{num_kv_heads} key heads for {num_heads} query heads: expected a divisor")
+            raise UserError(
+                f"{num_kv_heads} key heads for {num_heads} query heads: expected a divisor"
+            )
         self.width = width
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.head_width, self.value_width = head_width, value_width
         self.score, self.use_bias, self.stddev, self.seed = score, use_bias, stddev, seed
-        self.widths = [num_heads * head_width, num_kv_heads * head_width, num_kv_heads * value_width]
+        self.widths = [
+            num_heads * head_width,
+            num_kv_heads * head_width,
+            num_kv_heads * value_width,
+        ]
         self._add_input_projections()
         self.output_projection = self._projection(
-            num_heads * value_width, width, "output", "output_projection", stddev=output_stddev or stddev
+            num_heads * value_width,
+            width,
+            "output",
+            "output_projection",
+            stddev=output_stddev or stddev,
         )
         self.dropout = Dropout(dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy)
 
@@ -130,7 +140,9 @@ class Attention(keras.layers.Layer):
             dtype=self.dtype_policy,
         )
 
-    def _attend(self, queries: tf.Tensor, present: KeyValues, bias: tf.Tensor, training: bool) -> tf.Tensor:
+    def _attend(
+        self, queries: tf.Tensor, present: KeyValues, bias: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         """Prepared queries `[B, N, T, H]` and keys --> `[B, T, D]`."""
         weights = tf.nn.softmax(self._scores(queries, present.keys) + bias)
         weights = self.dropout(tf.cast(weights, self.compute_dtype), training=training)
@@ -170,7 +182,9 @@ class Attention(keras.layers.Layer):
         batch, kv_heads, group, length, slots = dimensions(weights)
         mixed = tf.matmul(tf.reshape(weights, [batch, kv_heads, group * length, slots]), values)
         mixed = tf.reshape(mixed, [batch, self.num_heads, length, self.value_width])
-        return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch, length, self.num_heads * self.value_width])
+        return tf.reshape(
+            tf.transpose(mixed, [0, 2, 1, 3]), [batch, length, self.num_heads * self.value_width]
+        )
 
 
 class SelfAttention(Attention):
@@ -237,11 +251,14 @@ class CrossAttention(Attention):
     def project(self, memory: tf.Tensor) -> KeyValues:
         """The keys and values `[B, K, S, ...]` of what the encoder made of a source, `[B, S, D]`."""
         keys, values = (
-            self._heads(part, self.num_kv_heads) for part in tf.split(self.key_value(memory), self.widths[1:], axis=-1)
+            self._heads(part, self.num_kv_heads)
+            for part in tf.split(self.key_value(memory), self.widths[1:], axis=-1)
         )
         return KeyValues(self._prepare_keys(keys), values)
 
-    def call(self, inputs: tf.Tensor, memory: KeyValues, bias: tf.Tensor, *, training: bool = False) -> tf.Tensor:
+    def call(
+        self, inputs: tf.Tensor, memory: KeyValues, bias: tf.Tensor, *, training: bool = False
+    ) -> tf.Tensor:
         """`[B, T, D]` --> `[B, T, D]`, over keys and values of `project`; `bias` is float32 `[B, 1, 1, 1, S]`."""
         queries = self._heads(self.query(inputs), self.num_heads)
         return self._attend(self._prepare_queries(queries), memory, bias, training)
@@ -259,5 +276,7 @@ def _distances(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     queries, keys = tf.cast(queries, tf.float32), tf.cast(keys, tf.float32)
     products = tf.matmul(queries, keys, transpose_b=True)
     key_squares = tf.reduce_sum(tf.square(keys), axis=-1)[..., tf.newaxis, :]
-    squares = tf.reduce_sum(tf.square(queries), axis=-1, keepdims=True) + key_squares - 2.0 * products
+    squares = (
+        tf.reduce_sum(tf.square(queries), axis=-1, keepdims=True) + key_squares - 2.0 * products
+    )
     return tf.sqrt(tf.maximum(squares, 0.0) + _EPSILON)

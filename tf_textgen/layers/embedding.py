@@ -24,14 +24,22 @@ class TokenEmbedding(keras.layers.Layer):
     """
 
     def __init__(
-        self, vocabulary_size: int, width: int, *, stddev: float = 0.02, seed: int | None = None, **kwargs: Any
+        self,
+        vocabulary_size: int,
+        width: int,
+        *,
+        stddev: float = 0.02,
+        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size, self.width = vocabulary_size, width
         self.initializer = keras.initializers.RandomNormal(stddev=stddev, seed=seed)
 
     def build(self, input_shape: Any = None) -> None:
-        self.table = self.add_weight((self.vocabulary_size, self.width), self.initializer, name="table")
+        self.table = self.add_weight(
+            (self.vocabulary_size, self.width), self.initializer, name="table"
+        )
 
     def compute_output_shape(self, input_shape: Any, *args: Any) -> tuple[int | None, ...]:
         return (*input_shape, self.width)

@@ -61,7 +61,12 @@ class FeedForward(keras.layers.Layer):
         first_width = 2 * inner_width if activation == "swiglu" else inner_width
         shared = {"use_bias": use_bias, "dtype": self.dtype_policy}
         self.input_projection = Projection(
-            width, first_width, stddev=stddev, seed=fold_seed(seed, "input"), name="input_projection", **shared
+            width,
+            first_width,
+            stddev=stddev,
+            seed=fold_seed(seed, "input"),
+            name="input_projection",
+            **shared,
         )
         self.output_projection = Projection(
             inner_width,

@@ -10,7 +10,14 @@ import tensorflow as tf
 
 from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.projection import fold_seed
-from tf_textgen.layers.recurrent import PerGate, RecurrentKernels, RecurrentState, find_cell, product, scan
+from tf_textgen.layers.recurrent import (
+    PerGate,
+    RecurrentKernels,
+    RecurrentState,
+    find_cell,
+    product,
+    scan,
+)
 from tf_textgen.layers.recurrent_attention import Memory, dot_attention
 
 
@@ -54,7 +61,9 @@ class InputFeedingDecoder(keras.layers.Layer):
         self.units, self.vector_units, self.cell = units, vector_units, find_cell(cell)
         self.scale, self.residual, self.seed = scale, residual, seed
         self.stack = [
-            RecurrentKernels(units, cell=cell, seed=fold_seed(seed, name), name=name, dtype=self.dtype_policy)
+            RecurrentKernels(
+                units, cell=cell, seed=fold_seed(seed, name), name=name, dtype=self.dtype_policy
+            )
             for name in (f"layer_{i}" for i in range(num_layers))
         ]
         self.dropouts = [
@@ -68,7 +77,9 @@ class InputFeedingDecoder(keras.layers.Layer):
         gates = self.cell.gates
         self.feed_kernel = self.add_weight(
             shape=(self.vector_units, len(gates) * self.units),
-            initializer=PerGate(keras.initializers.GlorotUniform, gates, fold_seed(self.seed, "feed_kernel")),
+            initializer=PerGate(
+                keras.initializers.GlorotUniform, gates, fold_seed(self.seed, "feed_kernel")
+            ),
             name="feed_kernel",
             autocast=False,
         )
@@ -81,7 +92,10 @@ class InputFeedingDecoder(keras.layers.Layer):
 
     def begin(self, states: tuple[RecurrentState, ...]) -> tuple[RecurrentState, ...]:
         """The states of all layers with a vector of zeros `[B, R]` behind them, which the first step reads."""
-        return (*states, (tf.zeros([tf.shape(states[0][0])[0], self.vector_units], self.variable_dtype),))
+        return (
+            *states,
+            (tf.zeros([tf.shape(states[0][0])[0], self.vector_units], self.variable_dtype),),
+        )
 
     def call(
         self,
@@ -105,7 +119,9 @@ class InputFeedingDecoder(keras.layers.Layer):
             # Dropout of all steps is drawn before the loop and walks along with the inputs.
             ones = tf.ones([*tf.unstack(tf.shape(rows[0])[:2]), self.units], self.variable_dtype)
             rows += [dropout(ones, training=True) for dropout in self.dropouts]
-        step = self._make_step(memory, tf.nest.map_structure(lambda t: None, states), [row.shape[-1] for row in rows])
+        step = self._make_step(
+            memory, tf.nest.map_structure(lambda t: None, states), [row.shape[-1] for row in rows]
+        )
         flat = tuple(tf.nest.flatten(states))
         (vectors,), last = scan(
             step,
@@ -122,8 +138,14 @@ class InputFeedingDecoder(keras.layers.Layer):
         dtype = self.compute_dtype
         memory = Memory(tf.cast(memory.values, dtype), tf.cast(memory.keys, dtype), memory.valid)
         weights = [layer.recurrent_weights() for layer in self.stack]
-        kernels = [(tf.cast(layer.kernel, dtype), tf.convert_to_tensor(layer.bias)) for layer in self.stack[1:]]
-        feed_kernel, vector_kernel = tf.cast(self.feed_kernel, dtype), tf.cast(self.vector_kernel, dtype)
+        kernels = [
+            (tf.cast(layer.kernel, dtype), tf.convert_to_tensor(layer.bias))
+            for layer in self.stack[1:]
+        ]
+        feed_kernel, vector_kernel = (
+            tf.cast(self.feed_kernel, dtype),
+            tf.cast(self.vector_kernel, dtype),
+        )
 
         def step(row: tf.Tensor, flat: RecurrentState) -> RecurrentState:
             *states, (vector,) = tf.nest.pack_sequence_as(structure, flat)
@@ -132,7 +154,9 @@ class InputFeedingDecoder(keras.layers.Layer):
             hidden = new[0][0]
             for i, (kernel, bias) in enumerate(kernels):
                 below = hidden * masks[i] if masks else hidden
-                new.append(self.cell.step(product(below, kernel) + bias, states[i + 1], weights[i + 1]))
+                new.append(
+                    self.cell.step(product(below, kernel) + bias, states[i + 1], weights[i + 1])
+                )
                 hidden = new[-1][0] + hidden if self.residual else new[-1][0]
             context, _ = dot_attention(tf.cast(hidden[:, None], dtype), memory, scale=self.scale)
             both = tf.concat([tf.cast(context[:, 0], hidden.dtype), hidden], axis=-1)

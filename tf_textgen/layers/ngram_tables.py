@@ -28,7 +28,9 @@ class Unigrams(keras.layers.Layer):
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
         """`[R, ...]` of anything --> `[R, V]` float32, the same in all rows."""
-        return tf.tile(tf.convert_to_tensor(self.probabilities)[tf.newaxis], [tf.shape(tokens)[0], 1])
+        return tf.tile(
+            tf.convert_to_tensor(self.probabilities)[tf.newaxis], [tf.shape(tokens)[0], 1]
+        )
 
 
 class BackOff(keras.layers.Layer):
@@ -44,7 +46,9 @@ class BackOff(keras.layers.Layer):
       num_continuations: E, seen n-grams.
     """
 
-    def __init__(self, vocabulary_size: int, num_contexts: int, num_continuations: int, **kwargs: Any) -> None:
+    def __init__(
+        self, vocabulary_size: int, num_contexts: int, num_continuations: int, **kwargs: Any
+    ) -> None:
         super().__init__(dtype="float32", **kwargs)
         self.vocabulary_size = vocabulary_size
         self.num_contexts, self.num_continuations = num_contexts, num_continuations
@@ -58,7 +62,9 @@ class BackOff(keras.layers.Layer):
         self.tokens = _table(self, "tokens", continuations, "zeros", "int32")
         self.probabilities = _table(self, "probabilities", continuations, "zeros")
 
-    def call(self, distribution: tf.Tensor, parents: tf.Tensor, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(
+        self, distribution: tf.Tensor, parents: tf.Tensor, tokens: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Interpolates with the order below.
 
         Args:
@@ -76,13 +82,17 @@ class BackOff(keras.layers.Layer):
         offsets = tf.convert_to_tensor(self.offsets)
         entries = tf.ragged.range(tf.gather(offsets, contexts), tf.gather(offsets, contexts + 1))
         rows, entries = entries.value_rowids(), entries.values
-        where = tf.stack([rows, tf.cast(tf.gather(tf.convert_to_tensor(self.tokens), entries), tf.int64)], axis=1)
+        where = tf.stack(
+            [rows, tf.cast(tf.gather(tf.convert_to_tensor(self.tokens), entries), tf.int64)], axis=1
+        )
         distribution *= tf.gather(tf.convert_to_tensor(self.back_offs), contexts)[:, tf.newaxis]
         seen = tf.gather(tf.convert_to_tensor(self.probabilities), entries)
         return tf.tensor_scatter_nd_add(distribution, where, seen), contexts
 
 
-def _table(layer: keras.layers.Layer, name: str, size: int, initializer: Any, dtype: str = "float32") -> keras.Variable:
+def _table(
+    layer: keras.layers.Layer, name: str, size: int, initializer: Any, dtype: str = "float32"
+) -> keras.Variable:
     return layer.add_weight((size,), initializer, dtype, name=name, trainable=False, autocast=False)
 
 

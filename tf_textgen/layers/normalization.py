@@ -22,7 +22,9 @@ class LayerNorm(keras.layers.Layer):
       Ba, Kiros and Hinton, "Layer Normalization", 2016.
     """
 
-    def __init__(self, width: int, *, epsilon: float = 1e-5, use_bias: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, width: int, *, epsilon: float = 1e-5, use_bias: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.width, self.epsilon, self.use_bias = width, epsilon, use_bias
         self.offset = None

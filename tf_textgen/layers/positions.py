@@ -23,21 +23,31 @@ class LearnedPositions(keras.layers.Layer):
     """
 
     def __init__(
-        self, max_positions: int, width: int, *, stddev: float = 0.02, seed: int | None = None, **kwargs: Any
+        self,
+        max_positions: int,
+        width: int,
+        *,
+        stddev: float = 0.02,
+        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.max_positions, self.width = max_positions, width
         self.initializer = keras.initializers.RandomNormal(stddev=stddev, seed=seed)
 
     def build(self, input_shape: Any = None) -> None:
-        self.table = self.add_weight((self.max_positions, self.width), self.initializer, name="table")
+        self.table = self.add_weight(
+            (self.max_positions, self.width), self.initializer, name="table"
+        )
 
     def compute_output_shape(self, input_shape: Any, *args: Any) -> tuple[int | None, ...]:
         return (*input_shape, self.width)
 
     def call(self, positions: tf.Tensor) -> tf.Tensor:
         """`[...]` int32 --> `[..., D]`."""
-        return tf.gather(tf.convert_to_tensor(self.table), tf.clip_by_value(positions, 0, self.max_positions - 1))
+        return tf.gather(
+            tf.convert_to_tensor(self.table), tf.clip_by_value(positions, 0, self.max_positions - 1)
+        )
 
 
 def sinusoids(positions: tf.Tensor, width: int, base: float = 10000.0) -> tf.Tensor:
@@ -91,5 +101,8 @@ def rotate(heads: tf.Tensor, angles: Rotation) -> tf.Tensor:
       neighbours as in GPT-NeoX, the same up to a permutation of columns.
     """
     first, second = tf.split(tf.cast(heads, tf.float32), 2, axis=-1)
-    turned = [first * angles.cosine - second * angles.sine, second * angles.cosine + first * angles.sine]
+    turned = [
+        first * angles.cosine - second * angles.sine,
+        second * angles.cosine + first * angles.sine,
+    ]
     return tf.cast(tf.concat(turned, axis=-1), heads.dtype)

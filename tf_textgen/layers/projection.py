@@ -53,7 +53,9 @@ class Projection(keras.layers.Layer):
         self.bias = None
 
     def build(self, input_shape: Any = None) -> None:
-        self.kernel = self.add_weight((self.input_width, self.output_width), self.initializer, name="kernel")
+        self.kernel = self.add_weight(
+            (self.input_width, self.output_width), self.initializer, name="kernel"
+        )
         if self.use_bias:
             self.bias = self.add_weight((self.output_width,), "zeros", name="bias")
 

@@ -58,7 +58,9 @@ class Cell(Protocol):
     initial_bias: ClassVar[dict[str, float]]
     recurrent_bias: ClassVar[bool]
 
-    def step(self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights) -> RecurrentState:
+    def step(
+        self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights
+    ) -> RecurrentState:
         """The next state from the projected inputs `[B, G * D]`, bias included, and the state, each `[B, D]`."""
         ...
 
@@ -76,7 +78,9 @@ class LSTMCell:
     initial_bias: ClassVar[dict[str, float]] = {"forget": 1.0}
     recurrent_bias: ClassVar[bool] = False
 
-    def step(self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights) -> RecurrentState:
+    def step(
+        self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights
+    ) -> RecurrentState:
         hidden, carry = state
         gates = tf.split(inputs + weights.product(hidden), 4, axis=-1)
         carry = tf.sigmoid(gates[1]) * carry + tf.sigmoid(gates[0]) * tf.tanh(gates[2])
@@ -98,7 +102,9 @@ class GRUCell:
     initial_bias: ClassVar[dict[str, float]] = {}
     recurrent_bias: ClassVar[bool] = True
 
-    def step(self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights) -> RecurrentState:
+    def step(
+        self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights
+    ) -> RecurrentState:
         (hidden,) = state
         input_update, input_reset, input_candidate = tf.split(inputs, 3, axis=-1)
         own_update, own_reset, own_candidate = tf.split(weights.product(hidden), 3, axis=-1)
@@ -117,7 +123,9 @@ class SimpleRNNCell:
     initial_bias: ClassVar[dict[str, float]] = {}
     recurrent_bias: ClassVar[bool] = False
 
-    def step(self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights) -> RecurrentState:
+    def step(
+        self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights
+    ) -> RecurrentState:
         return (tf.tanh(inputs + weights.product(state[0])),)
 
 
@@ -136,7 +144,9 @@ def product(vectors: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.matmul(tf.cast(vectors, kernel.dtype), kernel), vectors.dtype)
 
 
-def zero_state(cell: Cell, batch: tf.Tensor | int, units: int, dtype: Any = tf.float32) -> RecurrentState:
+def zero_state(
+    cell: Cell, batch: tf.Tensor | int, units: int, dtype: Any = tf.float32
+) -> RecurrentState:
     """The state before the first token: zeros, one `[batch, units]` for each tensor of the cell's state."""
     return tuple(tf.zeros([batch, units], dtype) for _ in cell.bounded)
 
@@ -169,12 +179,16 @@ def scan(
     """
     steps = tf.shape(inputs)[0] if inputs.shape[0] is None else inputs.shape[0]
 
-    def advance(row: tf.Tensor, keep: tf.Tensor | None, reset: tf.Tensor | None, old: RecurrentState) -> RecurrentState:
+    def advance(
+        row: tf.Tensor, keep: tf.Tensor | None, reset: tf.Tensor | None, old: RecurrentState
+    ) -> RecurrentState:
         if reset is not None:
             old = tuple(tf.where(reset, tf.zeros_like(before), before) for before in old)
         new = step(row, old)
         if keep is not None:
-            new = tuple(tf.where(keep, after, before) for after, before in zip(new, old, strict=True))
+            new = tuple(
+                tf.where(keep, after, before) for after, before in zip(new, old, strict=True)
+            )
         for after, before in zip(new, old, strict=True):
             after.set_shape(before.shape)
         return new
@@ -196,10 +210,16 @@ def scan(
         at = steps - 1 - t if reverse else t
         keep, reset = (None if array is None else array.read(at) for array in (keeps, zeroed))
         state = advance(rows.read(at), keep, reset, state)
-        return t + 1, state, tuple(array.write(at, state[i]) for array, i in zip(records, record, strict=True))
+        return (
+            t + 1,
+            state,
+            tuple(array.write(at, state[i]) for array, i in zip(records, record, strict=True)),
+        )
 
     # One slot more than steps, holding the first state, tells `stack` the shape of an element when T proves to be 0.
-    records = tuple(tf.TensorArray(state[i].dtype, size=steps + 1).write(steps, state[i]) for i in record)
+    records = tuple(
+        tf.TensorArray(state[i].dtype, size=steps + 1).write(steps, state[i]) for i in record
+    )
     loop = (tf.constant(0), state, records)
     _, state, records = tf.while_loop(lambda t, *_: t < steps, body, loop, maximum_iterations=steps)
     return tuple(array.stack()[:-1] for array in records), state
@@ -208,7 +228,9 @@ def scan(
 class PerGate:
     """Initializer that draws the `[I, D]` block of each gate on its own, with the fans of that block alone."""
 
-    def __init__(self, initializer: Callable[..., Any], gates: Sequence[str], seed: int | None) -> None:
+    def __init__(
+        self, initializer: Callable[..., Any], gates: Sequence[str], seed: int | None
+    ) -> None:
         self._blocks = [initializer(seed=fold_seed(seed, gate)) for gate in gates]
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
@@ -240,7 +262,9 @@ class RecurrentKernels(keras.layers.Layer):
     of `keras.layers.LSTM`.
     """
 
-    def __init__(self, units: int, *, cell: str = "lstm", seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, units: int, *, cell: str = "lstm", seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.units = units
         self.cell = find_cell(cell)
@@ -251,13 +275,17 @@ class RecurrentKernels(keras.layers.Layer):
         width = len(gates) * self.units
         self.kernel = self.add_weight(
             shape=(inputs_shape[-1], width),
-            initializer=PerGate(keras.initializers.GlorotUniform, gates, fold_seed(self.seed, "kernel")),
+            initializer=PerGate(
+                keras.initializers.GlorotUniform, gates, fold_seed(self.seed, "kernel")
+            ),
             name="kernel",
             autocast=False,
         )
         self.recurrent_kernel = self.add_weight(
             shape=(self.units, width),
-            initializer=PerGate(keras.initializers.Orthogonal, gates, fold_seed(self.seed, "recurrent_kernel")),
+            initializer=PerGate(
+                keras.initializers.Orthogonal, gates, fold_seed(self.seed, "recurrent_kernel")
+            ),
             name="recurrent_kernel",
             autocast=False,
         )
@@ -294,7 +322,9 @@ class Recurrent(RecurrentKernels):
         (Gal and Ghahramani 2016, section 4).
     """
 
-    def __init__(self, units: int, *, reverse: bool = False, recurrent_dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self, units: int, *, reverse: bool = False, recurrent_dropout: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(units, **kwargs)
         self.reverse = reverse
         self.recurrent_dropout = None
@@ -328,7 +358,9 @@ class Recurrent(RecurrentKernels):
         if initial_state is None:
             initial_state = zero_state(self.cell, batch, self.units, self.variable_dtype)
         if training and self.recurrent_dropout is not None:
-            mask = self.recurrent_dropout(tf.ones([batch, self.units], self.variable_dtype), training=True)
+            mask = self.recurrent_dropout(
+                tf.ones([batch, self.units], self.variable_dtype), training=True
+            )
         weights = self.recurrent_weights(mask)
         (outputs,), state = scan(
             lambda row, state: self.cell.step(row, state, weights),
@@ -352,18 +384,29 @@ class Bidirectional(keras.layers.Layer):
     Reference: Schuster and Paliwal 1997.
     """
 
-    def __init__(self, units: int, *, cell: str = "lstm", seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, units: int, *, cell: str = "lstm", seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         if units % 2:
-            raise UserError(f"a bidirectional layer of width {units}: expected an even width, half for each direction")
+            raise UserError(
+                f"a bidirectional layer of width {units}: expected an even width, half for each direction"
+            )
         self.forward_layer, self.backward_layer = (
             Recurrent(
-                units // 2, cell=cell, reverse=reverse, seed=fold_seed(seed, name), name=name, dtype=self.dtype_policy
+                units // 2,
+                cell=cell,
+                reverse=reverse,
+                seed=fold_seed(seed, name),
+                name=name,
+                dtype=self.dtype_policy,
             )
             for reverse, name in ((False, "forward"), (True, "backward"))
         )
 
-    def call(self, inputs: tf.Tensor, valid: tf.Tensor | None = None) -> tuple[tf.Tensor, RecurrentState]:
+    def call(
+        self, inputs: tf.Tensor, valid: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, RecurrentState]:
         """Runs both directions over `inputs` `[B, T, I]`; `valid` as for `Recurrent`.
 
         Returns:
@@ -372,5 +415,7 @@ class Bidirectional(keras.layers.Layer):
         """
         forward, forward_state = self.forward_layer(inputs, valid=valid)
         backward, backward_state = self.backward_layer(inputs, valid=valid)
-        state = tuple(tf.concat(pair, axis=-1) for pair in zip(forward_state, backward_state, strict=True))
+        state = tuple(
+            tf.concat(pair, axis=-1) for pair in zip(forward_state, backward_state, strict=True)
+        )
         return tf.concat([forward, backward], axis=-1), state

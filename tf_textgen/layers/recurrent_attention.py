@@ -22,7 +22,12 @@ from tf_textgen.errors import UserError
 from tf_textgen.layers import recurrent
 from tf_textgen.layers.projection import Projection, fold_seed
 
-KEY_PROJECTIONS = {"bahdanau": True, "luong_general": True, "luong_dot": False, "luong_scaled": False}
+KEY_PROJECTIONS = {
+    "bahdanau": True,
+    "luong_general": True,
+    "luong_dot": False,
+    "luong_scaled": False,
+}
 
 
 class Memory(NamedTuple):
@@ -51,10 +56,14 @@ class AttentionMemory(keras.layers.Layer):
       **kwargs: `name`, `dtype` of `keras.layers.Layer`.
     """
 
-    def __init__(self, attention: str, units: int, *, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, attention: str, units: int, *, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if attention not in KEY_PROJECTIONS:
-            raise UserError(f"attention {attention!r}: expected one of {', '.join(KEY_PROJECTIONS)}")
+            raise UserError(
+                f"attention {attention!r}: expected one of {', '.join(KEY_PROJECTIONS)}"
+            )
         self.units = units
         self.projects = KEY_PROJECTIONS[attention]
         self.seed = seed
@@ -65,7 +74,13 @@ class AttentionMemory(keras.layers.Layer):
         if self.projects:
             stddev = (2 / (width + self.units)) ** 0.5  # Glorot and Bengio 2010
             self.projection = Projection(
-                width, self.units, use_bias=False, stddev=stddev, seed=self.seed, name="keys", dtype=self.dtype_policy
+                width,
+                self.units,
+                use_bias=False,
+                stddev=stddev,
+                seed=self.seed,
+                name="keys",
+                dtype=self.dtype_policy,
             )
         elif width != self.units:
             raise UserError(
@@ -78,7 +93,9 @@ class AttentionMemory(keras.layers.Layer):
         return Memory(values, values if self.projection is None else self.projection(values), valid)
 
 
-def dot_attention(query: tf.Tensor, memory: Memory, *, scale: float = 1.0) -> tuple[tf.Tensor, tf.Tensor]:
+def dot_attention(
+    query: tf.Tensor, memory: Memory, *, scale: float = 1.0
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Attention by dot products: `luong_dot`; with projected keys `luong_general`; `luong_scaled` by 1 / sqrt(D).
 
     Args:
@@ -92,10 +109,14 @@ def dot_attention(query: tf.Tensor, memory: Memory, *, scale: float = 1.0) -> tu
     Reference: Luong et al. 2015, equation 8; the scale, which keeps wide dot products out of the softmax's flat
     parts, Vaswani et al. 2017, section 3.2.1.
     """
-    return _weighted_mean(tf.matmul(query * tf.cast(scale, query.dtype), memory.keys, transpose_b=True), memory)
+    return _weighted_mean(
+        tf.matmul(query * tf.cast(scale, query.dtype), memory.keys, transpose_b=True), memory
+    )
 
 
-def additive_attention(query: tf.Tensor, memory: Memory, vector: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def additive_attention(
+    query: tf.Tensor, memory: Memory, vector: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Attention by `vector . tanh(query + key)`.
 
     Args:
@@ -195,5 +216,7 @@ class AttentiveRecurrent(recurrent.RecurrentKernels):
         recorded, state = recurrent.scan(
             step, (*state, before), self.project(inputs), valid=steps_first, record=(0, len(state))
         )
-        outputs, contexts = (tf.cast(tf.transpose(steps, [1, 0, 2]), self.compute_dtype) for steps in recorded)
+        outputs, contexts = (
+            tf.cast(tf.transpose(steps, [1, 0, 2]), self.compute_dtype) for steps in recorded
+        )
         return outputs, contexts, state[:-1]

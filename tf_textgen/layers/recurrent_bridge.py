@@ -53,7 +53,10 @@ class RecurrentBridge(keras.layers.Layer):
         self.projections: list[list[keras.layers.Dense]] = []
         if kind == "dense":
             self.projections = [
-                [self._dense(f"layer_{layer}_state_{i}", tanh, seed) for i, tanh in enumerate(bounded)]
+                [
+                    self._dense(f"layer_{layer}_state_{i}", tanh, seed)
+                    for i, tanh in enumerate(bounded)
+                ]
                 for layer in range(decoder_layers)
             ]
 
@@ -62,7 +65,10 @@ class RecurrentBridge(keras.layers.Layer):
         lowest = len(states) - self.decoder_layers
         partners = [states[max(lowest + layer, 0)] for layer in range(self.decoder_layers)]
         if self.kind == "zero":
-            return tuple(tuple(tf.zeros([tf.shape(t)[0], self.units], t.dtype) for t in state) for state in partners)
+            return tuple(
+                tuple(tf.zeros([tf.shape(t)[0], self.units], t.dtype) for t in state)
+                for state in partners
+            )
         if self.kind == "copy":
             self._check_width(partners)
             return tuple(partners)

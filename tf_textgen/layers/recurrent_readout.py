@@ -31,7 +31,9 @@ class RecurrentReadout(keras.layers.Layer):
       **kwargs: `name`, `dtype` of `keras.layers.Layer`.
     """
 
-    def __init__(self, attention: str, units: int, *, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, attention: str, units: int, *, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if attention not in READOUTS:
             raise UserError(f"attention {attention!r}: expected one of {', '.join(READOUTS)}")
@@ -40,12 +42,18 @@ class RecurrentReadout(keras.layers.Layer):
         self.seed = seed
 
     def build(
-        self, hidden_shape: Any, embedded_shape: Any = None, contexts_shape: Any = None, memory_shape: Any = None
+        self,
+        hidden_shape: Any,
+        embedded_shape: Any = None,
+        contexts_shape: Any = None,
+        memory_shape: Any = None,
     ) -> None:
         width = hidden_shape[-1]
         self.projection: Any = None
         if self.attention == "bahdanau":
-            self.projection = self._project(width + embedded_shape[-1] + contexts_shape[-1], 2 * self.units)
+            self.projection = self._project(
+                width + embedded_shape[-1] + contexts_shape[-1], 2 * self.units
+            )
         elif self.attention != "none":
             self.projection = self._project(width + memory_shape[0][-1], self.units)
         elif width != self.units:
@@ -72,7 +80,9 @@ class RecurrentReadout(keras.layers.Layer):
             pairs = self.projection(tf.concat([hidden, embedded, contexts], axis=-1))
             return tf.maximum(*tf.split(pairs, 2, axis=-1))
         if memory is None:
-            raise UserError(f"attention {self.attention} without a memory: expected what `AttentionMemory` returned")
+            raise UserError(
+                f"attention {self.attention} without a memory: expected what `AttentionMemory` returned"
+            )
         scale = hidden.shape[-1] ** -0.5 if self.attention == "luong_scaled" else 1.0
         contexts, _ = dot_attention(hidden, memory, scale=scale)
         return tf.tanh(self.projection(tf.concat([contexts, hidden], axis=-1)))
@@ -80,4 +90,6 @@ class RecurrentReadout(keras.layers.Layer):
     def _project(self, width: int, units: int) -> Projection:
         stddev = (2 / (width + units)) ** 0.5  # Glorot and Bengio 2010
         shared = {"seed": self.seed, "name": "projection", "dtype": self.dtype_policy}
-        return Projection(width, units, use_bias=self.attention == "bahdanau", stddev=stddev, **shared)
+        return Projection(
+            width, units, use_bias=self.attention == "bahdanau", stddev=stddev, **shared
+        )

@@ -46,7 +46,12 @@ class RecurrentStack(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.units, self.num_layers, self.cell, self.residual = units, num_layers, find_cell(cell), residual
+        self.units, self.num_layers, self.cell, self.residual = (
+            units,
+            num_layers,
+            find_cell(cell),
+            residual,
+        )
         names = [f"layer_{i}" for i in range(num_layers)]
         self.stack = [
             Recurrent(
@@ -66,11 +71,16 @@ class RecurrentStack(keras.layers.Layer):
         self.norms = []
         if layer_norm:
             widths = [input_width] + [units] * num_layers
-            self.norms = [LayerNorm(w, name=f"norm_{i}", dtype=self.dtype_policy) for i, w in enumerate(widths)]
+            self.norms = [
+                LayerNorm(w, name=f"norm_{i}", dtype=self.dtype_policy)
+                for i, w in enumerate(widths)
+            ]
 
     def zero_states(self, batch: tf.Tensor | int) -> tuple[RecurrentState, ...]:
         """The states of all layers before the first token, each tensor `[batch, D]`."""
-        return tuple(zero_state(self.cell, batch, self.units, self.variable_dtype) for _ in self.stack)
+        return tuple(
+            zero_state(self.cell, batch, self.units, self.variable_dtype) for _ in self.stack
+        )
 
     def call(
         self,
@@ -92,7 +102,9 @@ class RecurrentStack(keras.layers.Layer):
             below = self.norms[i](outputs) if self.norms else outputs
             below = self.dropouts[i - 1](below, training=training) if i else below
             first = None if states is None else states[i]
-            hidden, state = layer(below, initial_state=first, valid=valid, resets=resets, training=training)
+            hidden, state = layer(
+                below, initial_state=first, valid=valid, resets=resets, training=training
+            )
             outputs = outputs + hidden if self.residual and i else hidden
             last.append(state)
         return (self.norms[-1](outputs) if self.norms else outputs), tuple(last)

@@ -59,8 +59,13 @@ class DecoderBlock(keras.layers.Layer):
         def dropped(name: str) -> Dropout:
             return Dropout(dropout, seed=fold_seed(seed, name), dtype=self.dtype_policy)
 
-        self.attention_dropout, self.feed_forward_dropout = dropped("attention"), dropped("feed_forward")
-        self.cross_attention_dropout: Any = None if cross_attention is None else dropped("cross_attention")
+        self.attention_dropout, self.feed_forward_dropout = (
+            dropped("attention"),
+            dropped("feed_forward"),
+        )
+        self.cross_attention_dropout: Any = (
+            None if cross_attention is None else dropped("cross_attention")
+        )
 
     def build(self, input_shape: Any = None) -> None:
         parts = [self.attention_norm, self.attention, self.feed_forward_norm, self.feed_forward]
@@ -95,7 +100,9 @@ class DecoderBlock(keras.layers.Layer):
           `[B, T, D]`, and the keys and values of self-attention.
         """
         x = self.attention_norm(inputs) if self.pre else inputs
-        x, present = self.attention(x, bias, rotation=rotation, past=past, slot=slot, training=training)
+        x, present = self.attention(
+            x, bias, rotation=rotation, past=past, slot=slot, training=training
+        )
         x = inputs + self.attention_dropout(x, training=training)
         if not self.pre:
             x = self.attention_norm(x)
@@ -106,7 +113,9 @@ class DecoderBlock(keras.layers.Layer):
         x = middle + self.feed_forward_dropout(x, training=training)
         return (x if self.pre else self.feed_forward_norm(x)), present
 
-    def _read_source(self, inputs: tf.Tensor, memory: KeyValues | None, bias: tf.Tensor, training: bool) -> tf.Tensor:
+    def _read_source(
+        self, inputs: tf.Tensor, memory: KeyValues | None, bias: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         x = self.cross_attention_norm(inputs) if self.pre else inputs
         x = self.cross_attention(x, memory, bias, training=training)
         x = inputs + self.cross_attention_dropout(x, training=training)

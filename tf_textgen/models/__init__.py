@@ -40,10 +40,14 @@ class Family(NamedTuple):
 MODELS = {
     "ngram": Family(NGramConfig, "tf_textgen.models.ngram:NGramLM", trained_by="counting"),
     "rnn_lm": Family(RNNLMConfig, "tf_textgen.models.rnn_lm:RNNLM", carries_state=True),
-    "rnn_seq2seq": Family(RNNSeq2SeqConfig, "tf_textgen.models.rnn_seq2seq:RNNSeq2Seq", "encoder_decoder"),
+    "rnn_seq2seq": Family(
+        RNNSeq2SeqConfig, "tf_textgen.models.rnn_seq2seq:RNNSeq2Seq", "encoder_decoder"
+    ),
     "transformer_lm": Family(TransformerLMConfig, "tf_textgen.models.transformer_lm:TransformerLM"),
     "transformer_seq2seq": Family(
-        TransformerSeq2SeqConfig, "tf_textgen.models.transformer_seq2seq:TransformerSeq2Seq", "encoder_decoder"
+        TransformerSeq2SeqConfig,
+        "tf_textgen.models.transformer_seq2seq:TransformerSeq2Seq",
+        "encoder_decoder",
     ),
 }
 
@@ -51,7 +55,9 @@ MODELS = {
 def family(name: str) -> Family:
     """The family of this name; an unknown name raises `UserError`."""
     if name not in MODELS:
-        raise UserError(f"--model={name}: expected one of {', '.join(MODELS)}{did_you_mean(name, MODELS)}")
+        raise UserError(
+            f"--model={name}: expected one of {', '.join(MODELS)}{did_you_mean(name, MODELS)}"
+        )
     return MODELS[name]
 
 

@@ -143,7 +143,9 @@ class TextModel(keras.Model):
             "--data.carry_state; leave it out or choose --model=rnn_lm"
         )
 
-    def call_carried(self, features: Features, carry: Any, training: bool = False) -> tuple[tf.Tensor, Any]:
+    def call_carried(
+        self, features: Features, carry: Any, training: bool = False
+    ) -> tuple[tf.Tensor, Any]:
         """`call` from the state that the batch before left: logits, and the state to hand on.
 
         `features` also hold `resets` `[B, T]` int32, 1 at tokens before which the state becomes zeros, 0 elsewhere.
@@ -183,7 +185,10 @@ class TextModel(keras.Model):
                 layer.trainable = False
 
     def get_build_config(self) -> dict[str, Any]:
-        return {"initialize": True, "frozen": [layer.name for layer in self.layers if not layer.trainable]}
+        return {
+            "initialize": True,
+            "frozen": [layer.name for layer in self.layers if not layer.trainable],
+        }
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         self.initialize()
@@ -222,15 +227,27 @@ class TextModel(keras.Model):
         if not 0.0 <= label_smoothing < 1.0:
             raise UserError(f"label_smoothing={label_smoothing:g}: expected a value in [0, 1)")
         if clip_norm is not None and not clip_norm > 0.0:
-            raise UserError(f"clip_norm={clip_norm:g}: expected a value above 0, or None for no clipping")
+            raise UserError(
+                f"clip_norm={clip_norm:g}: expected a value above 0, or None for no clipping"
+            )
         if micro_batches < 1:
-            raise UserError(f"micro_batches={micro_batches}: expected 1 (the whole batch at once) or more")
+            raise UserError(
+                f"micro_batches={micro_batches}: expected 1 (the whole batch at once) or more"
+            )
         if not 0.0 <= ema_decay < 1.0:
-            raise UserError(f"ema_decay={ema_decay:g}: expected a value in [0, 1), 0 for no moving average")
+            raise UserError(
+                f"ema_decay={ema_decay:g}: expected a value in [0, 1), 0 for no moving average"
+            )
         replicas = self.distribute_strategy.num_replicas_in_sync
         if replicas > 1 and steps_per_execution != 1:
-            raise UserError(f"steps_per_execution={steps_per_execution} with {replicas} replicas: expected 1")
-        self.label_smoothing, self.clip_norm, self.micro_batches = label_smoothing, clip_norm, micro_batches
+            raise UserError(
+                f"steps_per_execution={steps_per_execution} with {replicas} replicas: expected 1"
+            )
+        self.label_smoothing, self.clip_norm, self.micro_batches = (
+            label_smoothing,
+            clip_norm,
+            micro_batches,
+        )
         self._jit_asked = jit_compile
         self._make_carried(carried_rows, replicas)
         self._make_moving_average(ema_decay)
@@ -265,7 +282,10 @@ class TextModel(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         values = dict(config)
-        optimizer, built = keras.saving.deserialize_keras_object(values.pop("optimizer")), values.pop("optimizer_built")
+        optimizer, built = (
+            keras.saving.deserialize_keras_object(values.pop("optimizer")),
+            values.pop("optimizer_built"),
+        )
         self.compile(optimizer, **values)
         # An optimizer has its variables from the first update on; the file holds those that were there.
         if built:
@@ -323,24 +343,39 @@ class TextModel(keras.Model):
             self.test_function = self._on_replicas(self.test_step)
         return self.test_function
 
-    def _on_replicas(self, step: Callable[[Any], dict[str, tf.Tensor]]) -> Callable[[Any], dict[str, tf.Tensor]]:
+    def _on_replicas(
+        self, step: Callable[[Any], dict[str, tf.Tensor]]
+    ) -> Callable[[Any], dict[str, tf.Tensor]]:
         """Takes a step on every replica; the metrics it returns are those of all of them, so the first's are taken."""
         strategy = self.distribute_strategy
 
         def once(data: Any) -> dict[str, tf.Tensor]:
             results = strategy.run(step, args=(data,))
-            return {name: strategy.experimental_local_results(value)[0] for name, value in results.items()}
+            return {
+                name: strategy.experimental_local_results(value)[0]
+                for name, value in results.items()
+            }
 
-        function = once if self.run_eagerly else tf.function(once, autograph=False, reduce_retracing=True)
+        function = (
+            once if self.run_eagerly else tf.function(once, autograph=False, reduce_retracing=True)
+        )
         return lambda iterator: function(next(iterator))
 
-    def _gradients_of(self, batch: _Batch, before: Any) -> tuple[tuple[list[tf.Tensor], TokenSums], Any]:
+    def _gradients_of(
+        self, batch: _Batch, before: Any
+    ) -> tuple[tuple[list[tf.Tensor], TokenSums], Any]:
         """`_forward_backward`, in as many parts as there are micro-batches."""
-        zeros = [tf.zeros(variable.shape, variable.value.dtype) for variable in self.trainable_variables]
+        zeros = [
+            tf.zeros(variable.shape, variable.value.dtype) for variable in self.trainable_variables
+        ]
         sums = (zeros, TokenSums(*(tf.zeros([]) for _ in TokenSums._fields)))
-        return sum_over_micro_batches(self._forward_backward, batch, before, sums, self.micro_batches)
+        return sum_over_micro_batches(
+            self._forward_backward, batch, before, sums, self.micro_batches
+        )
 
-    def _forward_backward(self, batch: _Batch, before: Any) -> tuple[tuple[list[tf.Tensor], TokenSums], Any]:
+    def _forward_backward(
+        self, batch: _Batch, before: Any
+    ) -> tuple[tuple[list[tf.Tensor], TokenSums], Any]:
         """The gradients of the loss summed over the tokens, dense, in the order of `trainable_variables`.
 
         Returns:
@@ -354,7 +389,9 @@ class TextModel(keras.Model):
                 costs = objectives.token_cross_entropy(logits, batch.labels, self.label_smoothing)
                 loss = tf.reduce_sum(costs * batch.weights)
         variables = [variable.value for variable in self.trainable_variables]
-        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = tape.gradient(
+            loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
         # Sparse gradients of an embedding hold one row for each use: their norm is not the norm of the gradient.
         return ([tf.convert_to_tensor(gradient) for gradient in gradients], sums), after
 
@@ -380,7 +417,9 @@ class TextModel(keras.Model):
         if rows is None:
             return
         if rows % (replicas * self.micro_batches):
-            parts = f" with {self.micro_batches} micro-batches each" if self.micro_batches > 1 else ""
+            parts = (
+                f" with {self.micro_batches} micro-batches each" if self.micro_batches > 1 else ""
+            )
             raise UserError(
                 f"{rows} rows of carried state on {replicas} replicas{parts}: expected as many rows on each; choose a "
                 "multiple"
@@ -403,7 +442,11 @@ class TextModel(keras.Model):
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the weights are their moving averages, where there are any."""
-        return contextlib.nullcontext() if self.moving_average is None else self.moving_average.in_place()
+        return (
+            contextlib.nullcontext()
+            if self.moving_average is None
+            else self.moving_average.in_place()
+        )
 
     def _update_token_metrics(self, sums: TokenSums) -> dict[str, tf.Tensor]:
         """Adds global sums. Every replica adds its share, since Keras sums metric variables over the replicas."""
@@ -430,7 +473,9 @@ def pair_feature(features: Features, name: str) -> tf.Tensor:
 def _unpack(data: Any) -> _Batch:
     features, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
     if labels is None:
-        raise UserError("a batch without labels: expected (features, labels, weights) from the dataset")
+        raise UserError(
+            "a batch without labels: expected (features, labels, weights) from the dataset"
+        )
     if weights is None:
         weights = tf.ones_like(labels, tf.float32)
     return _Batch(features, labels, tf.cast(weights, tf.float32))

@@ -40,7 +40,9 @@ class CarriedState:
                 f"a batch of {rows} rows for a state of {expected} that was carried along: expected batches of one "
                 "size; compile the model with `carried_rows` as large as a batch"
             )
-        return tf.nest.pack_sequence_as(self._structure, [tf.convert_to_tensor(v) for v in self._variables])
+        return tf.nest.pack_sequence_as(
+            self._structure, [tf.convert_to_tensor(v) for v in self._variables]
+        )
 
     def write(self, state: Any) -> None:
         for variable, value in zip(self._variables, tf.nest.flatten(state), strict=True):
@@ -51,7 +53,9 @@ class CarriedState:
         """Shape and type of what `gather` returns, by the names that a checkpoint gives it."""
         replicas = self._strategy.num_replicas_in_sync
         return {
-            f"state_{i}": tf.TensorSpec([variable.shape[0] * replicas, *variable.shape[1:]], variable.dtype)
+            f"state_{i}": tf.TensorSpec(
+                [variable.shape[0] * replicas, *variable.shape[1:]], variable.dtype
+            )
             for i, variable in enumerate(self._variables)
         }
 
@@ -68,7 +72,8 @@ class CarriedState:
         if strategy.num_replicas_in_sync == 1:
             return dict(zip(self.specs, local(), strict=True))
         together = tf.function(
-            lambda: [strategy.gather(value, axis=0) for value in strategy.run(local)], autograph=False
+            lambda: [strategy.gather(value, axis=0) for value in strategy.run(local)],
+            autograph=False,
         )
         return dict(zip(self.specs, together(), strict=True))
 

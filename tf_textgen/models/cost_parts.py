@@ -85,7 +85,11 @@ class Costs:
 
     def training_flops(self, side: str = "target") -> int:
         """FLOPs for one token of `side`, forward and backward."""
-        return sum((1 + BACKWARD_FACTOR - part.frozen) * part.flops for part in self.parts if part.side == side)
+        return sum(
+            (1 + BACKWARD_FACTOR - part.frozen) * part.flops
+            for part in self.parts
+            if part.side == side
+        )
 
     def activations(self, side: str = "target") -> int:
         """Numbers kept for the backward pass for one token of `side`, about."""
@@ -108,12 +112,17 @@ class Costs:
 def optimizer_numbers(optimizer: str, momentum: float, weights: Iterable[Weight]) -> int:
     """Numbers that an optimizer of `OptimizerConfig.name` keeps beside the weights."""
     if optimizer == "adafactor":  # a mean of each row and column
-        return sum(w.size if len(w.shape) < 2 else w.size // w.shape[-1] + w.size // w.shape[-2] for w in weights)
+        return sum(
+            w.size if len(w.shape) < 2 else w.size // w.shape[-1] + w.size // w.shape[-2]
+            for w in weights
+        )
     each: Mapping[str, int] = {"adamw": 2, "sgd": bool(momentum), "rmsprop": 1 + bool(momentum)}
     return each[optimizer] * sum(w.size for w in weights)
 
 
-def product_part(name: str, shapes: Iterable[tuple[int, int]], *, bias: bool, side: str = "target") -> Part:
+def product_part(
+    name: str, shapes: Iterable[tuple[int, int]], *, bias: bool, side: str = "target"
+) -> Part:
     """Matrix products, each with its bias: what they read and write is kept for the backward pass."""
     weights: list[Weight] = []
     for shape in shapes:
@@ -127,7 +136,9 @@ def logits_part(width: int, vocabulary_size: int, tied: bool, bias: bool = False
     """The product with the vocabulary; a tied one shares the token embedding's table."""
     made = product_part("logits", [(width, vocabulary_size)], bias=bias)
     # The logits, their softmax and its gradient.
-    return made._replace(weights=() if tied else made.weights, activations=width + 3 * vocabulary_size)
+    return made._replace(
+        weights=() if tied else made.weights, activations=width + 3 * vocabulary_size
+    )
 
 
 def together(name: str, parts: Iterable[Part], side: str = "target") -> Part:

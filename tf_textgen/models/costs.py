@@ -39,7 +39,9 @@ def costs(config: Config, *, source_tokens: int, target_tokens: int) -> Costs:
       UserError: a family without formulas.
     """
     if type(config) not in _FORMULAS:
-        raise UserError(f"costs of {type(config).__name__}: expected a configuration of a model family")
+        raise UserError(
+            f"costs of {type(config).__name__}: expected a configuration of a model family"
+        )
     return _FORMULAS[type(config)](config, source_tokens, target_tokens)
 
 
@@ -53,8 +55,12 @@ def with_frozen_embeddings(found: Costs, side: str) -> Costs:
     def stays(part: Part) -> bool:
         return part in frozen or (tied and part.name.endswith("logits") and not part.weights)
 
-    return dataclasses.replace(found, parts=tuple(_frozen(part) if stays(part) else part for part in found.parts))
+    return dataclasses.replace(
+        found, parts=tuple(_frozen(part) if stays(part) else part for part in found.parts)
+    )
 
 
 def _frozen(part: Part) -> Part:
-    return part._replace(frozen=True, weights=tuple(weight._replace(trained=False) for weight in part.weights))
+    return part._replace(
+        frozen=True, weights=tuple(weight._replace(trained=False) for weight in part.weights)
+    )

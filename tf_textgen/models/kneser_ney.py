@@ -84,7 +84,9 @@ class Estimate(NamedTuple):
         return tuple(len(level.tokens) for level in self.levels)
 
 
-def estimate(table: NGramTable, vocabulary_size: int, never_labels: Collection[int] = ()) -> Estimate:
+def estimate(
+    table: NGramTable, vocabulary_size: int, never_labels: Collection[int] = ()
+) -> Estimate:
     """Smooths the counts of `table`.
 
     Args:
@@ -96,7 +98,9 @@ def estimate(table: NGramTable, vocabulary_size: int, never_labels: Collection[i
       UserError: where nothing was counted, or no document is as long as the order.
     """
     if not len(table.labels):
-        raise UserError("--ngram.order: there is no token to count; expected training data with text")
+        raise UserError(
+            "--ngram.order: there is no token to count; expected training data with text"
+        )
     contexts = _contexts(table, vocabulary_size)
     group, labels, counts = contexts[-1].group, table.labels, table.counts
     levels: list[Level] = []
@@ -152,7 +156,9 @@ def _contexts(table: NGramTable, vocabulary_size: int) -> list[_Contexts]:
                 f"included; expected at most {length} for this data; lower the order"
             )
         keys = (before.number[parent] * (vocabulary_size + 1) + oldest)[is_whole]
-        found.append(_Contexts(np.cumsum(begins) - 1, parent, is_whole, np.cumsum(is_whole) - 1, keys))
+        found.append(
+            _Contexts(np.cumsum(begins) - 1, parent, is_whole, np.cumsum(is_whole) - 1, keys)
+        )
     return found
 
 
@@ -180,7 +186,9 @@ def _discounted(context: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> 
     taken = np.array(discounts.values)[np.minimum(counts, 3) - 1]
     totals = np.bincount(context, counts)
     back_offs = np.bincount(context, taken) / totals
-    return _Discounted(discounts, np.bincount(context), back_offs, labels, (counts - taken) / totals[context])
+    return _Discounted(
+        discounts, np.bincount(context), back_offs, labels, (counts - taken) / totals[context]
+    )
 
 
 def modified_discounts(counts_of_counts: np.ndarray) -> Discounts:
@@ -191,7 +199,9 @@ def modified_discounts(counts_of_counts: np.ndarray) -> Discounts:
     if all(found):
         y = n1 / (n1 + 2 * n2)
         values = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
-    estimated = all(found) and all(0.0 < value <= most for most, value in enumerate(values, start=1))
+    estimated = all(found) and all(
+        0.0 < value <= most for most, value in enumerate(values, start=1)
+    )
     return Discounts(values if estimated else FALLBACK, (n1, n2, n3, n4), estimated)
 
 

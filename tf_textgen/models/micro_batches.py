@@ -27,19 +27,32 @@ def sum_over_micro_batches(
         return step(batch, carry)
     parts = tf.nest.map_structure(lambda x: _split(x, count), (batch, carry))
     leaves = tf.nest.flatten(carry)
-    arrays = [tf.TensorArray(leaf.dtype, count, element_shape=_part_shape(leaf, count)) for leaf in leaves]
+    arrays = [
+        tf.TensorArray(leaf.dtype, count, element_shape=_part_shape(leaf, count)) for leaf in leaves
+    ]
 
-    def body(i: tf.Tensor, sums: Any, arrays: list[tf.TensorArray]) -> tuple[tf.Tensor, Any, list[tf.TensorArray]]:
+    def body(
+        i: tf.Tensor, sums: Any, arrays: list[tf.TensorArray]
+    ) -> tuple[tf.Tensor, Any, list[tf.TensorArray]]:
         added, after = step(*tf.nest.map_structure(lambda x: x[i], parts))
         sums = tf.nest.map_structure(tf.add, sums, added)
-        arrays = [array.write(i, leaf) for array, leaf in zip(arrays, tf.nest.flatten(after), strict=True)]
+        arrays = [
+            array.write(i, leaf) for array, leaf in zip(arrays, tf.nest.flatten(after), strict=True)
+        ]
         return i + 1, sums, arrays
 
     # One part at a time: TensorFlow would otherwise work on several at once, and hold the memory of each.
     _, sums, arrays = tf.while_loop(
-        lambda i, *_: i < count, body, (0, zeros, arrays), parallel_iterations=1, maximum_iterations=count
+        lambda i, *_: i < count,
+        body,
+        (0, zeros, arrays),
+        parallel_iterations=1,
+        maximum_iterations=count,
     )
-    rows = [tf.reshape(array.stack(), tf.shape(leaf)) for array, leaf in zip(arrays, leaves, strict=True)]
+    rows = [
+        tf.reshape(array.stack(), tf.shape(leaf))
+        for array, leaf in zip(arrays, leaves, strict=True)
+    ]
     return sums, tf.nest.pack_sequence_as(carry, rows)
 
 

@@ -43,7 +43,9 @@ class MovingAverage:
         n = tf.cast(self._updates, tf.float32)
         share = tf.where(n > 1.0, tf.maximum(1.0 - self.decay, 9.0 / (10.0 + n)), 1.0)  # 1 - d
         for weight, average in zip(self._weights, self._averages, strict=True):
-            average.assign_add(tf.cast(share, average.dtype) * (tf.convert_to_tensor(weight.value) - average))
+            average.assign_add(
+                tf.cast(share, average.dtype) * (tf.convert_to_tensor(weight.value) - average)
+            )
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
@@ -62,7 +64,10 @@ class MovingAverage:
 
     def by_path(self) -> dict[str, tf.Variable]:
         """The averages by the paths of their weights, and the number of updates, as a checkpoint names them."""
-        averages = {weight.path: average for weight, average in zip(self._weights, self._averages, strict=True)}
+        averages = {
+            weight.path: average
+            for weight, average in zip(self._weights, self._averages, strict=True)
+        }
         return {**averages, UPDATES: self._updates}
 
 

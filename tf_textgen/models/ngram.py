@@ -73,7 +73,9 @@ class NGramLM(TextModel):
         for back in range(self.config.order - 1):
             shifted = _shift(tokens, back, self.config.vocabulary_size)
             if segments is not None:
-                shifted = tf.where(_shift(segments, back, -1) == segments, shifted, self.config.vocabulary_size)
+                shifted = tf.where(
+                    _shift(segments, back, -1) == segments, shifted, self.config.vocabulary_size
+                )
             before.append(tf.reshape(shifted, [-1]))
         rows, length = tf.unstack(tf.shape(tokens))
         logits = self._log_probabilities(tf.reshape(tokens, [-1]), before)
@@ -84,7 +86,9 @@ class NGramLM(TextModel):
         length = tf.shape(tokens)[1]
         known = tf.range(length) >= length - features["target_lengths"][:, tf.newaxis]
         history = tf.where(known, tokens, self.config.vocabulary_size)
-        history = tf.pad(history, [[0, 0], [wanted, 0]], constant_values=self.config.vocabulary_size)[:, length:]
+        history = tf.pad(
+            history, [[0, 0], [wanted, 0]], constant_values=self.config.vocabulary_size
+        )[:, length:]
         return self._next(tf.ensure_shape(history, [None, wanted]))
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
@@ -97,7 +101,9 @@ class NGramLM(TextModel):
         Raises:
           UserError: always.
         """
-        raise UserError("fit with an n-gram model: expected `assign`, since it is counted; use the job train")
+        raise UserError(
+            "fit with an n-gram model: expected `assign`, since it is counted; use the job train"
+        )
 
     def _next(self, history: tf.Tensor) -> tuple[tf.Tensor, State]:
         before = tf.unstack(history[:, ::-1], num=self.config.order - 1, axis=1)

@@ -25,13 +25,19 @@ class NGramConfig(Config):
         at_least=1,
         at_most=6,
     )
-    contexts: tuple[int, ...] = field((), "Contexts seen before a token, of orders 2, 3, ...", flag=False)
-    continuations: tuple[int, ...] = field((), "Different n-grams seen, of orders 2, 3, ...", flag=False)
+    contexts: tuple[int, ...] = field(
+        (), "Contexts seen before a token, of orders 2, 3, ...", flag=False
+    )
+    continuations: tuple[int, ...] = field(
+        (), "Different n-grams seen, of orders 2, 3, ...", flag=False
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pad_id >= self.vocabulary_size:
-            raise UserError(f"pad_id={self.pad_id}: expected an id below vocabulary_size={self.vocabulary_size}")
+            raise UserError(
+                f"pad_id={self.pad_id}: expected an id below vocabulary_size={self.vocabulary_size}"
+            )
         for name in _COUNTED:
             sizes = getattr(self, name)
             if sizes and len(sizes) != self.order - 1:
@@ -42,7 +48,11 @@ class NGramConfig(Config):
 
     def to_json(self) -> dict[str, Any]:
         """The fields; sizes that were not counted yet are left out, as nothing is known that could be compared."""
-        return {name: value for name, value in super().to_json().items() if value or name not in _COUNTED}
+        return {
+            name: value
+            for name, value in super().to_json().items()
+            if value or name not in _COUNTED
+        }
 
     @property
     def sizes(self) -> list[tuple[int, int]]:

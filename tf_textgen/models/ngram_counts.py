@@ -54,7 +54,11 @@ class NGramCounts:
         begins = np.where(tokens == self.bos_id, np.arange(len(tokens)), -self.order)
         reach = places - np.maximum.accumulate(begins)[places]
         columns = [
-            np.where(back <= np.minimum(reach, places), tokens[np.maximum(places - back, 0)], self.vocabulary_size)
+            np.where(
+                back <= np.minimum(reach, places),
+                tokens[np.maximum(places - back, 0)],
+                self.vocabulary_size,
+            )
             for back in range(1, self.order)
         ]
         words = self._pack([*columns, tokens[places]])
@@ -98,7 +102,9 @@ class _Packed(NamedTuple):
 
 def _merged(tables: list[_Packed]) -> _Packed:
     """One sorted table, the counts of equal rows added."""
-    words = [np.concatenate(column) for column in zip(*(table.words for table in tables), strict=True)]
+    words = [
+        np.concatenate(column) for column in zip(*(table.words for table in tables), strict=True)
+    ]
     counts = np.concatenate([table.counts for table in tables])
     order = np.argsort(words[0]) if len(words) == 1 else np.lexsort(words[::-1])
     words = [word[order] for word in words]
@@ -107,4 +113,7 @@ def _merged(tables: list[_Packed]) -> _Packed:
     for word in words:
         first[1:] |= word[1:] != word[:-1]
     starts = np.flatnonzero(first)
-    return _Packed([word[starts] for word in words], np.add.reduceat(counts[order], starts) if len(counts) else counts)
+    return _Packed(
+        [word[starts] for word in words],
+        np.add.reduceat(counts[order], starts) if len(counts) else counts,
+    )

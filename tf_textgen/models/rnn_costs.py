@@ -22,7 +22,11 @@ _CELLS = {"lstm": _Cell(4, 2, 1), "gru": _Cell(3, 1, 2), "simple_rnn": _Cell(1, 
 
 def rnn_lm_costs(config: RNNLMConfig) -> Costs:
     width, embedding = config.width, config.token_width
-    parts = [Part("token embedding", (Weight((config.vocabulary_size, embedding)),), activations=embedding)]
+    parts = [
+        Part(
+            "token embedding", (Weight((config.vocabulary_size, embedding)),), activations=embedding
+        )
+    ]
     inputs = [embedding] + [width] * (config.num_layers - 1)
     parts.append(together("layers", [_layer(config.cell, below, width) for below in inputs]))
     if config.layer_norm:
@@ -31,7 +35,11 @@ def rnn_lm_costs(config: RNNLMConfig) -> Costs:
     vector = embedding if config.tied_embeddings else width
     if vector != width:
         parts.append(product_part("output projection", [(width, vector)], bias=False))
-    parts.append(logits_part(vector, config.vocabulary_size, config.tied_embeddings, bias=not config.tied_embeddings))
+    parts.append(
+        logits_part(
+            vector, config.vocabulary_size, config.tied_embeddings, bias=not config.tied_embeddings
+        )
+    )
     return Costs(tuple(parts), cache=_CELLS[config.cell].states * width * config.num_layers)
 
 
@@ -53,17 +61,32 @@ def rnn_seq2seq_costs(config: RNNSeq2SeqConfig, source_tokens: int) -> Costs:
         state = (Weight((memory_width, width), True), Weight((width,)))
         parts.append(Part("bridge", state * _CELLS[config.cell].states * config.decoder_layers))
     if config.attention in ("bahdanau", "luong_general"):
-        parts.append(product_part("attention keys", [(memory_width, width)], bias=False, side="source"))
-    parts.append(Part("target embedding", (Weight((config.vocabulary_size, embedding)),), activations=embedding))
+        parts.append(
+            product_part("attention keys", [(memory_width, width)], bias=False, side="source")
+        )
+    parts.append(
+        Part(
+            "target embedding",
+            (Weight((config.vocabulary_size, embedding)),),
+            activations=embedding,
+        )
+    )
     parts.append(_decoder(config, source_tokens))
     vector = embedding if config.tied_embeddings else width
     if readout := _readout(config, vector):
         parts.append(readout)
-    parts.append(logits_part(vector, config.vocabulary_size, config.tied_embeddings, bias=not config.tied_embeddings))
+    parts.append(
+        logits_part(
+            vector, config.vocabulary_size, config.tied_embeddings, bias=not config.tied_embeddings
+        )
+    )
     keys = width if config.attention in ("bahdanau", "luong_general") else memory_width
     memory = source_tokens * (memory_width + keys) if attends else 0
     fed = vector if config.input_feeding else 0
-    return Costs(tuple(parts), cache=_CELLS[config.cell].states * width * config.decoder_layers + memory + fed)
+    return Costs(
+        tuple(parts),
+        cache=_CELLS[config.cell].states * width * config.decoder_layers + memory + fed,
+    )
 
 
 def _decoder(config: RNNSeq2SeqConfig, source_tokens: int) -> Part:
@@ -74,7 +97,9 @@ def _decoder(config: RNNSeq2SeqConfig, source_tokens: int) -> Part:
     layers += [_layer(config.cell, above, width) for _ in range(config.decoder_layers - 1)]
     if config.input_feeding:
         vector = config.embedding_width if config.tied_embeddings else width
-        layers.append(product_part("fed", [(vector, _CELLS[config.cell].gates * width)], bias=False))
+        layers.append(
+            product_part("fed", [(vector, _CELLS[config.cell].gates * width)], bias=False)
+        )
     if attentive:
         looking = [(memory_width, _CELLS[config.cell].gates * width), (width, width)]
         layers.append(product_part("attention", looking, bias=False))
@@ -85,7 +110,8 @@ def _decoder(config: RNNSeq2SeqConfig, source_tokens: int) -> Part:
     # Scores and the weighted sum; the additive score also keeps its tanh for every place of the source.
     kept = source_tokens * (width + 2 if attentive else 2)
     return made._replace(
-        flops=made.flops + 2 * source_tokens * (width + memory_width), activations=made.activations + kept
+        flops=made.flops + 2 * source_tokens * (width + memory_width),
+        activations=made.activations + kept,
     )
 
 
@@ -105,4 +131,6 @@ def _layer(name: str, inputs: int, units: int) -> Part:
     made = product_part("layer", [(inputs, gates), (units, gates)], bias=False)
     # Biases are added; the loop keeps gates and states of every step.
     biases = (Weight((gates,)),) * cell.biases
-    return made._replace(weights=(*made.weights, *biases), activations=inputs + 2 * gates + (cell.states + 1) * units)
+    return made._replace(
+        weights=(*made.weights, *biases), activations=inputs + 2 * gates + (cell.states + 1) * units
+    )

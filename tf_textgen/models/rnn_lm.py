@@ -37,7 +37,9 @@ class RNNLM(TextModel):
     def __init__(self, config: RNNLMConfig, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(config, seed=seed, **kwargs)
         width = config.token_width
-        self.embedding = TokenEmbedding(config.vocabulary_size, width, stddev=width**-0.5, **self._shared("embedding"))
+        self.embedding = TokenEmbedding(
+            config.vocabulary_size, width, stddev=width**-0.5, **self._shared("embedding")
+        )
         self.recurrent = RecurrentStack(
             config.width,
             config.num_layers,
@@ -55,7 +57,8 @@ class RNNLM(TextModel):
         elif width != config.width:
             self.output_projection = self._projection(width, "output_projection")
         self.input_dropout, self.output_dropout = (
-            Dropout(config.dropout, **self._shared(name)) for name in ("input_dropout", "output_dropout")
+            Dropout(config.dropout, **self._shared(name))
+            for name in ("input_dropout", "output_dropout")
         )
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
@@ -71,7 +74,9 @@ class RNNLM(TextModel):
         return self._advance(tokens[:, tf.newaxis], state.per_step)
 
     def hidden(self, features: Features) -> tf.Tensor:
-        return self.recurrent(self.embedding(features["target_tokens"]), resets=_resets(features))[0]
+        return self.recurrent(self.embedding(features["target_tokens"]), resets=_resets(features))[
+            0
+        ]
 
     def initial_carry(self, rows: int) -> tuple[RecurrentState, ...]:
         return self.recurrent.zero_states(rows)
@@ -79,7 +84,9 @@ class RNNLM(TextModel):
     def call_carried(
         self, features: Features, carry: tuple[RecurrentState, ...], training: bool = False
     ) -> tuple[tf.Tensor, tuple[RecurrentState, ...]]:
-        return self._read(features["target_tokens"], carry, resets=_resets(features), training=training)
+        return self._read(
+            features["target_tokens"], carry, resets=_resets(features), training=training
+        )
 
     def example_features(self) -> dict[str, tf.Tensor]:
         return {"target_tokens": tf.zeros([1, 1], tf.int32)}
@@ -98,7 +105,10 @@ class RNNLM(TextModel):
         return self._logits(hidden, training), states
 
     def _advance(
-        self, tokens: tf.Tensor, states: tuple[RecurrentState, ...] | None, valid: tf.Tensor | None = None
+        self,
+        tokens: tf.Tensor,
+        states: tuple[RecurrentState, ...] | None,
+        valid: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, State]:
         """Logits `[B, V]` after the last of tokens `[B, T]`, and the state."""
         hidden, states = self.recurrent(self.embedding(tokens), states=states, valid=valid)
@@ -117,7 +127,9 @@ class RNNLM(TextModel):
         # No bias before a tied embedding: it would be one for each token, as a bias of the logits is.
         bias = not self.config.tied_embeddings
         stddev = self.config.width**-0.5
-        return Projection(self.config.width, width, use_bias=bias, stddev=stddev, **self._shared(name))
+        return Projection(
+            self.config.width, width, use_bias=bias, stddev=stddev, **self._shared(name)
+        )
 
     def _shared(self, name: str) -> dict[str, Any]:
         return {"name": name, "seed": fold_seed(self.seed, name), "dtype": self.dtype_policy}
@@ -130,4 +142,6 @@ def _resets(features: Features) -> tf.Tensor | None:
     if "segment_ids" not in features:
         return None
     segments = features["segment_ids"]
-    return tf.concat([tf.zeros_like(segments[:, :1], tf.bool), segments[:, 1:] != segments[:, :-1]], axis=1)
+    return tf.concat(
+        [tf.zeros_like(segments[:, :1], tf.bool), segments[:, 1:] != segments[:, :-1]], axis=1
+    )

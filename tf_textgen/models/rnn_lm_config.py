@@ -21,7 +21,9 @@ class RNNLMConfig(Config):
     cell: str = field("lstm", "Recurrent cell of all layers.", choices=CELLS)
     num_layers: int = field(2, "Stacked recurrent layers.", at_least=1)
     width: int = field(256, "Units of a layer.", at_least=1)
-    embedding_width: int | None = field(None, "Width of the token embedding; width if not set.", at_least=1)
+    embedding_width: int | None = field(
+        None, "Width of the token embedding; width if not set.", at_least=1
+    )
     tied_embeddings: bool = field(
         True,
         "Use the token embedding as the output projection too, behind a projection to its width where that differs "
@@ -40,16 +42,20 @@ class RNNLMConfig(Config):
         below=1.0,
     )
     layer_norm: bool = field(
-        False, "Normalise what each layer reads and what the top one gives out (after Ba et al. 2016)."
+        False,
+        "Normalise what each layer reads and what the top one gives out (after Ba et al. 2016).",
     )
     residual: bool = field(
-        False, "Each layer above the bottom adds what it reads to what it gives out (Wu et al. 2016)."
+        False,
+        "Each layer above the bottom adds what it reads to what it gives out (Wu et al. 2016).",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pad_id >= self.vocabulary_size:
-            raise UserError(f"pad_id={self.pad_id}: expected an id below vocabulary_size={self.vocabulary_size}")
+            raise UserError(
+                f"pad_id={self.pad_id}: expected an id below vocabulary_size={self.vocabulary_size}"
+            )
         if self.residual and self.num_layers == 1:
             raise UserError(
                 "--rnn_lm.residual with --rnn_lm.num_layers=1: expected at least 2 layers, the bottom one has no "

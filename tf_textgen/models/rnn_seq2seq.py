@@ -44,7 +44,11 @@ class RNNSeq2Seq(TextModel):
             self.source_embedding = self._embedding("source_embedding", source_vocabulary)
         self.encoder = Encoder(config, **self._shared("encoder"))
         self.bridge = RecurrentBridge(
-            config.bridge, config.width, config.decoder_layers, cell=config.cell, **self._shared("bridge")
+            config.bridge,
+            config.width,
+            config.decoder_layers,
+            cell=config.cell,
+            **self._shared("bridge"),
         )
         self.memory = None
         if config.attention != "none":
@@ -61,7 +65,10 @@ class RNNSeq2Seq(TextModel):
         self.output_projection = None
         if not config.tied_embeddings:
             self.output_projection = Projection(
-                width, config.vocabulary_size, stddev=width**-0.5, **self._shared("output_projection")
+                width,
+                config.vocabulary_size,
+                stddev=width**-0.5,
+                **self._shared("output_projection"),
             )
         self.source_dropout, self.target_dropout, self.output_dropout = (
             Dropout(config.dropout, **self._shared(name))
@@ -77,7 +84,10 @@ class RNNSeq2Seq(TextModel):
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
         states, memory = self._encode(features, training=False)
-        tokens, lengths = pair_feature(features, "target_tokens"), pair_feature(features, "target_lengths")
+        tokens, lengths = (
+            pair_feature(features, "target_tokens"),
+            pair_feature(features, "target_lengths"),
+        )
         places = tf.shape(tokens)[1]
         valid = tf.range(places)[None] >= places - lengths[:, None]
         return self._advance(tokens, State(states, () if memory is None else memory), valid)
@@ -87,12 +97,18 @@ class RNNSeq2Seq(TextModel):
 
     def example_features(self) -> dict[str, tf.Tensor]:
         tokens = tf.fill([1, 1], self.config.pad_id)
-        return {"source_tokens": tokens, "source_lengths": tf.ones([1], tf.int32), "target_tokens": tokens}
+        return {
+            "source_tokens": tokens,
+            "source_lengths": tf.ones([1], tf.int32),
+            "target_tokens": tokens,
+        }
 
     def hidden(self, features: Features) -> tf.Tensor:
         return self._read_source(features, training=False)[0]
 
-    def _encode(self, features: Features, training: bool) -> tuple[tuple[RecurrentState, ...], Memory | None]:
+    def _encode(
+        self, features: Features, training: bool
+    ) -> tuple[tuple[RecurrentState, ...], Memory | None]:
         """The decoder's first states, and the memory of the source if there is attention."""
         values, states, valid = self._read_source(features, training)
         states = self.bridge(states)
@@ -104,7 +120,10 @@ class RNNSeq2Seq(TextModel):
         self, features: Features, training: bool
     ) -> tuple[tf.Tensor, tuple[RecurrentState, ...], tf.Tensor]:
         """The encoder's outputs `[B, S, M]`, its last states, and `[B, S]` bool where there is no padding."""
-        tokens, lengths = pair_feature(features, "source_tokens"), pair_feature(features, "source_lengths")
+        tokens, lengths = (
+            pair_feature(features, "source_tokens"),
+            pair_feature(features, "source_lengths"),
+        )
         valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
         embedded = self.source_dropout(self.source_embedding(tokens), training=training)
         return *self.encoder(embedded, valid=valid, training=training), valid
@@ -119,11 +138,15 @@ class RNNSeq2Seq(TextModel):
     ) -> tuple[tf.Tensor, tf.Tensor | None, tuple[RecurrentState, ...]]:
         """What `Decoder.call` returns, of either decoder."""
         if isinstance(self.decoder, InputFeedingDecoder):
-            vectors, states = self.decoder(embedded, memory, states=states, valid=valid, training=training)
+            vectors, states = self.decoder(
+                embedded, memory, states=states, valid=valid, training=training
+            )
             return vectors, None, states
         return self.decoder(embedded, states=states, memory=memory, valid=valid, training=training)
 
-    def _advance(self, tokens: tf.Tensor, state: State, valid: tf.Tensor | None) -> tuple[tf.Tensor, State]:
+    def _advance(
+        self, tokens: tf.Tensor, state: State, valid: tf.Tensor | None
+    ) -> tuple[tf.Tensor, State]:
         """Reads tokens `[B, T]`: logits `[B, V]` after the last one and the new state."""
         memory = state.per_source or None
         embedded = self.target_embedding(tokens)
@@ -175,7 +198,13 @@ class Encoder(keras.layers.Layer):
         kind = Bidirectional if config.bidirectional else Recurrent
         names = [f"layer_{i}" for i in range(config.encoder_layers)]
         self.stack = [
-            kind(config.memory_width, cell=config.cell, seed=fold_seed(seed, name), name=name, dtype=self.dtype_policy)
+            kind(
+                config.memory_width,
+                cell=config.cell,
+                seed=fold_seed(seed, name),
+                name=name,
+                dtype=self.dtype_policy,
+            )
             for name in names
         ]
         self.dropouts = _dropouts(self, config.dropout, config.encoder_layers - 1, seed)
@@ -207,7 +236,11 @@ class Decoder(keras.layers.Layer):
         self.stack: list[Recurrent] = []
         for i in range(config.decoder_layers):
             kind = AttentiveRecurrent if self.attentive and i == 0 else Recurrent
-            shared = {"seed": fold_seed(seed, f"layer_{i}"), "name": f"layer_{i}", "dtype": self.dtype_policy}
+            shared = {
+                "seed": fold_seed(seed, f"layer_{i}"),
+                "name": f"layer_{i}",
+                "dtype": self.dtype_policy,
+            }
             self.stack.append(kind(config.width, cell=config.cell, **shared))
         self.dropouts = _dropouts(self, config.dropout, config.decoder_layers - 1, seed)
         self.residual = config.residual
@@ -227,18 +260,27 @@ class Decoder(keras.layers.Layer):
         """
         contexts = None
         if self.attentive:
-            outputs, contexts, state = self.stack[0](inputs, memory, initial_state=states[0], valid=valid)
+            outputs, contexts, state = self.stack[0](
+                inputs, memory, initial_state=states[0], valid=valid
+            )
         else:
             outputs, state = self.stack[0](inputs, initial_state=states[0], valid=valid)
         last = [state]
         for layer, dropout, first in zip(self.stack[1:], self.dropouts, states[1:], strict=True):
             below = outputs if contexts is None else tf.concat([outputs, contexts], axis=-1)
-            hidden, state = layer(dropout(below, training=training), initial_state=first, valid=valid)
+            hidden, state = layer(
+                dropout(below, training=training), initial_state=first, valid=valid
+            )
             outputs = outputs + hidden if self.residual else hidden
             last.append(state)
         return outputs, contexts, tuple(last)
 
 
-def _dropouts(layer: keras.layers.Layer, rate: float, count: int, seed: int | None) -> list[Dropout]:
+def _dropouts(
+    layer: keras.layers.Layer, rate: float, count: int, seed: int | None
+) -> list[Dropout]:
     names = [f"dropout_{i}" for i in range(count)]
-    return [Dropout(rate, seed=fold_seed(seed, name), name=name, dtype=layer.dtype_policy) for name in names]
+    return [
+        Dropout(rate, seed=fold_seed(seed, name), name=name, dtype=layer.dtype_policy)
+        for name in names
+    ]

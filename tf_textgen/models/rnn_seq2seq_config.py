@@ -21,7 +21,10 @@ class RNNSeq2SeqConfig(Config):
 
     vocabulary_size: int = field(required, "Number of target tokens.", at_least=1, flag=False)
     source_vocabulary_size: int | None = field(
-        None, "Number of source tokens; None if source and target share a vocabulary.", at_least=1, flag=False
+        None,
+        "Number of source tokens; None if source and target share a vocabulary.",
+        at_least=1,
+        flag=False,
     )
     pad_id: int = field(0, "Id of the padding token.", at_least=0, flag=False)
     cell: str = field("lstm", "Recurrent cell of both sides.", choices=CELLS)
@@ -29,11 +32,14 @@ class RNNSeq2SeqConfig(Config):
     decoder_layers: int = field(2, "Stacked recurrent layers that write the target.", at_least=1)
     width: int = field(512, "Units of a decoder layer.", at_least=1)
     encoder_width: int | None = field(
-        None, "Units of an encoder layer, both directions together; unset: the decoder's width.", at_least=1
+        None,
+        "Units of an encoder layer, both directions together; unset: the decoder's width.",
+        at_least=1,
     )
     embedding_width: int = field(512, "Width of the token embeddings.", at_least=1)
     bidirectional: bool = field(
-        True, "Read the source in both directions, each with half the encoder's width (Bahdanau et al. 2015)."
+        True,
+        "Read the source in both directions, each with half the encoder's width (Bahdanau et al. 2015).",
     )
     bridge: str = field(
         "dense",
@@ -52,7 +58,8 @@ class RNNSeq2SeqConfig(Config):
         "luong_* alone, and slower (Luong et al. 2015, section 3.3).",
     )
     residual: bool = field(
-        False, "Each layer above the bottom one of its side adds what it reads to what it gives out (Wu et al. 2016)."
+        False,
+        "Each layer above the bottom one of its side adds what it reads to what it gives out (Wu et al. 2016).",
     )
     dropout: float = field(
         0.2,
@@ -60,15 +67,21 @@ class RNNSeq2SeqConfig(Config):
         at_least=0.0,
         below=1.0,
     )
-    tied_embeddings: bool = field(False, "Use the target embedding as output weights (Press and Wolf 2017).")
-    shared_embeddings: bool = field(False, "One embedding for source and target; needs a shared vocabulary.")
+    tied_embeddings: bool = field(
+        False, "Use the target embedding as output weights (Press and Wolf 2017)."
+    )
+    shared_embeddings: bool = field(
+        False, "One embedding for source and target; needs a shared vocabulary."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         name = f"--{self.prefix}"
         smallest = min(self.vocabulary_size, self.source_vocabulary_size or self.vocabulary_size)
         if self.pad_id >= smallest:
-            raise UserError(f"pad_id={self.pad_id}: expected an id below the smaller vocabulary's size {smallest}")
+            raise UserError(
+                f"pad_id={self.pad_id}: expected an id below the smaller vocabulary's size {smallest}"
+            )
         if self.bidirectional and self.memory_width % 2:
             raise UserError(
                 f"{name}.bidirectional with an encoder of width {self.memory_width}: expected an even width, half for "
@@ -80,7 +93,11 @@ class RNNSeq2SeqConfig(Config):
                 "choose another bridge or an attention"
             )
         if self.input_feeding and not self.attention.startswith("luong_"):
-            why = "there is no attention" if self.attention == "none" else "the cell reads the context already"
+            why = (
+                "there is no attention"
+                if self.attention == "none"
+                else "the cell reads the context already"
+            )
             raise UserError(
                 f"{name}.input_feeding with {name}.attention={self.attention}: {why}; expected one of the luong "
                 "attentions; choose one or leave input_feeding out"
@@ -92,7 +109,10 @@ class RNNSeq2SeqConfig(Config):
             )
         if self.memory_width != self.width:
             self._check_equal_widths()
-        if self.shared_embeddings and self.source_vocabulary_size not in (None, self.vocabulary_size):
+        if self.shared_embeddings and self.source_vocabulary_size not in (
+            None,
+            self.vocabulary_size,
+        ):
             raise UserError(
                 f"{name}.shared_embeddings with {self.source_vocabulary_size} source and {self.vocabulary_size} target "
                 f"tokens: expected one vocabulary for both; use one tokenizer or {name}.shared_embeddings=false"
@@ -106,6 +126,10 @@ class RNNSeq2SeqConfig(Config):
     def _check_equal_widths(self) -> None:
         widths = f"--{self.prefix}.encoder_width={self.encoder_width} and --{self.prefix}.width={self.width}"
         if self.bridge == "copy":
-            raise UserError(f"bridge copy with {widths}: expected equal widths; choose the dense bridge")
+            raise UserError(
+                f"bridge copy with {widths}: expected equal widths; choose the dense bridge"
+            )
         if self.attention in ("luong_dot", "luong_scaled"):
-            raise UserError(f"attention {self.attention} with {widths}: expected equal widths; choose luong_general")
+            raise UserError(
+                f"attention {self.attention} with {widths}: expected equal widths; choose luong_general"
+            )

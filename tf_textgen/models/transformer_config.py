@@ -19,26 +19,44 @@ class TransformerConfig(Config):
     pad_id: int = field(0, "Id of padding.", at_least=0, flag=False)
     num_heads: int = field(4, "Number of query heads of an attention.", at_least=1)
     num_kv_heads: int | None = field(
-        None, "Number of key and value heads, a divisor of num_heads; num_heads if not set.", at_least=1
+        None,
+        "Number of key and value heads, a divisor of num_heads; num_heads if not set.",
+        at_least=1,
     )
     width: int = field(128, "Width of the residual stream.", at_least=1)
-    head_width: int | None = field(None, "Width of a query and of a key; width / num_heads if not set.", at_least=1)
-    value_width: int | None = field(None, "Width of a value of one head; head_width if not set.", at_least=1)
+    head_width: int | None = field(
+        None, "Width of a query and of a key; width / num_heads if not set.", at_least=1
+    )
+    value_width: int | None = field(
+        None, "Width of a value of one head; head_width if not set.", at_least=1
+    )
     embedding_width: int | None = field(
-        None, "Width of the token embedding, projected to width where it differs; width if not set.", at_least=1
+        None,
+        "Width of the token embedding, projected to width where it differs; width if not set.",
+        at_least=1,
     )
     feed_forward_width: int | None = field(
-        None, "Inner width of the feed-forward layers; 4 * width if not set, for swiglu 8/3 * width.", at_least=1
+        None,
+        "Inner width of the feed-forward layers; 4 * width if not set, for swiglu 8/3 * width.",
+        at_least=1,
     )
-    max_positions: int = field(256, "Longest sequence in tokens, prompt and continuation.", at_least=1)
-    normalization: str = field("layer_norm", "Kind of normalization.", choices=("layer_norm", "rms_norm"))
+    max_positions: int = field(
+        256, "Longest sequence in tokens, prompt and continuation.", at_least=1
+    )
+    normalization: str = field(
+        "layer_norm", "Kind of normalization.", choices=("layer_norm", "rms_norm")
+    )
     norm_placement: str = field(
         "pre", "Normalize before each sublayer, or after its residual sum.", choices=("pre", "post")
     )
-    norm_epsilon: float = field(1e-5, "Added to the variance before its root, as in GPT-2.", above=0.0)
+    norm_epsilon: float = field(
+        1e-5, "Added to the variance before its root, as in GPT-2.", above=0.0
+    )
     positions: str = field("learned", "How positions are told.", choices=POSITIONS)
     rotary_base: float = field(10000.0, "Base of the wavelengths of rotary positions.", above=1.0)
-    activation: str = field("gelu_tanh", "Activation of the feed-forward layers.", choices=ACTIVATIONS)
+    activation: str = field(
+        "gelu_tanh", "Activation of the feed-forward layers.", choices=ACTIVATIONS
+    )
     attention_score: str = field(
         "dot_product",
         "How a query is compared with a key: their scaled product, the cosine of their angle times a learned scale, "
@@ -47,8 +65,12 @@ class TransformerConfig(Config):
     )
     tied_embeddings: bool = field(True, "Use the token embedding as the output projection too.")
     use_bias: bool = field(True, "Add biases in projections and layer norms.")
-    dropout: float = field(0.0, "Share of embeddings and sublayer outputs dropped.", at_least=0.0, below=1.0)
-    attention_dropout: float = field(0.0, "Share of attention weights dropped.", at_least=0.0, below=1.0)
+    dropout: float = field(
+        0.0, "Share of embeddings and sublayer outputs dropped.", at_least=0.0, below=1.0
+    )
+    attention_dropout: float = field(
+        0.0, "Share of attention weights dropped.", at_least=0.0, below=1.0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,7 +90,9 @@ class TransformerConfig(Config):
                 f"set {name}.head_width"
             )
         if self.pad_id >= self.vocabulary_size:
-            raise UserError(f"pad_id={self.pad_id}: expected an id below vocabulary_size={self.vocabulary_size}")
+            raise UserError(
+                f"pad_id={self.pad_id}: expected an id below vocabulary_size={self.vocabulary_size}"
+            )
 
     # What a None stands for.
 

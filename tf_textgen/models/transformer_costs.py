@@ -21,7 +21,9 @@ def transformer_lm_costs(config: TransformerLMConfig, context: int) -> Costs:
     return Costs(tuple(parts), cache=layers * context * _key_value_width(config))
 
 
-def transformer_seq2seq_costs(config: TransformerSeq2SeqConfig, source_tokens: int, target_tokens: int) -> Costs:
+def transformer_seq2seq_costs(
+    config: TransformerSeq2SeqConfig, source_tokens: int, target_tokens: int
+) -> Costs:
     encoder, decoder = config.encoder_layers, config.decoder_layers
     source = [
         *_input(config),
@@ -48,7 +50,9 @@ def transformer_seq2seq_costs(config: TransformerSeq2SeqConfig, source_tokens: i
 
 
 def _embedding(config: TransformerConfig, tokens: int) -> Part:
-    return Part("token embedding", (Weight((tokens, config.token_width)),), activations=config.token_width)
+    return Part(
+        "token embedding", (Weight((tokens, config.token_width)),), activations=config.token_width
+    )
 
 
 def _input(config: TransformerConfig) -> list[Part]:
@@ -57,7 +61,9 @@ def _input(config: TransformerConfig) -> list[Part]:
     if config.positions == "learned":
         parts.append(Part("positions", (Weight((config.max_positions, config.width)),)))
     if config.token_width != config.width:
-        parts.append(product_part("input projection", [(config.token_width, config.width)], bias=False))
+        parts.append(
+            product_part("input projection", [(config.token_width, config.width)], bias=False)
+        )
     return parts
 
 
@@ -72,13 +78,19 @@ def _output(config: TransformerConfig) -> list[Part]:
 def _normalizations(config: TransformerConfig, in_blocks: int) -> Part:
     count = in_blocks + (config.norm_placement == "pre")
     vectors = 1 + (config.use_bias and config.normalization == "layer_norm")
-    return Part("normalizations", (Weight((config.width,)),) * (vectors * count), activations=2 * count * config.width)
+    return Part(
+        "normalizations",
+        (Weight((config.width,)),) * (vectors * count),
+        activations=2 * count * config.width,
+    )
 
 
 def _self_attention(config: TransformerConfig, layers: int, context: int) -> Part:
     query_width, mixed = _query_width(config), _mixed_width(config)
     together = query_width + _key_value_width(config)
-    products = product_part("attention", [(config.width, together), (mixed, config.width)], bias=config.use_bias)
+    products = product_part(
+        "attention", [(config.width, together), (mixed, config.width)], bias=config.use_bias
+    )
     return _attention(config, products, layers, context)
 
 
@@ -104,14 +116,18 @@ def _attention(config: TransformerConfig, products: Part, layers: int, context: 
 def _cross_keys(config: TransformerConfig, layers: int) -> Part:
     """Keys and values of cross-attention: made once for each token of the source."""
     shapes = [(config.width, _key_value_width(config))] * layers
-    return product_part("cross-attention keys and values", shapes, bias=config.use_bias, side="source")
+    return product_part(
+        "cross-attention keys and values", shapes, bias=config.use_bias, side="source"
+    )
 
 
 def _feed_forward(config: TransformerConfig, layers: int) -> Part:
     inner = config.inner_width
     first = 2 * inner if config.activation == "swiglu" else inner
     one = product_part("", [(config.width, first), (inner, config.width)], bias=config.use_bias)
-    return Part("feed-forward", one.weights * layers, layers * one.flops, layers * (one.activations + inner))
+    return Part(
+        "feed-forward", one.weights * layers, layers * one.flops, layers * (one.activations + inner)
+    )
 
 
 def _query_width(config: TransformerConfig) -> int:

@@ -9,7 +9,13 @@ import keras
 import tensorflow as tf
 
 from tf_textgen.layers import kv_cache
-from tf_textgen.layers.attention import attention_bias, cached_mask, causal_mask, prompt_mask, segment_mask
+from tf_textgen.layers.attention import (
+    attention_bias,
+    cached_mask,
+    causal_mask,
+    prompt_mask,
+    segment_mask,
+)
 from tf_textgen.layers.dropout import Dropout
 from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.layers.kv_cache import KeyValues
@@ -39,28 +45,50 @@ class TransformerLM(TextModel):
     config_class = TransformerLMConfig
     config: TransformerLMConfig
 
-    def __init__(self, config: TransformerLMConfig, *, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, config: TransformerLMConfig, *, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(config, seed=seed, **kwargs)
         shared = {"stddev": config.initializer_stddev, "dtype": self.dtype_policy}
         self.embedding = TokenEmbedding(
-            config.vocabulary_size, config.token_width, seed=fold_seed(seed, "embedding"), name="embedding", **shared
+            config.vocabulary_size,
+            config.token_width,
+            seed=fold_seed(seed, "embedding"),
+            name="embedding",
+            **shared,
         )
         self.positions: LearnedPositions | None = None
         if config.positions == "learned":
             self.positions = LearnedPositions(
-                config.max_positions, config.width, seed=fold_seed(seed, "positions"), name="positions", **shared
+                config.max_positions,
+                config.width,
+                seed=fold_seed(seed, "positions"),
+                name="positions",
+                **shared,
             )
         self.input_projection = self.output_projection = None
         if config.token_width != config.width:
-            self.input_projection = self._projection(config.token_width, config.width, "input_projection")
+            self.input_projection = self._projection(
+                config.token_width, config.width, "input_projection"
+            )
             if config.tied_embeddings:
-                self.output_projection = self._projection(config.width, config.token_width, "output_projection")
+                self.output_projection = self._projection(
+                    config.width, config.token_width, "output_projection"
+                )
         self.logits_projection = None
         if not config.tied_embeddings:
-            self.logits_projection = self._projection(config.width, config.vocabulary_size, "logits")
-        self.dropout = Dropout(config.dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy)
+            self.logits_projection = self._projection(
+                config.width, config.vocabulary_size, "logits"
+            )
+        self.dropout = Dropout(
+            config.dropout, seed=fold_seed(seed, "dropout"), dtype=self.dtype_policy
+        )
         self.blocks = [self._block(index) for index in range(config.num_layers)]
-        self.final_norm = make_norm(config, "final_norm", self.dtype_policy) if config.norm_placement == "pre" else None
+        self.final_norm = (
+            make_norm(config, "final_norm", self.dtype_policy)
+            if config.norm_placement == "pre"
+            else None
+        )
 
     def build(self, input_shape: Any = None) -> None:
         """Makes all weights; the shapes given to the layers are what `summary` shows."""
@@ -105,11 +133,17 @@ class TransformerLM(TextModel):
         positions = tf.range(length) - padding[:, tf.newaxis]
         hidden, caches = self._decode(tokens, positions, prompt_mask(length, padding))
         caches = tuple(kv_cache.reserve(cache, capacity) for cache in caches)
-        state = State({"caches": caches, "slot": tf.zeros_like(padding) + length}, {"padding": padding})
+        state = State(
+            {"caches": caches, "slot": tf.zeros_like(padding) + length}, {"padding": padding}
+        )
         return self._logits(hidden[:, -1]), state
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        caches, slots, padding = state.per_step["caches"], state.per_step["slot"], state.per_source["padding"]
+        caches, slots, padding = (
+            state.per_step["caches"],
+            state.per_step["slot"],
+            state.per_source["padding"],
+        )
         slot = tf.reduce_sum(slots[:1])  # the same in all rows; 0 in a batch of none
         mask = cached_mask(caches[0], slot, padding)
         positions = (slots - padding)[:, tf.newaxis]
@@ -144,7 +178,9 @@ class TransformerLM(TextModel):
             return x + self.positions(positions)
         if self.config.positions == "sinusoidal":
             # Sinusoids are of size 1: without the factor they would drown the tokens (Vaswani et al., section 3.4).
-            return x * math.sqrt(self.config.width) + tf.cast(sinusoids(positions, self.config.width), x.dtype)
+            return x * math.sqrt(self.config.width) + tf.cast(
+                sinusoids(positions, self.config.width), x.dtype
+            )
         return x
 
     def _logits(self, hidden: tf.Tensor) -> tf.Tensor:

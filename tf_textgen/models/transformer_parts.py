@@ -35,7 +35,12 @@ def make_block(
       reads_source: whether it has cross-attention.
       seed, name, dtype: of the block.
     """
-    shared = {"use_bias": config.use_bias, "stddev": stddev, "output_stddev": output_stddev, "dtype": dtype}
+    shared = {
+        "use_bias": config.use_bias,
+        "stddev": stddev,
+        "output_stddev": output_stddev,
+        "dtype": dtype,
+    }
     heads = {
         "num_heads": config.num_heads,
         "num_kv_heads": config.key_value_heads,

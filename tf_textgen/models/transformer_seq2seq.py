@@ -42,14 +42,18 @@ class TransformerSeq2Seq(TextModel):
     config_class = TransformerSeq2SeqConfig
     config: TransformerSeq2SeqConfig
 
-    def __init__(self, config: TransformerSeq2SeqConfig, *, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, config: TransformerSeq2SeqConfig, *, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(config, seed=seed, **kwargs)
         self.target_embedding = self._embedding("target_embedding", config.vocabulary_size)
         self.source_embedding = self.target_embedding
         if not config.shared_embeddings:
             self.source_embedding = self._embedding("source_embedding", config.source_vocabulary)
         self.encoder = TransformerStack(config, config.encoder_layers, **self._shared("encoder"))
-        self.decoder = TransformerStack(config, config.decoder_layers, reads_source=True, **self._shared("decoder"))
+        self.decoder = TransformerStack(
+            config, config.decoder_layers, reads_source=True, **self._shared("decoder")
+        )
         self.output_projection = self.logits_projection = None
         if not config.tied_embeddings:
             self.logits_projection = self._projection("logits", config.vocabulary_size)
@@ -73,7 +77,11 @@ class TransformerSeq2Seq(TextModel):
 
     def example_features(self) -> dict[str, tf.Tensor]:
         tokens = tf.fill([1, 1], self.config.pad_id)
-        return {"source_tokens": tokens, "source_lengths": tf.ones([1], tf.int32), "target_tokens": tokens}
+        return {
+            "source_tokens": tokens,
+            "source_lengths": tf.ones([1], tf.int32),
+            "target_tokens": tokens,
+        }
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         tokens = pair_feature(features, "target_tokens")
@@ -85,23 +93,37 @@ class TransformerSeq2Seq(TextModel):
         return self._logits(hidden)
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
-        tokens, lengths = pair_feature(features, "target_tokens"), pair_feature(features, "target_lengths")
+        tokens, lengths = (
+            pair_feature(features, "target_tokens"),
+            pair_feature(features, "target_lengths"),
+        )
         source = self._encode(features)
         length = tf.shape(tokens)[1]
         padding = length - lengths
         positions = tf.range(length) - padding[:, tf.newaxis]
         hidden, caches = self._decode(tokens, positions, prompt_mask(length, padding), source)
         caches = tuple(kv_cache.reserve(cache, capacity) for cache in caches)
-        state = State({"caches": caches, "slot": tf.zeros_like(padding) + length}, {**source, "padding": padding})
+        state = State(
+            {"caches": caches, "slot": tf.zeros_like(padding) + length},
+            {**source, "padding": padding},
+        )
         return self._logits(hidden[:, -1]), state
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        caches, slots, padding = state.per_step["caches"], state.per_step["slot"], state.per_source["padding"]
+        caches, slots, padding = (
+            state.per_step["caches"],
+            state.per_step["slot"],
+            state.per_source["padding"],
+        )
         slot = tf.reduce_sum(slots[:1])  # the same in all rows; 0 in a batch of none
         positions = (slots - padding)[:, tf.newaxis]
         mask = cached_mask(caches[0], slot, padding)
-        hidden, caches = self._decode(tokens[:, tf.newaxis], positions, mask, state.per_source, caches, slot)
-        return self._logits(hidden[:, 0]), State({"caches": caches, "slot": slots + 1}, state.per_source)
+        hidden, caches = self._decode(
+            tokens[:, tf.newaxis], positions, mask, state.per_source, caches, slot
+        )
+        return self._logits(hidden[:, 0]), State(
+            {"caches": caches, "slot": slots + 1}, state.per_source
+        )
 
     def hidden(self, features: Features) -> tf.Tensor:
         return self._read_source(features)[0]
@@ -111,17 +133,26 @@ class TransformerSeq2Seq(TextModel):
         encoded, valid = self._read_source(features, training)
         return {
             "valid": valid,
-            "memory": tuple(block.cross_attention.project(encoded) for block in self.decoder.blocks),
+            "memory": tuple(
+                block.cross_attention.project(encoded) for block in self.decoder.blocks
+            ),
         }
 
-    def _read_source(self, features: Features, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    def _read_source(
+        self, features: Features, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The encoder's output `[B, S, D]`, and `[B, S]` bool where it is not padding."""
-        tokens, lengths = pair_feature(features, "source_tokens"), pair_feature(features, "source_lengths")
+        tokens, lengths = (
+            pair_feature(features, "source_tokens"),
+            pair_feature(features, "source_lengths"),
+        )
         check_length(self.config, tokens)
         valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
         positions = tf.zeros_like(tokens) + tf.range(tf.shape(tokens)[1])
         bias = attention_bias(valid[:, tf.newaxis])
-        return self.encoder(self.source_embedding(tokens), positions, bias, training=training)[0], valid
+        return self.encoder(self.source_embedding(tokens), positions, bias, training=training)[
+            0
+        ], valid
 
     def _decode(
         self,
@@ -158,7 +189,9 @@ class TransformerSeq2Seq(TextModel):
         return TokenEmbedding(vocabulary_size, width, stddev=width**-0.5, **self._shared(name))
 
     def _projection(self, name: str, output_width: int) -> Projection:
-        return Projection(self.config.width, output_width, use_bias=False, stddev=None, **self._shared(name))
+        return Projection(
+            self.config.width, output_width, use_bias=False, stddev=None, **self._shared(name)
+        )
 
     def _shared(self, name: str) -> dict[str, Any]:
         return {"name": name, "seed": fold_seed(self.seed, name), "dtype": self.dtype_policy}
@@ -219,7 +252,9 @@ class TransformerStack(keras.layers.Layer):
             )
             for name in (f"block_{index}" for index in range(num_layers))
         ]
-        self.final_norm = make_norm(config, "final_norm", dtype) if config.norm_placement == "pre" else None
+        self.final_norm = (
+            make_norm(config, "final_norm", dtype) if config.norm_placement == "pre" else None
+        )
 
     def build(self, input_shape: Any = None) -> None:
         for part in (self.input_projection, self.positions, *self.blocks, self.final_norm):

@@ -22,27 +22,40 @@ class TransformerSeq2SeqConfig(TransformerConfig):
     prefix: ClassVar[str] = "transformer_seq2seq"
 
     source_vocabulary_size: int | None = field(
-        None, "Number of source tokens; None if source and target share a vocabulary.", at_least=1, flag=False
+        None,
+        "Number of source tokens; None if source and target share a vocabulary.",
+        at_least=1,
+        flag=False,
     )
     encoder_layers: int = field(4, "Number of blocks that read the source.", at_least=1)
     decoder_layers: int = field(4, "Number of blocks that write the target.", at_least=1)
     shared_embeddings: bool = field(
-        True, "One embedding for source and target (Vaswani et al. 2017, section 3.4); needs a shared vocabulary."
+        True,
+        "One embedding for source and target (Vaswani et al. 2017, section 3.4); needs a shared vocabulary.",
     )
     max_positions: int = field(
-        512, "Longest source, and longest target, in tokens; room for twice the data's default.", at_least=1
+        512,
+        "Longest source, and longest target, in tokens; room for twice the data's default.",
+        at_least=1,
     )
     positions: str = field("sinusoidal", "How positions are told (section 3.5).", choices=POSITIONS)
-    activation: str = field("relu", "Activation of the feed-forward layers (section 3.3).", choices=ACTIVATIONS)
+    activation: str = field(
+        "relu", "Activation of the feed-forward layers (section 3.3).", choices=ACTIVATIONS
+    )
     dropout: float = field(
-        0.1, "Share of embeddings and sublayer outputs dropped (section 5.4).", at_least=0.0, below=1.0
+        0.1,
+        "Share of embeddings and sublayer outputs dropped (section 5.4).",
+        at_least=0.0,
+        below=1.0,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         sources = self.source_vocabulary
         if self.pad_id >= sources:
-            raise UserError(f"pad_id={self.pad_id}: expected an id below source_vocabulary_size={sources}")
+            raise UserError(
+                f"pad_id={self.pad_id}: expected an id below source_vocabulary_size={sources}"
+            )
         if self.shared_embeddings and sources != self.vocabulary_size:
             name = f"--{self.prefix}"
             raise UserError(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def token_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
+def token_cross_entropy(
+    logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0
+) -> tf.Tensor:
     """The negative log-probability of each label under the softmax of its logits.
 
     With smoothing the target is `1 - e` on the label plus `e` spread evenly over the whole vocabulary, the label

@@ -24,7 +24,9 @@ class _Totals(keras.metrics.Metric):
         self.count.assign_add(tf.cast(count, tf.float64))
 
     def _ratio(self) -> tf.Tensor:
-        return tf.math.divide_no_nan(tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count))
+        return tf.math.divide_no_nan(
+            tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count)
+        )
 
 
 @keras.saving.register_keras_serializable(package="tf_textgen")

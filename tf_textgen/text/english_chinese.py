@@ -51,7 +51,13 @@ def _entries(lines: str, limit: int | None) -> list[tuple[list[str], dict[str, f
     found = []
     for rank, line in enumerate(lines.split(";")[:limit]):
         forms, _, renderings = line.partition("=")
-        found.append(([form.strip() for form in forms.split("/")], _falling(renderings.split()), (rank + 1) ** -0.5))
+        found.append(
+            (
+                [form.strip() for form in forms.split("/")],
+                _falling(renderings.split()),
+                (rank + 1) ** -0.5,
+            )
+        )
     return found
 
 
@@ -64,7 +70,13 @@ def _words(lines: str, limit: int | None, form: int = 0, article: bool = False) 
     specs: list[RuleSpec] = []
     for forms, renderings, weight in _entries(lines, limit):
         text = forms[form]
-        specs.append((f"{'an' if text.startswith(_VOWELS) else 'a'} {text}" if article else text, weight, renderings))
+        specs.append(
+            (
+                f"{'an' if text.startswith(_VOWELS) else 'a'} {text}" if article else text,
+                weight,
+                renderings,
+            )
+        )
     return specs
 
 
@@ -98,7 +110,11 @@ def _add_words(rules: dict[str, list[RuleSpec]], limit: int | None) -> None:
     ]
     rules["UNIT"] = _words(words.UNITS, limit)
     rules["TENS"] = _words(words.TENS, limit)
-    hours: list[RuleSpec] = [("two", 1, {"两": 3, "2": 1}), ("{d:DIGIT}", 4, "{d}"), ("ten", 1, {"十": 1, "10": 1})]
+    hours: list[RuleSpec] = [
+        ("two", 1, {"两": 3, "2": 1}),
+        ("{d:DIGIT}", 4, "{d}"),
+        ("ten", 1, {"十": 1, "10": 1}),
+    ]
     rules["HOUR"] = hours
     rules["NAME"] = [("{m:MAN}", 1, "{m}"), ("{w:WOMAN}", 1, "{w}")]
     for tense in ("PAST", "FUTURE"):
@@ -131,11 +147,19 @@ def _add_noun_phrases(rules: dict[str, list[RuleSpec]], limit: int | None) -> No
 def _definite(name: str, adjective: str, measure: Mapping[str, float], kind: str) -> list[RuleSpec]:
     noun, adj = f"{{n:N_{name}}}", f"{{a:ADJECTIVE_{adjective}}}"
     specs: list[RuleSpec] = [
-        (f"the {noun}", 4, {"{n}": 3, **_measured("那{m}{n}", measure, 2), **_measured("这{m}{n}", measure, 2)}),
+        (
+            f"the {noun}",
+            4,
+            {"{n}": 3, **_measured("那{m}{n}", measure, 2), **_measured("这{m}{n}", measure, 2)},
+        ),
         (
             f"the {adj} {noun}",
             2,
-            {"{a}{n}": 2, **_measured("那{m}{a}{n}", measure, 2), **_measured("这{m}{a}{n}", measure, 1)},
+            {
+                "{a}{n}": 2,
+                **_measured("那{m}{a}{n}", measure, 2),
+                **_measured("这{m}{a}{n}", measure, 1),
+            },
         ),
         (f"this {noun}", 1, _measured("这{m}{n}", measure)),
         (f"that {noun}", 1, _measured("那{m}{n}", measure)),
@@ -154,7 +178,11 @@ def _indefinite(name: str, adjective: str, measure: Mapping[str, float]) -> list
         (f"{{n:A_N_{name}}}", 4, _measured("一{m}{n}", measure)),
         (f"{{a:A_ADJECTIVE_{adjective}}} {{n:N_{name}}}", 3, _measured("一{m}{a}{n}", measure)),
         (f"{{k:NUMBER}} {plural}", 3, _measured("{k}{m}{n}", measure)),
-        (f"{{k:NUMBER}} {{a:ADJECTIVE_{adjective}}} {plural}", 1, _measured("{k}{m}{a}{n}", measure)),
+        (
+            f"{{k:NUMBER}} {{a:ADJECTIVE_{adjective}}} {plural}",
+            1,
+            _measured("{k}{m}{a}{n}", measure),
+        ),
         (f"many {plural}", 1, {"很多{n}": 2, "许多{n}": 1}),
         (f"some {plural}", 1, {"一些{n}": 2, "几{m}{n}".replace("{m}", next(iter(measure))): 1}),
     ]
@@ -173,7 +201,9 @@ def _plural(name: str, measure: Mapping[str, float]) -> list[RuleSpec]:
 def _measured(template: str, measure: Mapping[str, float], weight: float = 1.0) -> dict[str, float]:
     """`template` with each measure word; together they weigh `weight`."""
     total = sum(measure.values())
-    return {template.replace("{m}", word): weight * share / total for word, share in measure.items()}
+    return {
+        template.replace("{m}", word): weight * share / total for word, share in measure.items()
+    }
 
 
 def _scaled(factor: float, specs: Sequence[RuleSpec]) -> list[RuleSpec]:
@@ -186,7 +216,11 @@ def _add_verb_phrases(rules: dict[str, list[RuleSpec]], limit: int | None) -> No
         rules[f"VI_{name}"] = _words(words.INTRANSITIVE_VERBS, limit, form)
         phrases: list[RuleSpec] = [
             (f"{{v:VI_{name}}}", 2, {"{v}了": 2, "{v}过": 1} if name == "PAST" else "{v}"),
-            (f"{{v:VI_{name}}} {{p:PLACE}}", 2, {"{p}{v}了": 2, "{p}{v}过": 1} if name == "PAST" else "{p}{v}"),
+            (
+                f"{{v:VI_{name}}} {{p:PLACE}}",
+                2,
+                {"{p}{v}了": 2, "{p}{v}过": 1} if name == "PAST" else "{p}{v}",
+            ),
         ]
         for kind, lines in words.VERBS.items():
             rules[f"V_{kind}_{name}"] = _words(lines, limit, form)
@@ -222,11 +256,20 @@ def _pronoun_object(form: str) -> RuleSpec:
 
 
 # Subject -> its forms of be, do and want, and the form of its verb in the present.
-_PERSONS = {"SG": ("is", "does", "wants", "SG"), "PL": ("are", "do", "want", "BASE"), "I": ("am", "do", "want", "BASE")}
+_PERSONS = {
+    "SG": ("is", "does", "wants", "SG"),
+    "PL": ("are", "do", "want", "BASE"),
+    "I": ("am", "do", "want", "BASE"),
+}
 
 
 def _add_clauses(rules: dict[str, list[RuleSpec]]) -> None:
-    rules["SUBJECT_SG"] = [("he", 3, "他"), ("she", 3, "她"), ("{n:NAME}", 4, "{n}"), ("{d:DEF_PERSON}", 3, "{d}")]
+    rules["SUBJECT_SG"] = [
+        ("he", 3, "他"),
+        ("she", 3, "她"),
+        ("{n:NAME}", 4, "{n}"),
+        ("{d:DEF_PERSON}", 3, "{d}"),
+    ]
     rules["SUBJECT_PL"] = [
         ("we", 2, {"我们": 3, "咱们": 1}),
         ("you", 2, {"你": 3, "您": 1, "你们": 1}),
@@ -237,17 +280,28 @@ def _add_clauses(rules: dict[str, list[RuleSpec]]) -> None:
     rules["SUBJECT_I"] = [("I", 1, "我")]
     rules["WHO"] = [("he", 1, "他"), ("she", 1, "她"), ("I", 1, "我"), ("{n:NAME}", 2, "{n}")]
     rules["ANYONE"] = [
-        (f"{{s:SUBJECT_{person}}}", weight, "{s}") for person, weight in (("SG", 5), ("PL", 2), ("I", 2))
+        (f"{{s:SUBJECT_{person}}}", weight, "{s}")
+        for person, weight in (("SG", 5), ("PL", 2), ("I", 2))
     ]
-    rules["PRESENT"] = [spec for person in _PERSONS for spec in _present(person)] + _states_of_things()
+    rules["PRESENT"] = [
+        spec for person in _PERSONS for spec in _present(person)
+    ] + _states_of_things()
     rules["PAST"] = [
         ("{s:ANYONE} {v:VP_PAST}", 3, "{s}{v}"),
         ("{s:ANYONE} {v:VP_PAST} {t:PAST_TIME}", 3, {"{s}{t}{v}": 1, "{t}{s}{v}": 1}),
         ("{s:ANYONE} did not {v:VP_BASE}", 2, {"{s}没有{v}": 1, "{s}没{v}": 1}),
-        ("{s:ANYONE} did not {v:VP_BASE} {t:PAST_TIME}", 1, {"{s}{t}没有{v}": 2, "{s}{t}没{v}": 2, "{t}{s}没有{v}": 1}),
+        (
+            "{s:ANYONE} did not {v:VP_BASE} {t:PAST_TIME}",
+            1,
+            {"{s}{t}没有{v}": 2, "{s}{t}没{v}": 2, "{t}{s}没有{v}": 1},
+        ),
     ]
     rules["FUTURE"] = [
-        ("{s:ANYONE} will {v:VP_BASE}", 2, {"{s}会{v}": 2, "{s}要{v}": 1, "{s}将{v}": 1, "{s}将会{v}": 1}),
+        (
+            "{s:ANYONE} will {v:VP_BASE}",
+            2,
+            {"{s}会{v}": 2, "{s}要{v}": 1, "{s}将{v}": 1, "{s}将会{v}": 1},
+        ),
         (
             "{s:ANYONE} will {v:VP_BASE} {t:FUTURE_TIME}",
             3,
@@ -259,7 +313,11 @@ def _add_clauses(rules: dict[str, list[RuleSpec]]) -> None:
         ("{s:ANYONE} {v:VP_PAST}", 1, "{s}{v}"),
         ("{s:ANYONE} {v:VP_PAST} {t:PAST_TIME}", 1, {"{s}{t}{v}": 1, "{t}{s}{v}": 1}),
     ]
-    rules["STATEMENT"] = [("{c:PRESENT}", 4, "{c}"), ("{c:PAST}", 4, "{c}"), ("{c:FUTURE}", 3, "{c}")]
+    rules["STATEMENT"] = [
+        ("{c:PRESENT}", 4, "{c}"),
+        ("{c:PAST}", 4, "{c}"),
+        ("{c:FUTURE}", 3, "{c}"),
+    ]
 
 
 def _present(person: str) -> list[RuleSpec]:
@@ -275,10 +333,18 @@ def _present(person: str) -> list[RuleSpec]:
         (f"{subject} can {{v:VP_BASE}}", 2, {"{s}能{v}": 1, "{s}可以{v}": 1}),
         (f"{subject} must {{v:VP_BASE}}", 1, {"{s}必须{v}": 2, "{s}一定要{v}": 1}),
         (f"{subject} {be} {{a:PERSON_STATE}}", 2, {"{s}很{a}": 3, "{s}挺{a}": 1}),
-        (f"{subject} {be} very {{a:PERSON_STATE}}", 1, {"{s}非常{a}": 2, "{s}特别{a}": 1, "{s}十分{a}": 1}),
+        (
+            f"{subject} {be} very {{a:PERSON_STATE}}",
+            1,
+            {"{s}非常{a}": 2, "{s}特别{a}": 1, "{s}十分{a}": 1},
+        ),
         (f"{subject} {be} not {{a:PERSON_STATE}}", 1, "{s}不{a}"),
         (f"{subject} {be} {{p:PLACE}}", 1, "{s}{p}"),
-        (f"{subject} {be} {{c:COMPARATIVE}} than {{o:NAME}}", 1, {"{s}比{o}{c}": 3, "{s}比{o}更{c}": 1}),
+        (
+            f"{subject} {be} {{c:COMPARATIVE}} than {{o:NAME}}",
+            1,
+            {"{s}比{o}{c}": 3, "{s}比{o}更{c}": 1},
+        ),
     ]
     return _scaled(share, specs)
 
@@ -299,7 +365,11 @@ def _add_sentences(rules: dict[str, list[RuleSpec]]) -> None:
         ("does {s:SUBJECT_SG} {v:VP_BASE}", 3, {"{s}{v}吗": 3, "{s}是不是{v}": 1}),
         ("do {s:SUBJECT_PL} {v:VP_BASE}", 2, {"{s}{v}吗": 3, "{s}是不是{v}": 1}),
         ("did {s:ANYONE} {v:VP_BASE}", 2, {"{s}{v}了吗": 2, "{s}有没有{v}": 1}),
-        ("will {s:ANYONE} {v:VP_BASE} {t:FUTURE_TIME}", 2, {"{s}{t}会{v}吗": 2, "{t}{s}会不会{v}": 1}),
+        (
+            "will {s:ANYONE} {v:VP_BASE} {t:FUTURE_TIME}",
+            2,
+            {"{s}{t}会{v}吗": 2, "{t}{s}会不会{v}": 1},
+        ),
         ("can {s:ANYONE} {v:VP_BASE}", 2, {"{s}能{v}吗": 2, "{s}能不能{v}": 1, "{s}可以{v}吗": 1}),
         ("where does {s:SUBJECT_SG} {v:VI_BASE}", 1, {"{s}在哪儿{v}": 1, "{s}在哪里{v}": 1}),
         ("who {v:VP_PAST}", 1, "谁{v}"),
@@ -315,9 +385,21 @@ def _add_sentences(rules: dict[str, list[RuleSpec]]) -> None:
             1,
             {"因为{b}，所以{a}。": 2, "因为{b}，{a}。": 1, "{a}，因为{b}。": 1},
         ),
-        ("{a:STATEMENT} , but {b:STATEMENT} .", 1, {"{a}，但是{b}。": 2, "{a}，可是{b}。": 1, "{a}，不过{b}。": 1}),
-        ("if {b:PRESENT} , {a:FUTURE} .", 1, {"如果{b}，{a}。": 2, "要是{b}，{a}。": 1, "{b}的话，{a}。": 1}),
+        (
+            "{a:STATEMENT} , but {b:STATEMENT} .",
+            1,
+            {"{a}，但是{b}。": 2, "{a}，可是{b}。": 1, "{a}，不过{b}。": 1},
+        ),
+        (
+            "if {b:PRESENT} , {a:FUTURE} .",
+            1,
+            {"如果{b}，{a}。": 2, "要是{b}，{a}。": 1, "{b}的话，{a}。": 1},
+        ),
         ("after {b:DONE} , {a:PAST} .", 1, {"{b}以后，{a}。": 2, "{b}之后，{a}。": 1}),
         ("before {b:DONE} , {a:PAST} .", 1, {"{b}以前，{a}。": 2, "{b}之前，{a}。": 1}),
-        ("although {b:STATEMENT} , {a:STATEMENT} .", 1, {"虽然{b}，但是{a}。": 2, "尽管{b}，{a}。": 1}),
+        (
+            "although {b:STATEMENT} , {a:STATEMENT} .",
+            1,
+            {"虽然{b}，但是{a}。": 2, "尽管{b}，{a}。": 1},
+        ),
     ]

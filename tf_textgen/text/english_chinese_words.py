@@ -59,9 +59,7 @@ VERBS = {
     "ANIMAL": "see/sees/saw/seeing = 看见 看到; feed/feeds/fed/feeding = 喂; draw/draws/drew/drawing = 画; "
     "chase/chases/chased/chasing = 追 追赶",
 }
-STATIVE_VERBS = (
-    "like/likes = 喜欢; love/loves = 爱 热爱; need/needs = 需要; remember/remembers = 记得; miss/misses = 想念 想"
-)
+STATIVE_VERBS = "like/likes = 喜欢; love/loves = 爱 热爱; need/needs = 需要; remember/remembers = 记得; miss/misses = 想念 想"
 INTRANSITIVE_VERBS = (
     "work/works/worked/working = 工作 干活; sleep/sleeps/slept/sleeping = 睡觉; swim/swims/swam/swimming = 游泳; "
     "dance/dances/danced/dancing = 跳舞; sing/sings/sang/singing = 唱歌; study/studies/studied/studying = 学习 读书; "
@@ -75,22 +73,26 @@ THING_ADJECTIVES = (
     "old = 旧的 旧; beautiful = 漂亮的 美丽的; expensive = 昂贵的 贵的; cheap = 便宜的; "
     "interesting = 有趣的 有意思的; ugly = 难看的 丑"
 )
-PERSON_ADJECTIVES = "young = 年轻的; kind = 善良的 好心的; clever = 聪明的; honest = 诚实的; little = 小"
-THING_STATES = (
-    "good = 好; expensive = 贵; cheap = 便宜; beautiful = 漂亮 美丽; clean = 干净; dirty = 脏; ugly = 难看 丑"
+PERSON_ADJECTIVES = (
+    "young = 年轻的; kind = 善良的 好心的; clever = 聪明的; honest = 诚实的; little = 小"
 )
+THING_STATES = "good = 好; expensive = 贵; cheap = 便宜; beautiful = 漂亮 美丽; clean = 干净; dirty = 脏; ugly = 难看 丑"
 PERSON_STATES = (
     "happy = 高兴 开心 快乐; tired = 累 疲倦; busy = 忙; sad = 难过 伤心; angry = 生气; hungry = 饿; "
     "thirsty = 渴; ill = 不舒服"
 )
-COMPARATIVES = "taller = 高; older = 大 年长; younger = 年轻; stronger = 强壮 壮; faster = 快; smarter = 聪明"
+COMPARATIVES = (
+    "taller = 高; older = 大 年长; younger = 年轻; stronger = 强壮 壮; faster = 快; smarter = 聪明"
+)
 
 PLACES = (
     "at home = 在家 在家里; at school = 在学校 在学校里; in the park = 在公园 在公园里; in Beijing = 在北京; "
     "in the garden = 在花园里; in Shanghai = 在上海; at the station = 在车站; in the kitchen = 在厨房 在厨房里; "
     "in the office = 在办公室 在办公室里; by the river = 在河边; in London = 在伦敦"
 )
-NUMBERS = "three = 三 3; four = 四 4; five = 五 5; six = 六 6; seven = 七 7; eight = 八 8; nine = 九 9"
+NUMBERS = (
+    "three = 三 3; four = 四 4; five = 五 5; six = 六 6; seven = 七 7; eight = 八 8; nine = 九 9"
+)
 TENS = "twenty = 二十; thirty = 三十; forty = 四十"
 UNITS = "three = 三; four = 四; five = 五; six = 六; seven = 七; eight = 八; nine = 九"
 PAST_DAYS = (

@@ -98,10 +98,13 @@ class SynchronousGrammar:
 
     def __init__(self, rules: Mapping[str, Sequence[RuleSpec]], start: str = "S"):
         self.start = start
-        self.rules: dict[str, tuple[Rule, ...]] = {name: _read_rules(name, specs) for name, specs in rules.items()}
+        self.rules: dict[str, tuple[Rule, ...]] = {
+            name: _read_rules(name, specs) for name, specs in rules.items()
+        }
         self._order = self._topological_order()
         self._cumulative = {
-            name: list(itertools.accumulate(rule.probability for rule in found)) for name, found in self.rules.items()
+            name: list(itertools.accumulate(rule.probability for rule in found))
+            for name, found in self.rules.items()
         }
         self._first = self._first_words()
 
@@ -122,7 +125,8 @@ class SynchronousGrammar:
         counts: dict[str, int] = {}
         for name in reversed(self._order):
             counts[name] = sum(
-                len(rule.renderings) * math.prod(counts[child.symbol] for child in _children(rule.source))
+                len(rule.renderings)
+                * math.prod(counts[child.symbol] for child in _children(rule.source))
                 for rule in self.rules[name]
             )
         return counts[start or self.start]
@@ -132,7 +136,9 @@ class SynchronousGrammar:
     def log_probability(self, pair: Pair, start: str | None = None) -> float:
         """log p(source, target) in nats, summed over all derivations; minus infinity for a pair never written."""
         nodes = self.parse(pair.source, start)
-        return _log(math.fsum(node.probability * _target_probability(node, pair.target) for node in nodes))
+        return _log(
+            math.fsum(node.probability * _target_probability(node, pair.target) for node in nodes)
+        )
 
     def source_log_probability(self, source: str, start: str | None = None) -> float:
         """log p(source) in nats."""
@@ -148,7 +154,9 @@ class SynchronousGrammar:
         if not nodes:
             raise UserError(f"source {pair.source!r}: expected a sentence that the grammar writes")
         source = math.fsum(node.probability for node in nodes)
-        joint = math.fsum(node.probability * _target_probability(node, pair.target) for node in nodes)
+        joint = math.fsum(
+            node.probability * _target_probability(node, pair.target) for node in nodes
+        )
         return -_log(joint / source)
 
     def nats_per_token(self, pairs: Iterable[Pair], count_tokens: Callable[[str], int]) -> float:
@@ -168,7 +176,11 @@ class SynchronousGrammar:
         """All source derivations of a sentence, none if the grammar does not write it."""
         words = self._words(source)
         found: dict[tuple[str, int], list[tuple[int, Node]]] = {}
-        return [node for end, node in self._parse_at(start or self.start, 0, words, found) if end == len(words)]
+        return [
+            node
+            for end, node in self._parse_at(start or self.start, 0, words, found)
+            if end == len(words)
+        ]
 
     # Exact sums over the whole language.
 
@@ -184,10 +196,14 @@ class SynchronousGrammar:
             rules = self.rules[name]
             source.append(count * _entropy([rule.probability for rule in rules]))
             for rule in rules:
-                target.append(count * rule.probability * _entropy([r.probability for r in rule.renderings]))
+                target.append(
+                    count * rule.probability * _entropy([r.probability for r in rule.renderings])
+                )
         return Entropies(math.fsum(source), math.fsum(target), math.fsum(source + target))
 
-    def expected_target_length(self, length: Callable[[str], int] = len, start: str | None = None) -> float:
+    def expected_target_length(
+        self, length: Callable[[str], int] = len, start: str | None = None
+    ) -> float:
         """The mean length of a target, for a `length` that adds up over parts (characters; UTF-8 bytes)."""
         total = 0.0
         for name, count in self.expected_counts(start).items():
@@ -228,17 +244,25 @@ class SynchronousGrammar:
                 words.append(part)
         side = rule.renderings[0].side
         if len(rule.renderings) > 1:
-            cumulative = list(itertools.accumulate(rendering.probability for rendering in rule.renderings))
-            side = rule.renderings[bisect.bisect_right(cumulative, draw(), hi=len(cumulative) - 1)].side
+            cumulative = list(
+                itertools.accumulate(rendering.probability for rendering in rule.renderings)
+            )
+            side = rule.renderings[
+                bisect.bisect_right(cumulative, draw(), hi=len(cumulative) - 1)
+            ].side
         return words, _join(side, targets)
 
     def _enumerate_sides(self, name: str) -> Iterator[tuple[list[str], str, float]]:
         for rule in self.rules[name]:
             children = _children(rule.source)
-            for filled in itertools.product(*(list(self._enumerate_sides(child.symbol)) for child in children)):
+            for filled in itertools.product(
+                *(list(self._enumerate_sides(child.symbol)) for child in children)
+            ):
                 by_label = {child.label: one for child, one in zip(children, filled, strict=True)}
                 words = [
-                    w for part in rule.source for w in ([part] if isinstance(part, str) else by_label[part.label][0])
+                    w
+                    for part in rule.source
+                    for w in ([part] if isinstance(part, str) else by_label[part.label][0])
                 ]
                 below = rule.probability * math.prod(one[2] for one in filled)
                 targets = {label: one[1] for label, one in by_label.items()}
@@ -246,7 +270,11 @@ class SynchronousGrammar:
                     yield words, _join(rendering.side, targets), below * rendering.probability
 
     def _parse_at(
-        self, name: str, begin: int, words: Sequence[str], found: dict[tuple[str, int], list[tuple[int, Node]]]
+        self,
+        name: str,
+        begin: int,
+        words: Sequence[str],
+        found: dict[tuple[str, int], list[tuple[int, Node]]],
     ) -> list[tuple[int, Node]]:
         """The derivations of `name` that begin at word `begin`, each with its end."""
         key = (name, begin)
@@ -258,12 +286,18 @@ class SynchronousGrammar:
         return found[key]
 
     def _match(
-        self, rule: Rule, begin: int, words: Sequence[str], found: dict[tuple[str, int], list[tuple[int, Node]]]
+        self,
+        rule: Rule,
+        begin: int,
+        words: Sequence[str],
+        found: dict[tuple[str, int], list[tuple[int, Node]]],
     ) -> list[tuple[int, Node]]:
         partial: list[tuple[int, tuple[tuple[str, Node], ...]]] = [(begin, ())]
         for part in rule.source:
             if isinstance(part, str):
-                partial = [(at + 1, done) for at, done in partial if at < len(words) and words[at] == part]
+                partial = [
+                    (at + 1, done) for at, done in partial if at < len(words) and words[at] == part
+                ]
             else:
                 partial = [
                     (end, (*done, (part.label, node)))
@@ -305,7 +339,9 @@ class SynchronousGrammar:
                     f"nonterminal {name!r} in {parent!r}: expected one of the grammar's own; add rules for it"
                 )
             if name in open_names:
-                raise UserError(f"nonterminal {name!r} reaches itself: expected a finite language; bound the depth")
+                raise UserError(
+                    f"nonterminal {name!r} reaches itself: expected a finite language; bound the depth"
+                )
             if name not in done:
                 open_names.add(name)
                 for rule in self.rules[name]:
@@ -355,7 +391,9 @@ def _read_rules(name: str, specs: Sequence[RuleSpec]) -> tuple[Rule, ...]:
         source = tuple(part for word in source_text.split() for part in _read_side(word))
         labels = {part.label: part.symbol for part in _children(source)}
         if not source or len(labels) != len(_children(source)):
-            raise UserError(f"{where}: expected at least one word and every label once; rename the labels")
+            raise UserError(
+                f"{where}: expected at least one word and every label once; rename the labels"
+            )
         weighted = {targets: 1.0} if isinstance(targets, str) else targets
         if not weight > 0 or not weighted or not all(w > 0 for w in weighted.values()):
             raise UserError(f"{where}: expected positive weights; drop what is never written")
@@ -364,7 +402,9 @@ def _read_rules(name: str, specs: Sequence[RuleSpec]) -> tuple[Rule, ...]:
         for text, w in weighted.items():
             side = _read_side(text, labels)
             if sorted(part.label for part in _children(side)) != sorted(labels):
-                raise UserError(f"{where}, target {text!r}: expected each of the labels {sorted(labels)} exactly once")
+                raise UserError(
+                    f"{where}, target {text!r}: expected each of the labels {sorted(labels)} exactly once"
+                )
             renderings.append(Rendering(w / mass, side))
         rules.append(Rule(weight / total, source, tuple(renderings)))
     return tuple(rules)

@@ -7,13 +7,17 @@ import tensorflow as tf
 
 def keep_first(tokens: tf.RaggedTensor, count: tf.Tensor) -> tf.RaggedTensor:
     """The first `count` (`[B]`) tokens of each row of `tokens` (`[B, None]`)."""
-    return tf.ragged.boolean_mask(tokens, tokens.with_flat_values(_columns(tokens) < _a_token(count, tokens)))
+    return tf.ragged.boolean_mask(
+        tokens, tokens.with_flat_values(_columns(tokens) < _a_token(count, tokens))
+    )
 
 
 def keep_last(tokens: tf.RaggedTensor, count: tf.Tensor) -> tf.RaggedTensor:
     """The last `count` (`[B]`) tokens of each row of `tokens` (`[B, None]`)."""
     dropped = tokens.row_lengths() - tf.cast(count, tokens.row_splits.dtype)
-    return tf.ragged.boolean_mask(tokens, tokens.with_flat_values(_columns(tokens) >= _a_token(dropped, tokens)))
+    return tf.ragged.boolean_mask(
+        tokens, tokens.with_flat_values(_columns(tokens) >= _a_token(dropped, tokens))
+    )
 
 
 def repeat_id(token_id: int, counts: tf.Tensor) -> tf.RaggedTensor:
@@ -30,7 +34,9 @@ def pad_left(tokens: tf.RaggedTensor, pad_id: int) -> tf.Tensor:
 def pad_right(tokens: tf.RaggedTensor, pad_id: int) -> tf.Tensor:
     """`[B, T]` int32 in which all rows begin at the same column; `T` is the longest row, at least 1."""
     padded = tokens.to_tensor(pad_id)
-    return tf.pad(padded, [[0, 0], [0, tf.maximum(1 - tf.shape(padded)[1], 0)]], constant_values=pad_id)
+    return tf.pad(
+        padded, [[0, 0], [0, tf.maximum(1 - tf.shape(padded)[1], 0)]], constant_values=pad_id
+    )
 
 
 def _columns(tokens: tf.RaggedTensor) -> tf.Tensor:

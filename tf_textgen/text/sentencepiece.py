@@ -71,7 +71,8 @@ def train_sentencepiece(config: TokenizerConfig, texts: Sequence[str]) -> Senten
             model_type=config.algorithm,
             vocab_size=config.vocabulary_size,
             character_coverage=config.character_coverage,
-            max_sentence_length=1 << 20,  # longer lines would be skipped; those of a sample never are
+            max_sentence_length=1
+            << 20,  # longer lines would be skipped; those of a sample never are
             # What makes the round trip exact.
             byte_fallback=True,
             normalization_rule_name="identity",
@@ -112,7 +113,9 @@ def _training_error(config: TokenizerConfig, message: str) -> UserError:
         )
     if "!sentences_.empty()" in message:
         return UserError("there is no text to learn pieces from; expected lines that are not empty")
-    return UserError(f"{came}: SentencePiece cannot learn from this text: {' '.join(message.split())}")
+    return UserError(
+        f"{came}: SentencePiece cannot learn from this text: {' '.join(message.split())}"
+    )
 
 
 def _read_pieces(model: bytes) -> list[bytes]:
@@ -120,7 +123,9 @@ def _read_pieces(model: bytes) -> list[bytes]:
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError as error:
-        raise UserError("not a SentencePiece model, or a damaged one; build the vocabulary again") from error
+        raise UserError(
+            "not a SentencePiece model, or a damaged one; build the vocabulary again"
+        ) from error
     names = [processor.id_to_piece(index) for index in range(processor.vocab_size())]
     specials = [name.encode() for name in names[: len(SPECIAL_PIECES)]]
     if specials != list(SPECIAL_PIECES) or not processor.is_control(len(SPECIAL_PIECES) - 1):

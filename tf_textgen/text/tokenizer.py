@@ -54,7 +54,13 @@ class Tokenizer(tf.Module):
         super().__init__(name=f"{self.kind}_{self.fingerprint[:16]}")
         self.vocabulary_size = len(pieces)
         self.pieces = tf.constant(pieces, tf.string)
-        self.pad_id, self.unk_id, self.bos_id, self.eos_id, self.sep_id = pad_id, unk_id, bos_id, eos_id, sep_id
+        self.pad_id, self.unk_id, self.bos_id, self.eos_id, self.sep_id = (
+            pad_id,
+            unk_id,
+            bos_id,
+            eos_id,
+            sep_id,
+        )
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Splits texts into ids.
@@ -70,7 +76,9 @@ class Tokenizer(tf.Module):
         """
         texts = tf.convert_to_tensor(texts, tf.string)
         if texts.shape.rank not in (None, 1):
-            raise UserError(f"tokenize got texts of shape {texts.shape}; expected a vector [B], one string a row")
+            raise UserError(
+                f"tokenize got texts of shape {texts.shape}; expected a vector [B], one string a row"
+            )
         return self._split(texts)
 
     def detokenize(self, tokens: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
@@ -121,7 +129,9 @@ class Tokenizer(tf.Module):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             _write_atomically(folder / name, content)
-        _write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=1).encode() + b"\n")
+        _write_atomically(
+            folder / DESCRIPTION_FILE, json.dumps(description, indent=1).encode() + b"\n"
+        )
 
     def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:
         raise NotImplementedError
@@ -138,7 +148,9 @@ class Tokenizer(tf.Module):
             shape = tf.shape(tokens, tf.int64)
             values, row_count = tf.reshape(tokens, [-1]), shape[0]
             rows = tf.repeat(tf.range(row_count), shape[1])
-        values = tf.cast(values, tf.int64)  # before int32, which would fold large ids into the vocabulary
+        values = tf.cast(
+            values, tf.int64
+        )  # before int32, which would fold large ids into the vocabulary
         keep = (values >= 0) & (values < self.vocabulary_size)
         for special_id in {self.pad_id, self.unk_id, self.bos_id, self.eos_id, self.sep_id}:
             keep &= values != special_id
@@ -163,14 +175,18 @@ class ListTokenizer(Tokenizer):
         try:
             entries = json.loads(files[VOCABULARY_FILE])
         except ValueError as error:
-            raise UserError(f"{VOCABULARY_FILE} is not JSON ({error}); build the vocabulary again") from error
+            raise UserError(
+                f"{VOCABULARY_FILE} is not JSON ({error}); build the vocabulary again"
+            ) from error
         return cls(entries)  # type: ignore[arg-type]
 
     def _check(self, entries: Any) -> None:
         """Raises `UserError` unless `entries` are different strings that each can be a token."""
         expected = f"expected a list of different {self.kind}"
         if not isinstance(entries, (list, tuple)):
-            raise UserError(f"a vocabulary of {self.kind} is a {type(entries).__name__}; {expected}")
+            raise UserError(
+                f"a vocabulary of {self.kind} is a {type(entries).__name__}; {expected}"
+            )
         for entry in entries:
             if not isinstance(entry, str) or not self._is_token(entry):
                 raise UserError(f"a vocabulary of {self.kind} contains {entry!r}; {expected}")
@@ -199,7 +215,9 @@ def read_files(directory: str | os.PathLike[str]) -> tuple[str, dict[str, bytes]
     folder = pathlib.Path(directory)
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
-        version, kind, fingerprint = (description[name] for name in ("format_version", "kind", "fingerprint"))
+        version, kind, fingerprint = (
+            description[name] for name in ("format_version", "kind", "fingerprint")
+        )
         if not isinstance(kind, str):
             raise ValueError(f"kind {kind!r}")
         if version != FORMAT_VERSION:
@@ -214,9 +232,13 @@ def read_files(directory: str | os.PathLike[str]) -> tuple[str, dict[str, bytes]
             f"no tokenizer in {folder}: {error.strerror}: {error.filename}; build_vocab makes one"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / DESCRIPTION_FILE} does not describe a tokenizer; build it again") from error
+        raise UserError(
+            f"{folder / DESCRIPTION_FILE} does not describe a tokenizer; build it again"
+        ) from error
     if fingerprint != _fingerprint(kind, files):
-        raise UserError(f"the tokenizer in {folder} was changed or half written (fingerprint differs); build it again")
+        raise UserError(
+            f"the tokenizer in {folder} was changed or half written (fingerprint differs); build it again"
+        )
     return kind, files
 
 

@@ -45,7 +45,9 @@ class TokenizerConfig(Config):
         "have: that of the targets is then smaller, but a name is no longer copied by its token.",
     )
     minimum_frequency: int = field(
-        1, "Words and characters seen less often in the sample become <unk>; sentencepiece ignores it.", at_least=1
+        1,
+        "Words and characters seen less often in the sample become <unk>; sentencepiece ignores it.",
+        at_least=1,
     )
     character_coverage: float = field(
         0.9995,
@@ -66,7 +68,9 @@ class TokenizerConfig(Config):
         super().__post_init__()
         for place, symbol in enumerate(self.symbols):
             self._check_symbol(symbol, symbol in self.symbols[:place])
-        fewest = len(SPECIAL_NAMES) + 1 + len(self.symbols) + 1  # a newline and at least one piece of text
+        fewest = (
+            len(SPECIAL_NAMES) + 1 + len(self.symbols) + 1
+        )  # a newline and at least one piece of text
         if self.symbols and self.vocabulary_size < fewest:
             raise UserError(
                 f"--tokenizer.vocabulary_size={self.vocabulary_size} with {len(self.symbols)} symbols: expected at "

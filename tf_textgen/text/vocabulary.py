@@ -40,7 +40,9 @@ def build_tokenizer(config: TokenizerConfig, documents: Iterable[bytes | str]) -
         return ByteTokenizer()
     sample = sample_text(documents, config.sample_bytes, config.seed)
     if not any(not block.isspace() for block in sample):
-        raise UserError("there is no text to make a vocabulary from; expected documents that are not empty")
+        raise UserError(
+            "there is no text to make a vocabulary from; expected documents that are not empty"
+        )
     if config.kind == "sentencepiece":
         from tf_textgen.text.sentencepiece import train_sentencepiece
 
@@ -67,12 +69,16 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
     """
     kind, files = read_files(directory)
     if kind not in KINDS:
-        raise UserError(f"the tokenizer in {directory} is of unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
+        raise UserError(
+            f"the tokenizer in {directory} is of unknown kind {kind!r}{did_you_mean(kind, KINDS)}"
+        )
     module, name = KINDS[kind]
     try:
         return getattr(importlib.import_module(module), name).from_files(files)
     except KeyError as error:
-        raise UserError(f"the tokenizer in {directory} names no file {error}; build it again") from error
+        raise UserError(
+            f"the tokenizer in {directory} names no file {error}; build it again"
+        ) from error
 
 
 def sample_text(documents: Iterable[bytes | str], sample_bytes: int, seed: int) -> list[str]:
@@ -101,7 +107,9 @@ def sample_text(documents: Iterable[bytes | str], sample_bytes: int, seed: int) 
 def _blocks(documents: Iterable[bytes | str], size: int) -> Iterator[str]:
     """All text in blocks of at most `size` characters; short documents share a block, a newline between them."""
     if isinstance(documents, (bytes, str)):
-        raise UserError(f"expected many documents, got one {type(documents).__name__}; put it in a list")
+        raise UserError(
+            f"expected many documents, got one {type(documents).__name__}; put it in a list"
+        )
     pending: list[str] = []
     length = 0
     for document in documents:

@@ -32,7 +32,8 @@ class WordTokenizer(ListTokenizer):
         super().__init__(entries)
         ids = len(SPECIAL_PIECES) + tf.range(len(entries))
         self._table = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(tf.constant(entries, tf.string), ids), default_value=self.unk_id
+            tf.lookup.KeyValueTensorInitializer(tf.constant(entries, tf.string), ids),
+            default_value=self.unk_id,
         )
 
     def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:

@@ -15,9 +15,9 @@ from tf_textgen.models.base import TextModel
 from tf_textgen.models.kneser_ney import Estimate, estimate
 from tf_textgen.models.ngram_config import NGramConfig
 from tf_textgen.models.ngram_counts import NGramCounts
-from tf_textgen.training.checkpoints import Checkpoints
-from tf_textgen.training.run_folder import RunFolder, make_model
-from tf_textgen.training.run_state import RunState
+from tf_textgen.runs.checkpoints import Checkpoints
+from tf_textgen.runs.run_folder import RunFolder, make_model
+from tf_textgen.runs.run_state import RunState
 
 CHUNK_TOKENS = 1 << 22  # 32 MiB a column of int64
 
@@ -30,7 +30,9 @@ class Counted(NamedTuple):
     config: dict[str, Any]
 
 
-def count_run(split: TokenizedSplit, folder: RunFolder, checkpoints: Checkpoints, config: Mapping[str, Any]) -> Counted:
+def count_run(
+    split: TokenizedSplit, folder: RunFolder, checkpoints: Checkpoints, config: Mapping[str, Any]
+) -> Counted:
     """Counts `split`, says what was found, and writes config.json and the checkpoint.
 
     Raises:
@@ -38,7 +40,9 @@ def count_run(split: TokenizedSplit, folder: RunFolder, checkpoints: Checkpoints
     """
     began = time.perf_counter()
     given = NGramConfig.from_json(config["model_config"])
-    print(f"counting n-grams of up to {given.order} tokens in one pass, which takes neither budget nor optimizer")
+    print(
+        f"counting n-grams of up to {given.order} tokens in one pass, which takes neither budget nor optimizer"
+    )
     found = count(split, given.order)
     print(*describe_estimate(found), sep="\n")
     sized = dataclasses.replace(given, contexts=found.contexts, continuations=found.continuations)
@@ -52,7 +56,9 @@ def count_run(split: TokenizedSplit, folder: RunFolder, checkpoints: Checkpoints
     return Counted(model, state, whole)
 
 
-def restore_count(folder: RunFolder, checkpoints: Checkpoints, config: Mapping[str, Any]) -> Counted | None:
+def restore_count(
+    folder: RunFolder, checkpoints: Checkpoints, config: Mapping[str, Any]
+) -> Counted | None:
     """What `count_run` wrote; None where it did not come to its end."""
     recorded, step = folder.recorded(), checkpoints.newest_whole()
     if recorded is None or step is None:
@@ -75,14 +81,20 @@ def count(split: TokenizedSplit, order: int, chunk_tokens: int = CHUNK_TOKENS) -
       UserError: where there are no n-grams of this order.
     """
     counts = NGramCounts(order, split.vocabulary_size, split.bos_id)
-    chunks = _pair_chunks(split, chunk_tokens) if split.is_pairs else _text_chunks(split, chunk_tokens, order - 1)
+    chunks = (
+        _pair_chunks(split, chunk_tokens)
+        if split.is_pairs
+        else _text_chunks(split, chunk_tokens, order - 1)
+    )
     for tokens, counted in chunks:
         counts.add(tokens, counted)
     never = {split.pad_id, split.bos_id, split.sep_id} - {split.eos_id}
     return estimate(counts.table(), split.vocabulary_size, never)
 
 
-def _text_chunks(split: TokenizedSplit, chunk_tokens: int, history: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _text_chunks(
+    split: TokenizedSplit, chunk_tokens: int, history: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Stretches of the stream, each with `history` tokens of the one before; every label counted once."""
     for start in range(0, split.stream_tokens, chunk_tokens):
         first = max(0, start - history)
@@ -90,16 +102,22 @@ def _text_chunks(split: TokenizedSplit, chunk_tokens: int, history: int) -> Iter
         yield tokens, (tokens != split.bos_id) & (np.arange(first, first + len(tokens)) >= start)
 
 
-def _pair_chunks(split: TokenizedSplit, chunk_tokens: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _pair_chunks(
+    split: TokenizedSplit, chunk_tokens: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows `<s> source <sep> target </s>` one after the other, whole, and which of their tokens are counted."""
     sources, targets = split.lengths("source"), split.lengths("target")
     places = ragged_places(sources + targets + 3)
     first = 0
     while first < split.num_documents:
         # At least one pair, however long.
-        last = max(first + 1, int(np.searchsorted(places, places[first] + chunk_tokens, "right")) - 1)
+        last = max(
+            first + 1, int(np.searchsorted(places, places[first] + chunk_tokens, "right")) - 1
+        )
         some = slice(first, last)
-        yield _pair_rows(split, some, places[first : last + 1] - places[first], sources[some], targets[some])
+        yield _pair_rows(
+            split, some, places[first : last + 1] - places[first], sources[some], targets[some]
+        )
         first = last
 
 
@@ -109,7 +127,10 @@ def _pair_rows(
     tokens, counted = np.full(places[-1], split.bos_id, np.int32), np.zeros(places[-1], bool)
     behind = places[:-1] + 1 + sources
     tokens[behind], tokens[places[1:] - 1] = split.sep_id, split.eos_id
-    for name, begins, lengths in (("source", places[:-1] + 1, sources), ("target", behind + 1, targets)):
+    for name, begins, lengths in (
+        ("source", places[:-1] + 1, sources),
+        ("target", behind + 1, targets),
+    ):
         at = np.repeat(begins - ragged_places(lengths)[:-1], lengths) + np.arange(lengths.sum())
         tokens[at] = split.read_documents(name, some.start, some.stop)
         counted[at] = name == "target"
@@ -123,10 +144,15 @@ def describe_estimate(found: Estimate) -> list[str]:
     for order, discounts in enumerate(found.discounts, start=1):
         notes = []
         if order > 1:
-            notes = [f"{found.contexts[order - 2]:,} contexts", f"{found.continuations[order - 2]:,} n-grams"]
+            notes = [
+                f"{found.contexts[order - 2]:,} contexts",
+                f"{found.continuations[order - 2]:,} n-grams",
+            ]
         notes.append("discounts " + " ".join(f"{value:.3g}" for value in discounts.values))
         if not discounts.estimated:
             numbers = ", ".join(f"{number:,}" for number in discounts.counts_of_counts)
-            notes.append(f"which stand in, as {numbers} n-grams with counts of 1 to 4 give no estimate")
+            notes.append(
+                f"which stand in, as {numbers} n-grams with counts of 1 to 4 give no estimate"
+            )
         lines.append(f"order {order}: {', '.join(notes)}")
     return lines

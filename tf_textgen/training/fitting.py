@@ -9,21 +9,27 @@ import tensorflow as tf
 
 from tf_textgen.data.batches import Share
 from tf_textgen.data.data_config import DataConfig
-from tf_textgen.data.dataset import evaluation_batches, evaluation_steps, steps_per_epoch, training_batches
+from tf_textgen.data.dataset import (
+    evaluation_batches,
+    evaluation_steps,
+    steps_per_epoch,
+    training_batches,
+)
 from tf_textgen.data.split import TokenizedSplit
+from tf_textgen.distribution.strategies import distribute
+from tf_textgen.distribution.workers import Workers
 from tf_textgen.models.base import TextModel
-from tf_textgen.training.callbacks import Measurement, RunCallback, RunCallbacks
-from tf_textgen.training.checkpoints import Checkpoints
-from tf_textgen.training.meter import Meter
+from tf_textgen.runs.checkpoints import Checkpoints
+from tf_textgen.runs.record import FitResult
+from tf_textgen.runs.run_config import RunConfig
+from tf_textgen.runs.run_folder import RunFolder
+from tf_textgen.runs.run_state import RunState
+from tf_textgen.training.callbacks import RunCallback, RunCallbacks
 from tf_textgen.training.progress import Progress
-from tf_textgen.training.run_config import RunConfig
-from tf_textgen.training.run_folder import RunFolder
-from tf_textgen.training.run_state import RunState
+from tf_textgen.training.step_metrics import Meter
 from tf_textgen.training.stopping import MinutesBudget, StopOnSignal, plan_steps
-from tf_textgen.training.strategies import distribute
 from tf_textgen.training.tensorboard import TensorBoard
 from tf_textgen.training.validation import SampleFile, Sampler, SaveCheckpoints, Validate
-from tf_textgen.training.workers import Workers
 
 
 class TrainingData(NamedTuple):
@@ -60,14 +66,20 @@ def open_data(
     train, valid = splits["train"], splits.get("valid")
 
     def training(share: Share) -> tf.data.Dataset:
-        return training_batches(train, config, seed=seed, start_step=start_step, model_kind=model_kind, share=share)
+        return training_batches(
+            train, config, seed=seed, start_step=start_step, model_kind=model_kind, share=share
+        )
 
     return TrainingData(
         batches=distribute(strategy, training, micro_batches),
         steps_per_epoch=steps_per_epoch(train, config, model_kind=model_kind),
         bytes_per_token=train.num_bytes / train.num_tokens,
-        validation=None if valid is None else open_validation(valid, config, model_kind=model_kind, strategy=strategy),
-        validation_steps=0 if valid is None else evaluation_steps(valid, config, model_kind=model_kind),
+        validation=None
+        if valid is None
+        else open_validation(valid, config, model_kind=model_kind, strategy=strategy),
+        validation_steps=0
+        if valid is None
+        else evaluation_steps(valid, config, model_kind=model_kind),
         validation_bytes_per_token=None if valid is None else valid.num_bytes / valid.num_tokens,
     )
 
@@ -81,32 +93,6 @@ def open_validation(
         return evaluation_batches(valid, config, model_kind=model_kind, share=share)
 
     return distribute(strategy, once, 1)
-
-
-def use_xla(config: RunConfig, model: TextModel, *, is_pairs: bool) -> bool:
-    """Whether `config` compiles `model` with XLA; `auto` does so where that is faster.
-
-    XLA compiles anew for each shape, of which pairs have many, and on a CPU it has no bfloat16 matrix product. Models
-    that it serves badly say so by Keras' `supports_jit`.
-    """
-    if not model.supports_jit:
-        return False
-    good_arithmetic = config.precision == "float32" or bool(tf.config.list_physical_devices("GPU"))
-    return {"on": True, "off": False, "auto": good_arithmetic and not is_pairs}[config.xla]
-
-
-class FitResult(NamedTuple):
-    """How `fit` ended.
-
-    Attributes:
-      last: the last measurement; None if no step was left to do.
-      tokens_per_second: over all measured steps of this call; 0 if there were none.
-      signal: number of the signal that ended it, or None.
-    """
-
-    last: Measurement | None
-    tokens_per_second: float
-    signal: int | None
 
 
 def restore_newest(checkpoints: Checkpoints, model: TextModel, workers: Workers) -> RunState:
@@ -156,10 +142,16 @@ def fit(
     progress = Progress(state, output)
     listeners: list[RunCallback] = []
     if workers.is_chief:
-        listeners = [progress, TensorBoard(folder.logs, data.bytes_per_token), SampleFile(folder.samples)]
+        listeners = [
+            progress,
+            TensorBoard(folder.logs, data.bytes_per_token),
+            SampleFile(folder.samples),
+        ]
     meter = Meter(state, listeners, config.log_every, checkpoints)
     saver = SaveCheckpoints(state, checkpoints, meter, config.checkpoint_every)
-    validate = _validate(data, config, state, checkpoints, saver, listeners, sampler if workers.is_chief else None)
+    validate = _validate(
+        data, config, state, checkpoints, saver, listeners, sampler if workers.is_chief else None
+    )
     callbacks: list[RunCallback] = [meter]
     if state.total_steps is None:
         sizes = (data.steps_per_epoch, data.validation_steps)
@@ -172,7 +164,14 @@ def fit(
         callbacks += [saver, stop, *listeners]
         try:
             together = RunCallbacks(callbacks, add_history=True, model=model, epochs=1, steps=steps)
-            model.fit(data.batches, epochs=1, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=together)
+            model.fit(
+                data.batches,
+                epochs=1,
+                steps_per_epoch=steps,
+                verbose=0,
+                shuffle=False,
+                callbacks=together,
+            )
         finally:
             progress.on_train_end()
     return FitResult(meter.last, meter.tokens_per_second, stop.number)

@@ -11,26 +11,34 @@ from tf_textgen.config import flag_name
 from tf_textgen.data.dataset import open_corpus
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import check_against_source, check_against_vocabulary
+from tf_textgen.distribution.workers import Workers
 from tf_textgen.errors import UserError
 from tf_textgen.models import family
 from tf_textgen.models.base import TextModel
+from tf_textgen.optimizers.optimizers import make_optimizer
+from tf_textgen.runs.baseline import read_baseline
+from tf_textgen.runs.checkpoints import Checkpoints
+from tf_textgen.runs.recipe import Recipe
+from tf_textgen.runs.run_folder import RunFolder, make_model
+from tf_textgen.runs.tokenizers import run_tokenizers
+from tf_textgen.runs.trained_generator import make_generator, prompt_format
+from tf_textgen.runs.xla import use_xla
 from tf_textgen.text.tokenizer import Tokenizer
-from tf_textgen.training.baseline import read_baseline
-from tf_textgen.training.checkpoints import Checkpoints
-from tf_textgen.training.fitting import use_xla
-from tf_textgen.training.generators import make_generator, prompt_format
-from tf_textgen.training.optimizers import make_optimizer
-from tf_textgen.training.recipe import Recipe
-from tf_textgen.training.run_folder import RunFolder, make_model
 from tf_textgen.training.samples import make_sampler
-from tf_textgen.training.tokenizers import run_tokenizers
 from tf_textgen.training.validation import Sampler
 from tf_textgen.training.word_vectors import load_word_vectors, vectors_digest
-from tf_textgen.training.workers import Workers
 
 # What may differ between the workers of a training: where things lie, and what the first one alone does.
 _OWN = {
-    "run": {"dir", "baseline", "samples", "sample_prompt", "sample_tokens", "log_every", "keep_checkpoints"},
+    "run": {
+        "dir",
+        "baseline",
+        "samples",
+        "sample_prompt",
+        "sample_tokens",
+        "log_every",
+        "keep_checkpoints",
+    },
     "data": {
         *("corpus", "train", "valid", "test", "train_target", "valid_target", "test_target"),
         *("cache_dir", "data_dir", "tokenizing_processes"),
@@ -73,7 +81,11 @@ class OpenedRun(NamedTuple):
             print(*lines, sep="\n", flush=True)
 
     def describe(self, model: TextModel) -> str:
-        of_sources = f", {self.source_tokenizer.vocabulary_size:,} of sources" if self.source_tokenizer else ""
+        of_sources = (
+            f", {self.source_tokenizer.vocabulary_size:,} of sources"
+            if self.source_tokenizer
+            else ""
+        )
         ids = f"{self.tokenizer.vocabulary_size:,} token ids{of_sources}"
         return f"{self.recipe.model}: {model.count_params():,} parameters, {ids}"
 
@@ -109,7 +121,9 @@ class OpenedRun(NamedTuple):
         embedding = self.recipe.embedding
         if embedding.file:
             sides = {"source": self.source_tokenizer or self.tokenizer, "target": self.tokenizer}
-            found = load_word_vectors(model, embedding.file, embedding.side, sides, self.splits["train"])
+            found = load_word_vectors(
+                model, embedding.file, embedding.side, sides, self.splits["train"]
+            )
             yield from map(str, found)
 
     def sampler(self, model: TextModel) -> Sampler | None:
@@ -117,8 +131,12 @@ class OpenedRun(NamedTuple):
         if not self.workers.is_chief:
             return None
         run, most = self.recipe.run, max(256, self.recipe.run.sample_tokens)
-        generator = make_generator(self.config, model, self.tokenizer, self.source_tokenizer, max_new_tokens=most)
-        return make_sampler(generator, run, self.recipe.decoding, self.splits.get("valid", self.splits["train"]))
+        generator = make_generator(
+            self.config, model, self.tokenizer, self.source_tokenizer, max_new_tokens=most
+        )
+        return make_sampler(
+            generator, run, self.recipe.decoding, self.splits.get("valid", self.splits["train"])
+        )
 
 
 def open_in_turn(recipe: Recipe, folder: RunFolder, workers: Workers) -> OpenedRun:
@@ -167,9 +185,15 @@ def open_run(given: Recipe, folder: RunFolder, workers: Workers) -> OpenedRun:
     source_size = source_tokenizer.vocabulary_size if source_tokenizer else None
     config = {
         **recipe.to_json(),
-        "model_config": recipe.model_for(tokenizer.vocabulary_size, tokenizer.pad_id, source_size).to_json(),
+        "model_config": recipe.model_for(
+            tokenizer.vocabulary_size, tokenizer.pad_id, source_size
+        ).to_json(),
         "tokenizer_fingerprint": tokenizer.fingerprint,
-        **({"source_tokenizer_fingerprint": source_tokenizer.fingerprint} if source_tokenizer else {}),
+        **(
+            {"source_tokenizer_fingerprint": source_tokenizer.fingerprint}
+            if source_tokenizer
+            else {}
+        ),
         "files": {name: split.shards.manifest["files"] for name, split in splits.items()},
         "vectors": vectors,
     }

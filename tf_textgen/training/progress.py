@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
-from tf_textgen.training.callbacks import Measurement, RunCallback
-from tf_textgen.training.run_state import RunState
+from tf_textgen.runs.measurement import Measurement
+from tf_textgen.runs.run_state import RunState
+from tf_textgen.training.callbacks import RunCallback
 
 _BAR_CHARACTERS = 20
 _LINE_SECONDS = 10.0
@@ -63,7 +64,9 @@ class Progress(RunCallback):
 
     def _seconds_left(self) -> float | None:
         """From the wall time since a measurement: without compilation, with validations and checkpoints."""
-        if self.state.total_steps is None:  # a budget of minutes is about to be made one of steps, which takes time
+        if (
+            self.state.total_steps is None
+        ):  # a budget of minutes is about to be made one of steps, which takes time
             return None
         now, step = time.monotonic(), self.state.step
         since, first_step = self._start = self._start or (now, step)
@@ -92,7 +95,10 @@ class Progress(RunCallback):
 
 def describe_metrics(metrics: Mapping[str, float]) -> str:
     """Of a validation, in words."""
-    words = [f"validation {metrics['nats_per_token']:.4f} nats/token", f"perplexity {metrics['perplexity']:.2f}"]
+    words = [
+        f"validation {metrics['nats_per_token']:.4f} nats/token",
+        f"perplexity {metrics['perplexity']:.2f}",
+    ]
     if "bits_per_byte" in metrics:
         words.append(f"{metrics['bits_per_byte']:.3f} bits/byte")
     return ", ".join(words)

@@ -8,10 +8,8 @@ from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.generator import TextGenerator
-from tf_textgen.training.run_config import RunConfig
+from tf_textgen.runs.run_config import RunConfig
 from tf_textgen.training.validation import Sampler
-
-_PROMPT_TOKENS = 12
 
 
 def make_sampler(
@@ -33,7 +31,9 @@ def make_sampler(
         return None
     limit = generator.leave_room(run.sample_tokens)
     shortest = min(decoding.min_new_tokens, limit)
-    decoding = dataclasses.replace(decoding, max_new_tokens=limit, min_new_tokens=shortest, num_samples=1, num_best=1)
+    decoding = dataclasses.replace(
+        decoding, max_new_tokens=limit, min_new_tokens=shortest, num_samples=1, num_best=1
+    )
     _check(generator, decoding, run)
 
     def sample(step: int) -> str:
@@ -50,22 +50,10 @@ def _check(generator: TextGenerator, decoding: DecodingConfig, run: RunConfig) -
     try:
         generator.check(decoding)
     except UserError as error:
-        name, value = f"--decoding.max_new_tokens={decoding.max_new_tokens}", f"--run.sample_tokens={run.sample_tokens}"
+        name, value = (
+            f"--decoding.max_new_tokens={decoding.max_new_tokens}",
+            f"--run.sample_tokens={run.sample_tokens}",
+        )
         if decoding.max_new_tokens < run.sample_tokens:
             value += f", for {decoding.max_new_tokens} of which the context has room"
         raise UserError(str(error).replace(name, value)) from error
-
-
-def prompts_from(split: TokenizedSplit, generator: TextGenerator, count: int) -> list[str]:
-    """Sources of pairs, or beginnings of text, from `count` places evenly over a split; none if `count` is 0."""
-    if split.is_pairs:
-        places = [i * split.num_documents // count for i in range(min(count, split.num_documents))]
-        rows = [split.document("source", place) for place in places]
-        tokenizer = generator.source_tokenizer
-    else:
-        places = [i * split.stream_tokens // count for i in range(count)]
-        rows = [split.read(place, min(place + _PROMPT_TOKENS, split.stream_tokens)) for place in places]
-        tokenizer = generator.tokenizer
-    texts = [tokenizer.detokenize(row[None, :]).numpy()[0] for row in rows if len(row)]
-    # A space at the end would be a token of its own, which hardly ever stands before a word.
-    return [text.decode(errors="ignore").rstrip() for text in texts]

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
+from tf_textgen.distribution.workers import Workers
+from tf_textgen.optimizers.schedules import WarmUpThenDecay
+from tf_textgen.runs.run_config import RunConfig
+from tf_textgen.runs.run_state import RunState
 from tf_textgen.training.callbacks import RunCallback, announce
-from tf_textgen.training.run_config import RunConfig
-from tf_textgen.training.run_state import RunState
-from tf_textgen.training.schedules import WarmUpThenDecay
 from tf_textgen.training.validation import SaveCheckpoints, Validate
-from tf_textgen.training.workers import Workers
 
 _WARM_UP_STEPS, _TIMED_STEPS = 3, 20
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -117,7 +117,9 @@ class MinutesBudget(RunCallback):
         self.state.seconds += time.perf_counter() - start
         seconds = step_s + validation_s / every + save_s / min(every, self.config.checkpoint_every)
         self.state.seconds_per_step = self.workers.from_chief(seconds)
-        self.state.seconds = self.workers.from_chief(self.state.seconds)  # the plan counts what is left of the minutes
+        self.state.seconds = self.workers.from_chief(
+            self.state.seconds
+        )  # the plan counts what is left of the minutes
         self.state.total_steps = plan_steps(self.config, self.steps_per_epoch, self.state)
         self.schedule.total_steps = self.state.total_steps or 0
         message = (
@@ -152,7 +154,9 @@ class StopOnSignal(RunCallback):
     training, on all workers, or None; a shell's exit code for it is 128 + `number`: 130 for SIGINT, 143 for SIGTERM.
     """
 
-    def __init__(self, saver: SaveCheckpoints, listeners: Sequence[RunCallback], workers: Workers) -> None:
+    def __init__(
+        self, saver: SaveCheckpoints, listeners: Sequence[RunCallback], workers: Workers
+    ) -> None:
         super().__init__()
         self.saver, self.listeners, self.workers = saver, listeners, workers
         self.number: int | None = None
@@ -185,7 +189,11 @@ class StopOnSignal(RunCallback):
         self.model.stop_training = True
         name = signal.Signals(self.number).name
         step = self.saver.state.step
-        announce(self.listeners, "on_message", f"{name}: saved step {step}; the same command again goes on from there")
+        announce(
+            self.listeners,
+            "on_message",
+            f"{name}: saved step {step}; the same command again goes on from there",
+        )
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._came = number
@@ -197,7 +205,9 @@ def _end_at_second(reader: int) -> None:
     with open(reader, "rb", buffering=0) as numbers:
         while number := numbers.read(1):
             now = time.monotonic()
-            if number[0] not in _SIGNALS or (number[0] == signal.SIGTERM and first and now - first < _SAME_SIGTERM_S):
+            if number[0] not in _SIGNALS or (
+                number[0] == signal.SIGTERM and first and now - first < _SAME_SIGTERM_S
+            ):
                 continue
             if first:
                 os.write(2, b"interrupted\n")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tf_textgen import atomic_files
 from tf_textgen.errors import UserError
-from tf_textgen.training import durable
-from tf_textgen.training.callbacks import Measurement, RunCallback, bits_per_byte
+from tf_textgen.objectives.perplexity import bits_per_byte
+from tf_textgen.runs.measurement import Measurement
+from tf_textgen.training.callbacks import RunCallback
 
 
 class TensorBoard(RunCallback):
@@ -46,7 +48,11 @@ class TensorBoard(RunCallback):
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
         names = {"nats_per_token": "loss"}
-        values = {f"metrics/{names.get(name, name)}": value for name, value in metrics.items() if name != "tokens"}
+        values = {
+            f"metrics/{names.get(name, name)}": value
+            for name, value in metrics.items()
+            if name != "tokens"
+        }
         self._write("validation", step, values)
 
     def on_sample(self, step: int, text: str) -> None:
@@ -60,7 +66,10 @@ class TensorBoard(RunCallback):
         self._writers = {}
 
     def _write(self, run: str, step: int, values: Mapping[str, float]) -> None:
-        self._add(run, lambda: [tf.summary.scalar(name, value, step=step) for name, value in values.items()])
+        self._add(
+            run,
+            lambda: [tf.summary.scalar(name, value, step=step) for name, value in values.items()],
+        )
 
     def _add(self, run: str, summaries: Callable[[], object]) -> None:
         try:
@@ -71,6 +80,6 @@ class TensorBoard(RunCallback):
             self._writers[run].flush()
         except tf.errors.OpError as error:
             raise UserError(
-                f"cannot write {self.directory} ({durable.reason(error)}): expected room and write access; "
+                f"cannot write {self.directory} ({atomic_files.reason(error)}): expected room and write access; "
                 "make room and give the same command again"
             ) from error

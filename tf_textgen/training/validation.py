@@ -7,38 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from tf_textgen.training.callbacks import RunCallback, announce, bits_per_byte, perplexity
-from tf_textgen.training.checkpoints import Checkpoints
-from tf_textgen.training.meter import Meter, diverged
-from tf_textgen.training.run_state import RunState
+from tf_textgen.judging.likelihood import evaluate
+from tf_textgen.runs.checkpoints import Checkpoints
+from tf_textgen.runs.run_state import RunState
+from tf_textgen.training.callbacks import RunCallback, announce
+from tf_textgen.training.step_metrics import Meter, diverged
 
 Sampler = Callable[[int], str]
-
-
-def evaluate(
-    model: keras.Model, batches: Any, bytes_per_token: float | None = None, steps: int | None = None
-) -> dict[str, Any]:
-    """Token-level metrics of `model` over all of `batches`; its running metrics are reset.
-
-    Args:
-      model: compiled.
-      batches: of one pass.
-      bytes_per_token: of their text, if known.
-      steps: their number where they are distributed: Keras would take the parts of the replicas for steps.
-
-    Returns:
-      `nats_per_token`, `perplexity`, `accuracy`, `tokens`, and `bits_per_byte` if `bytes_per_token` is known.
-    """
-    values = model.evaluate(batches, verbose=0, steps=steps, return_dict=True)
-    model.reset_metrics()
-    loss = float(values["loss"])
-    metrics: dict[str, Any] = {"nats_per_token": loss, "perplexity": perplexity(loss)}
-    if bytes_per_token:
-        metrics["bits_per_byte"] = bits_per_byte(loss, bytes_per_token)
-    return {**metrics, "accuracy": float(values["accuracy"]), "tokens": round(float(values["tokens"]))}
 
 
 class SaveCheckpoints(RunCallback):
@@ -67,7 +44,10 @@ class SaveCheckpoints(RunCallback):
         # The metrics tell of the weights before the last update alone.
         for variable in self.model.trainable_variables:
             if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
-                raise diverged(f"{variable.path} holds inf or nan after step {self.state.step}", self.checkpoints)
+                raise diverged(
+                    f"{variable.path} holds inf or nan after step {self.state.step}",
+                    self.checkpoints,
+                )
         self.checkpoints.save(self.state, self.model, self.model.optimizer)
         self._saved_step = self.state.step
 
@@ -111,7 +91,12 @@ class Validate(RunCallback):
     ) -> None:
         super().__init__()
         self.state, self.checkpoints, self.saver = state, checkpoints, saver
-        self.batches, self.listeners, self.every, self.patience = batches, listeners, every, patience
+        self.batches, self.listeners, self.every, self.patience = (
+            batches,
+            listeners,
+            every,
+            patience,
+        )
         self.bytes_per_token, self.steps, self.sampler = bytes_per_token, steps, sampler
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

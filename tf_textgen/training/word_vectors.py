@@ -13,8 +13,9 @@ from tf_textgen.data.word_vectors import WordVectors, read_word_vectors
 from tf_textgen.errors import UserError
 from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.models.base import TextModel
+from tf_textgen.models.embedding_tables import embedding_tables
+from tf_textgen.runs.embedding_config import EmbeddingConfig
 from tf_textgen.text.tokenizer import Tokenizer
-from tf_textgen.training.embedding_config import EmbeddingConfig
 
 _BLOCK_TOKENS = 1 << 20
 
@@ -51,28 +52,18 @@ def vectors_digest(config: EmbeddingConfig) -> dict[str, Any] | None:
         return None
     paths = files.expand([config.file], "embedding.file")
     if len(paths) > 1:
-        raise UserError(f"--embedding.file={config.file}: names {len(paths)} files, expected one; give its own name")
+        raise UserError(
+            f"--embedding.file={config.file}: names {len(paths)} files, expected one; give its own name"
+        )
     return files.digest(paths[0])
 
 
-def embedding_tables(model: TextModel, side: str) -> dict[str, TokenEmbedding]:
-    """The tables of `EmbeddingConfig.side` by the names of their layers.
-
-    Raises:
-      UserError: where the model has none.
-    """
-    names = ["embedding", "source_embedding", "target_embedding"] if side == "all" else [f"{side}_embedding"]
-    layers = [getattr(model, name, None) for name in names]
-    found = {layer.name: layer for layer in layers if isinstance(layer, TokenEmbedding)}
-    if not found:
-        came = "--embedding.file" if side == "all" else f"--embedding.side={side}"
-        what = "no embedding table" if side == "all" else "no sides"
-        raise UserError(f"{came} with --model={model.name}: this model has {what}; leave it out")
-    return found
-
-
 def load_word_vectors(
-    model: TextModel, path: str, side: str, tokenizers: Mapping[str, Tokenizer], train: TokenizedSplit
+    model: TextModel,
+    path: str,
+    side: str,
+    tokenizers: Mapping[str, Tokenizer],
+    train: TokenizedSplit,
 ) -> list[Coverage]:
     """Sets the rows of the tables whose pieces the file has: as they are written, else lower-cased.
 
@@ -92,23 +83,39 @@ def load_word_vectors(
       UserError: where the file cannot be used, has another width than a table, or no word of a table.
     """
     tables = embedding_tables(model, side)
-    words = {name: words_of(tokenizers["source" if name == "source_embedding" else "target"]) for name in tables}
-    wanted = {form for some in words.values() for word in some if word for form in (word, word.lower())}
+    words = {
+        name: words_of(tokenizers["source" if name == "source_embedding" else "target"])
+        for name in tables
+    }
+    wanted = {
+        form for some in words.values() for word in some if word for form in (word, word.lower())
+    }
     found = read_word_vectors(path, wanted)
     return [
-        _fill(table, words[name], found, path, _token_counts(model, table, train)) for name, table in tables.items()
+        _fill(table, words[name], found, path, _token_counts(model, table, train))
+        for name, table in tables.items()
     ]
 
 
 def words_of(tokenizer: Tokenizer) -> list[str | None]:
     """The text of each id without spaces around it; None where there is none, and for special ids."""
-    special = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.sep_id}
+    special = {
+        tokenizer.pad_id,
+        tokenizer.unk_id,
+        tokenizer.bos_id,
+        tokenizer.eos_id,
+        tokenizer.sep_id,
+    }
     pieces = [piece.decode(errors="ignore").strip(" ") for piece in tokenizer.pieces.numpy()]
     return [None if index in special else piece or None for index, piece in enumerate(pieces)]
 
 
 def _fill(
-    table: TokenEmbedding, words: Sequence[str | None], found: WordVectors, path: str, counts: np.ndarray
+    table: TokenEmbedding,
+    words: Sequence[str | None],
+    found: WordVectors,
+    path: str,
+    counts: np.ndarray,
 ) -> Coverage:
     """Sets the rows of one table; `counts` are those of its ids in the training text."""
     if found.width != table.width:
@@ -130,14 +137,18 @@ def _fill(
         )
     table.table.assign(values)
     rows = sum(word is not None for word in words)
-    return Coverage(table.name, int(matched.sum()), rows, float(counts[matched].sum() / max(counts.sum(), 1)))
+    return Coverage(
+        table.name, int(matched.sum()), rows, float(counts[matched].sum() / max(counts.sum(), 1))
+    )
 
 
 def _token_counts(model: TextModel, table: TokenEmbedding, split: TokenizedSplit) -> np.ndarray:
     """How often each id that `table` reads stands in the training text, marks of its structure not counted: `[V]`."""
     counts = np.zeros(table.vocabulary_size, np.int64)
     for name, stream in split.shards.streams.items():
-        if table is getattr(model, f"{name}_embedding", table):  # a language model has one table for all
+        if table is getattr(
+            model, f"{name}_embedding", table
+        ):  # a language model has one table for all
             start, stop = (int(stream.offsets[place]) for place in (split.first, split.last))
             for first in range(start, stop, _BLOCK_TOKENS):
                 block = stream.read(first, min(first + _BLOCK_TOKENS, stop))

@@ -1,0 +1,1 @@
+"""Clients of a served model over REST and gRPC."""

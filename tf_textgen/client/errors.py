@@ -1,0 +1,129 @@
+"""What a client raises: one line that says what came, what was expected and what to do. Standard library only."""
+
+from __future__ import annotations
+
+import math
+from time import monotonic
+
+
+class ServingError(Exception):
+    """Base of all errors of a client.
+
+    Attributes:
+      may_retry: whether the server has done nothing yet and the same request may succeed a moment later.
+      retry_after_s: the seconds that the server asked to wait before that.
+    """
+
+    def __init__(
+        self, message: str, *, may_retry: bool = False, retry_after_s: float = 0.0
+    ) -> None:
+        super().__init__(" ".join(message.split()))
+        self.may_retry = may_retry
+        self.retry_after_s = retry_after_s
+
+
+class ServerUnavailable(ServingError):
+    """Nothing answers there, or the connection broke."""
+
+
+class DeadlineExceeded(ServingError):
+    """No answer in the time that was given."""
+
+
+class ModelNotFound(ServingError):
+    """The server has no such model or version, or has not loaded it yet."""
+
+
+class Overloaded(ServingError):
+    """The server has no room for the request now."""
+
+
+class ServerError(ServingError):
+    """The server failed, or answered what cannot be read."""
+
+
+class InvalidRequest(ServingError):
+    """The request can never succeed as it is.
+
+    Attributes:
+      parameter: which decoding parameter is wrong, where it is one.
+    """
+
+    def __init__(self, message: str, *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class Deadline:
+    """The end of a call with all its attempts.
+
+    Args:
+      timeout_s: from now, in seconds.
+      where: what is asked, for the message.
+    """
+
+    def __init__(self, timeout_s: float, where: str) -> None:
+        if not (timeout_s > 0 and math.isfinite(timeout_s)):
+            raise InvalidRequest(
+                f"timeout_s={timeout_s}: expected a finite number of seconds above 0"
+            )
+        self._timeout_s, self._where = timeout_s, where
+        self._end = monotonic() + timeout_s
+
+    def left(self) -> float:
+        """The seconds that are left, at least 0."""
+        return max(0.0, self._end - monotonic())
+
+    def remaining(self) -> float:
+        """The seconds that are left; raises `DeadlineExceeded` where there are none."""
+        if (left := self.left()) > 0.0:
+            return left
+        raise self.exceeded()
+
+    def exceeded(self) -> DeadlineExceeded:
+        """The error that tells of this deadline."""
+        advice = "expected one in time: give a larger timeout_s, or ask for fewer tokens or texts"
+        return DeadlineExceeded(f"{self._where}: no answer within {self._timeout_s:g} s; {advice}")
+
+
+_INVALID = (
+    "INVALID_ARGUMENT",
+    "FAILED_PRECONDITION",
+    "OUT_OF_RANGE",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+)
+
+
+def error_of(code: str, message: str, where: str, *, retry_after_s: float = 0.0) -> ServingError:
+    """The error for an answer that is none.
+
+    Args:
+      code: gRPC's name of the kind of error, which is TensorFlow Serving's own.
+      message: the server's words.
+      where: what was asked.
+      retry_after_s: as the server said.
+    """
+    said = f"{code}: {message}" if message else code
+    if code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
+        advice = "expected room for the request: ask again later, or for less at once"
+        may_retry = code == "UNAVAILABLE"
+        return Overloaded(
+            f"{where}: the server is overloaded ({said}); {advice}",
+            may_retry=may_retry,
+            retry_after_s=retry_after_s,
+        )
+    if code == "NOT_FOUND":
+        advice = (
+            "expected a model that it serves: check name and version, or wait until it is loaded"
+        )
+        return ModelNotFound(f"{where}: the server has no such model ({said}); {advice}")
+    if code == "DEADLINE_EXCEEDED":
+        advice = "expected an answer in its time: ask for fewer tokens or texts, or raise the server's timeout"
+        return DeadlineExceeded(f"{where}: the server gave up ({said}); {advice}")
+    if code in _INVALID:
+        advice = "expected a request as the model's signature asks for: change what it names"
+        return InvalidRequest(f"{where}: the server refused the request ({said}); {advice}")
+    return ServerError(
+        f"{where}: the server failed ({said}); expected an answer: look into the server's log"
+    )

@@ -1,0 +1,162 @@
+"""The inputs of a signature from texts and decoding parameters. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tf_textgen.client.errors import InvalidRequest
+from tf_textgen.client.results import Signature
+
+# The fields of `DecodingConfig` that a request carries, with their defaults: a test holds them to it. They are written
+# again, since clients must not need what that file imports.
+DEFAULTS: Mapping[str, Any] = {
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "repetition_penalty": 1.0,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+    "no_repeat_ngram": 0,
+    "min_new_tokens": 0,
+    "max_new_tokens": 128,
+    "min_length_ratio": 0.0,
+    "max_length_ratio": 0.0,
+    "loop_repeats": 0,
+    "seed": 0,
+    "stop": (),
+    "banned": (),
+    "allowed": (),
+    "forced": (),
+    "forced_prefix": "",
+    "length_penalty": "gnmt",
+    "length_penalty_alpha": 0.6,
+}
+SEPARATOR = "\x1f"  # between the strings of one row
+_INT_BITS = {"DT_INT32": 31, "DT_INT64": 63}
+_SEED_STRIDE, _INT64 = 0x1E3779B97F4A7C15, 2**63
+
+
+def check_texts(
+    name: str, texts: str | Sequence[str], *, parameter: str | None = None
+) -> list[str]:
+    """`texts` as a list (one text alone is a list of one); raises `InvalidRequest` where one is no valid text."""
+    checked = [texts] if isinstance(texts, str) else list(texts)
+    for number, text in enumerate(checked, 1):
+        place = f"{name} {number}"
+        if not isinstance(text, str):
+            came = f"{type(text).__name__} {text!r:.80} came"
+            raise InvalidRequest(
+                f"{place}: {came}, expected a str; decode it first", parameter=parameter
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(
+                f"{place}: character {error.start + 1} of {text!r:.80} is a lone surrogate; expected valid Unicode",
+                parameter=parameter,
+            ) from None
+    return checked
+
+
+def inputs_of(
+    signature: Signature, columns: Mapping[str, Sequence[Any]], parameters: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """Every input of a signature, as TensorFlow Serving's REST demands it.
+
+    Args:
+      signature: of the served model. An export by an earlier version lacks some inputs.
+      columns: a value for each row, by name.
+      parameters: one value for all rows, by name; what is missing (or None) takes its neutral value.
+
+    Raises:
+      InvalidRequest: where a value is of the wrong type, or asks for what the model does not know.
+    """
+    given = {name: value for name, value in parameters.items() if value is not None}
+    _check_known(signature, [*columns], given)
+    rows = len(next(iter(columns.values())))
+    values = {**DEFAULTS, **given}
+    inputs = {}
+    for name, tensor in signature.inputs.items():
+        if name in columns:
+            inputs[name] = list(columns[name])
+        elif name in values:
+            inputs[name] = [as_input(name, values[name], tensor.dtype)] * rows
+        else:
+            raise InvalidRequest(
+                f"the signature {signature.name!r} takes {name!r}, which this client does not know and was not given; "
+                "expected an export of the client's version: update the client"
+            )
+    return inputs
+
+
+def _check_known(signature: Signature, columns: Sequence[str], given: Mapping[str, Any]) -> None:
+    for name in columns:
+        if name not in signature.inputs:
+            raise InvalidRequest(
+                f"the signature {signature.name!r} of this model takes no {name!r}; leave it out"
+            )
+    for name, value in given.items():
+        if name in signature.inputs or (name in DEFAULTS and _is_default(name, value)):
+            continue
+        if name in DEFAULTS:
+            raise InvalidRequest(
+                f"{name}={value!r:.80}: the signature {signature.name!r} of this model takes no {name}; leave it out, "
+                "or serve an export that has it",
+                parameter=name,
+            )
+        near = difflib.get_close_matches(name, signature.inputs, n=1)
+        raise InvalidRequest(
+            f"{name}={value!r:.80}: no such parameter; expected one of those of {signature.name!r}"
+            + (f"; did you mean {near[0]!r}?" if near else ""),
+            parameter=name,
+        )
+
+
+def _is_default(name: str, value: Any) -> bool:
+    return value == DEFAULTS[name] or (DEFAULTS[name] == () and not value)
+
+
+def as_input(name: str, value: Any, dtype: str) -> Any:
+    """One value as the JSON of its type; raises `InvalidRequest` where it is of another."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if dtype == "DT_STRING":
+        return _text(name, value)
+    if dtype in _INT_BITS:
+        bound = 2 ** _INT_BITS[dtype]
+        if is_number and isinstance(value, numbers.Integral) and -bound <= value < bound:
+            return int(value)
+        raise InvalidRequest(
+            f"{name}={value!r:.80}: expected an integer from {-bound} to {bound - 1}",
+            parameter=name,
+        )
+    with contextlib.suppress(OverflowError):
+        if is_number:
+            return float(value)
+    raise InvalidRequest(f"{name}={value!r:.80}: expected a number", parameter=name)
+
+
+def _text(name: str, value: Any) -> str:
+    """A text, or several (of `stop`, say) joined into one."""
+    several = DEFAULTS.get(name) == ()
+    texts = check_texts(name, value, parameter=name) if value else []
+    if any(not text or SEPARATOR in text for text in texts) or (
+        texts and not several and not isinstance(value, str)
+    ):
+        expected = "a text, or several, none empty and none with" if several else "one text without"
+        raise InvalidRequest(
+            f"{name}={value!r:.80}: expected {expected} {SEPARATOR!r}", parameter=name
+        )
+    return SEPARATOR.join(texts)
+
+
+def sample_seed(seed: int, sample: int) -> int:
+    """The seed of one of a prompt's samples, as `generate` without a server has it; the first keeps the seed."""
+    return (seed + sample * _SEED_STRIDE + _INT64) % (2 * _INT64) - _INT64

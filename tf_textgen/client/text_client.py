@@ -1,0 +1,440 @@
+"""What can be asked of a served model, over any transport. Standard library only."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from time import sleep
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from tf_textgen.client import results as client_results
+from tf_textgen.client.errors import (
+    Deadline,
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    ServerError,
+    ServerUnavailable,
+)
+from tf_textgen.client.inputs import DEFAULTS, as_input, check_texts, inputs_of, sample_seed
+from tf_textgen.client.results import (
+    Completion,
+    ModelMetadata,
+    Signature,
+    TextEmbedding,
+    TextScore,
+    Tokens,
+    VersionStatus,
+)
+
+AskedT = TypeVar("AskedT")
+ResultT = TypeVar("ResultT")
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+_POLL_S = 0.1
+_BOUND = re.compile(r"expected an integer from 1 to (\d+)")
+
+
+class Transport(Protocol):
+    """One way to a served model; each method makes one attempt and raises errors of `client_errors`."""
+
+    where: str  # what is asked, for messages
+
+    def predict(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, list[Any]],
+        version: int | None,
+        deadline: Deadline,
+    ) -> Mapping[str, Any]:
+        """The outputs of a signature by name, as nested lists; `version` None is the one that the client asks."""
+
+    def metadata(self, deadline: Deadline) -> ModelMetadata:
+        """What the version that answers takes and gives."""
+
+    def status(self, deadline: Deadline) -> list[VersionStatus]:
+        """The state of each version."""
+
+    def close(self) -> None:
+        """Ends all connections."""
+
+
+class _Question(NamedTuple):
+    """One request: a value for each row by the input's name, what all rows share, and the outputs that must come."""
+
+    name: str  # of the signature
+    columns: Mapping[str, list[Any]]
+    parameters: Mapping[str, Any]
+    outputs: Sequence[str]
+    deadline: Deadline
+    version: int | None = None
+
+
+class TextStream(Iterator[str]):
+    """The pieces of one text as they come.
+
+    Attributes:
+      completion: the whole text and how it ended; None until the last piece has come.
+    """
+
+    def __init__(self, pieces: Generator[str, None, Completion]) -> None:
+        self._pieces = pieces
+        self.completion: Completion | None = None
+
+    def __next__(self) -> str:
+        try:
+            return next(self._pieces)
+        except StopIteration as end:
+            self.completion = self.completion or end.value
+            raise
+
+
+class TextClient:
+    """The methods of `Client` and `GrpcClient`; all are safe to call from several threads.
+
+    Every method takes `timeout_s`, which replaces the client's and holds for the call with all its attempts. A request
+    is tried again, after a pause that doubles and has a random part, where there was no connection or the server is
+    UNAVAILABLE: it draws nothing from the server's state, so a second time does no harm.
+
+    Args:
+      transport: the way to the model.
+      timeout_s: seconds for a call.
+      retries: attempts after the first.
+    """
+
+    def __init__(self, transport: Transport, *, timeout_s: float, retries: int) -> None:
+        if retries < 0:
+            raise InvalidRequest(f"retries={retries}: expected 0 or more")
+        self._transport = transport
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._known: ModelMetadata | None = None
+        self._max_new_tokens = int(DEFAULTS["max_new_tokens"])
+        self._deadline(None)
+
+    def __enter__(self: ResultT) -> ResultT:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all connections."""
+        self._transport.close()
+
+    def generate(
+        self,
+        texts: str | Sequence[str],
+        *,
+        num_samples: int = 1,
+        timeout_s: float | None = None,
+        **parameters: Any,
+    ) -> list[Completion]:
+        """Continues prompts, or maps sources, in one request.
+
+        Args:
+          texts: the prompts, or the sources of an encoder-decoder; one alone may be a str.
+          num_samples: texts for each of them, each with a seed of its own.
+          timeout_s: for the whole call; None takes the client's.
+          **parameters: of `DecodingConfig`, for all texts: `temperature=0.8, stop=["\\n"]`. What is left out does
+            nothing (temperature 1, no cut-off, no penalty); `max_new_tokens` is 128, or fewer where the export allows
+            no more.
+
+        Returns:
+          The samples of the first text, those of the second, and so on.
+
+        Raises:
+          InvalidRequest: where a parameter is out of its bounds, with its name in `parameter`.
+        """
+        if not (isinstance(num_samples, int) and num_samples >= 1):
+            raise InvalidRequest(
+                f"num_samples={num_samples!r}: expected an integer >= 1", parameter="num_samples"
+            )
+        prompts = check_texts("text", texts)
+        if not prompts:
+            return []
+        rows = [(prompt, sample) for prompt in prompts for sample in range(num_samples)]
+        columns: dict[str, list[Any]] = {}
+        if num_samples > 1:
+            seed = as_input("seed", parameters.pop("seed", None) or 0, "DT_INT64")
+            columns["seed"] = [sample_seed(seed, sample) for _, sample in rows]
+        outputs = client_results.GENERATED
+        question = _Question("generate", columns, parameters, outputs, self._deadline(timeout_s))
+        answer = self._decode([prompt for prompt, _ in rows], question)
+        return self._shaped(
+            answer,
+            rows,
+            lambda row, place: client_results.completion(row, prompt=place[0], sample=place[1]),
+        )
+
+    def beam_search(
+        self,
+        texts: str | Sequence[str],
+        *,
+        num_best: int | None = None,
+        timeout_s: float | None = None,
+        **parameters: Any,
+    ) -> list[list[Completion]]:
+        """The n-best texts of each prompt or source, best first; the export fixes the beam's width and n.
+
+        Args:
+          texts: as `generate` takes them.
+          num_best: at most the export's n; None is all of them.
+          timeout_s: for the whole call; None takes the client's.
+          **parameters: as `generate` takes them, without those that sample.
+        """
+        prompts = check_texts("text", texts)
+        if not prompts:
+            return []
+        outputs = (*client_results.BEST, "prompt_truncated")
+        answer = self._decode(
+            prompts, _Question("beam_search", {}, parameters, outputs, self._deadline(timeout_s))
+        )
+        found = self._shaped(answer, prompts, client_results.best_completions)
+        most = len(answer["text"][0])
+        if num_best is not None and not (isinstance(num_best, int) and 1 <= num_best <= most):
+            raise InvalidRequest(
+                f"num_best={num_best!r}: expected an integer from 1 to {most}, which the export fixes",
+                parameter="num_best",
+            )
+        return [best[:num_best] for best in found]
+
+    def score(
+        self,
+        texts: str | Sequence[str],
+        sources: str | Sequence[str] | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> list[TextScore]:
+        """Log-probabilities of texts, given their sources where the model has such."""
+        columns = {"text": check_texts("text", texts)}
+        if sources is not None:
+            columns["source"] = check_texts("source", sources)
+            if len(columns["source"]) != len(columns["text"]):
+                came = f"{len(columns['source'])} sources and {len(columns['text'])} texts came"
+                raise InvalidRequest(f"{came}; expected a source for each text")
+        scored = columns["text"]
+        if not scored:
+            return []
+        answer = self._ask(
+            _Question("score", columns, {}, client_results.SCORED, self._deadline(timeout_s))
+        )
+        return self._shaped(answer, scored, client_results.text_score)
+
+    def tokenize(
+        self, texts: str | Sequence[str], *, timeout_s: float | None = None
+    ) -> list[Tokens]:
+        """The tokens of texts, as the model writes them."""
+        names = client_results.TOKENIZED
+        return self._mapped(
+            "tokenize", check_texts("text", texts), timeout_s, names, client_results.tokens
+        )
+
+    def detokenize(
+        self, ids: Sequence[Sequence[int]], *, timeout_s: float | None = None
+    ) -> list[str]:
+        """The texts of lists of token ids; raises `InvalidRequest` where there is no such token."""
+        written = [" ".join(str(as_input("tokens", one, "DT_INT32")) for one in row) for row in ids]
+        return self._mapped(
+            "detokenize", written, timeout_s, ("text", "error"), lambda row, _: row["text"]
+        )
+
+    def embed(
+        self, texts: str | Sequence[str], *, timeout_s: float | None = None
+    ) -> list[TextEmbedding]:
+        """A vector for each text, of a model that has such: the mean of its last hidden states."""
+        names = client_results.EMBEDDED
+        return self._mapped(
+            "embed", check_texts("text", texts), timeout_s, names, client_results.embedding
+        )
+
+    def stream(
+        self, text: str, *, chunk_tokens: int = 8, timeout_s: float | None = None, **parameters: Any
+    ) -> TextStream:
+        """One text, piece by piece: together they are what `generate` gives for the same parameters.
+
+        Each piece is a request to the version that gave the first one.
+
+        Args:
+          text: a prompt or source.
+          chunk_tokens: new tokens a piece. 8 come in a fraction of a second and cost few requests.
+          timeout_s: for each piece; None takes the client's.
+          **parameters: as `generate` takes them.
+        """
+        (prompt,) = check_texts("text", [text])
+        return TextStream(self._pieces(prompt, chunk_tokens, timeout_s, parameters))
+
+    def status(self, *, timeout_s: float | None = None) -> list[VersionStatus]:
+        """The state of each version that the server knows, the newest first."""
+        deadline = self._deadline(timeout_s)
+        return self._tried(lambda: self._transport.status(deadline), deadline)
+
+    def metadata(self, *, timeout_s: float | None = None) -> ModelMetadata:
+        """The version that answers, with its signatures, asked anew."""
+        deadline = self._deadline(timeout_s)
+        self._known = self._tried(lambda: self._transport.metadata(deadline), deadline)
+        return self._known
+
+    def wait_until_ready(self, timeout_s: float = 60.0) -> None:
+        """Returns when a version (or the client's, where it asks for one) is AVAILABLE.
+
+        Raises:
+          DeadlineExceeded: where that takes longer, with what the server said last.
+        """
+        deadline = self._deadline(timeout_s)
+        last = "nothing answered"
+        while True:
+            try:
+                statuses = self._transport.status(deadline)
+                if any(status.state == "AVAILABLE" for status in statuses):
+                    return
+                states = (
+                    f"version {one.version} is {one.state} {one.error_message}".strip()
+                    for one in statuses
+                )
+                last = ", ".join(states) or "no version"
+            except (ServerUnavailable, ModelNotFound, Overloaded, DeadlineExceeded) as error:
+                last = str(error) if deadline.left() else last
+            if deadline.left() <= _POLL_S:
+                raise DeadlineExceeded(
+                    f"{self._transport.where}: not ready within {timeout_s:g} s ({last}); expected an AVAILABLE "
+                    "version: look into the server's log, or wait longer"
+                )
+            sleep(_POLL_S)
+
+    def _pieces(
+        self, prompt: str, chunk_tokens: int, timeout_s: float | None, parameters: dict[str, Any]
+    ) -> Generator[str, None, Completion]:
+        version = self.metadata(
+            timeout_s=timeout_s
+        ).version  # another version's ids would be other tokens
+        seen, state = "", ""
+        columns = {"chunk_tokens": [as_input("chunk_tokens", chunk_tokens, "DT_INT32")]}
+        question = _Question(
+            "generate_chunk",
+            columns,
+            parameters,
+            client_results.CHUNK,
+            self._deadline(None),
+            version,
+        )
+        while True:
+            deadline = self._deadline(timeout_s)
+            answer = self._decode(
+                [prompt],
+                question._replace(columns={**columns, "state": [state]}, deadline=deadline),
+            )
+            ((chunk, after, finished),) = self._shaped(answer, [prompt], client_results.chunk)
+            if not chunk.text.startswith(seen) or (after == state and not finished):
+                raise ServerError(
+                    f"{self._transport.where}: the stream does not go on where it was (after {seen[-40:]!r} came "
+                    f"{chunk.text[-40:]!r}); expected more of the same text: ask again"
+                )
+            if piece := chunk.text[len(seen) :]:
+                yield piece
+            seen, state = chunk.text, after
+            if finished:
+                return chunk
+
+    def _shaped(
+        self,
+        answer: Mapping[str, Any],
+        asked: Sequence[AskedT],
+        shape: Callable[[Mapping[str, Any], AskedT], ResultT],
+    ) -> list[ResultT]:
+        return client_results.shaped(answer, asked, shape, self._transport.where)
+
+    def _mapped(
+        self,
+        name: str,
+        texts: list[str],
+        timeout_s: float | None,
+        outputs: Sequence[str],
+        shape: Callable[[Mapping[str, Any], str], ResultT],
+    ) -> list[ResultT]:
+        """What a signature that takes texts alone says of each."""
+        if not texts:
+            return []
+        deadline = self._deadline(timeout_s)
+        (text_input,) = self._signature(name, deadline).inputs
+        answer = self._ask(_Question(name, {text_input: texts}, {}, outputs, deadline))
+        return self._shaped(answer, texts, shape)
+
+    def _decode(self, texts: list[str], question: _Question) -> Mapping[str, Any]:
+        """Asks a signature that generates; where nobody chose `max_new_tokens`, within what the export allows."""
+        text_input = self._signature(question.name, question.deadline).text_input
+        chosen = {name: value for name, value in question.parameters.items() if value is not None}
+        asked = question._replace(columns={text_input: texts, **question.columns})
+        try:
+            return self._ask(
+                asked._replace(parameters={"max_new_tokens": self._max_new_tokens, **chosen})
+            )
+        except InvalidRequest as error:
+            bound = _BOUND.search(str(error))
+            if "max_new_tokens" in chosen or error.parameter != "max_new_tokens" or not bound:
+                raise
+            self._max_new_tokens = int(bound[1])
+        return self._ask(
+            asked._replace(parameters={"max_new_tokens": self._max_new_tokens, **chosen})
+        )
+
+    def _ask(self, question: _Question) -> Mapping[str, Any]:
+        """The answer of a signature, checked to have the outputs with a value a row."""
+        name, columns, parameters, outputs, deadline, version = question
+        signature = self._signature(name, deadline)
+        inputs = inputs_of(signature, columns, parameters)
+        try:
+            answer = self._predict(signature, inputs, version, deadline)
+        except InvalidRequest:
+            # A version that was rolled out meanwhile may take other inputs.
+            self._known = None
+            renewed = self._signature(name, deadline)
+            if renewed.inputs.keys() == signature.inputs.keys():
+                raise
+            inputs = inputs_of(renewed, columns, parameters)
+            answer = self._predict(renewed, inputs, version, deadline)
+        rows = len(next(iter(columns.values())))
+        client_results.check_answer(answer, outputs, rows, self._transport.where)
+        client_results.check_refusals(answer, inputs)
+        return answer
+
+    def _predict(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, list[Any]],
+        version: int | None,
+        deadline: Deadline,
+    ) -> Mapping[str, Any]:
+        return self._tried(
+            lambda: self._transport.predict(signature, inputs, version, deadline), deadline
+        )
+
+    def _signature(self, name: str, deadline: Deadline) -> Signature:
+        known = self._known or self._tried(lambda: self._transport.metadata(deadline), deadline)
+        self._known = known
+        if name not in known.signatures:
+            names = ", ".join(sorted(known.signatures))
+            raise InvalidRequest(
+                f"{self._transport.where}: version {known.version} has no signature {name!r}, but {names}; expected an "
+                "export that has it: export the run again as it needs to be"
+            )
+        return known.signatures[name]
+
+    def _tried(self, attempt: Callable[[], ResultT], deadline: Deadline) -> ResultT:
+        """`attempt` until it succeeds, may not be tried again, or the next pause would end behind the deadline."""
+        longest = FIRST_PAUSE_S
+        for left in reversed(range(self._retries + 1)):
+            try:
+                return attempt()
+            except (ServerUnavailable, Overloaded) as error:
+                # Half of the pause is random, lest all clients come back at once.
+                pause = max(random.uniform(longest / 2, longest), error.retry_after_s)
+                if not left or not error.may_retry or pause >= deadline.left():
+                    raise
+            sleep(pause)
+            longest = min(2 * longest, LONGEST_PAUSE_S)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _deadline(self, timeout_s: float | None) -> Deadline:
+        return Deadline(self._timeout_s if timeout_s is None else timeout_s, self._transport.where)

@@ -1,1 +1,0 @@
-"""Processes that train together on this machine: the standard library alone, any command as a worker."""

@@ -1,0 +1,133 @@
+"""The mean of a run's last checkpoints, as a run folder of its own.
+
+The weights of one training circle around a minimum while its learning rate is large; their mean lies nearer to it and
+costs nothing to train.
+
+Reference: Vaswani et al. 2017, "Attention Is All You Need", section 6.1; Izmailov et al. 2018, "Averaging Weights Leads
+to Wider Optima and Better Generalization".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_textgen import atomic_files
+from tf_textgen.config import flag_line
+from tf_textgen.errors import UserError
+from tf_textgen.models.base import TextModel
+from tf_textgen.runs.checkpoints import Checkpoints, by_path
+from tf_textgen.runs.record import describe_origin
+from tf_textgen.runs.run_folder import make_model
+from tf_textgen.runs.run_state import RunState
+
+
+def last_steps(checkpoints: Checkpoints, count: int) -> list[int]:
+    """The steps of the `count` newest whole checkpoints, oldest first.
+
+    Raises:
+      UserError: where there are fewer.
+    """
+    steps = sorted(islice(checkpoints.whole(), count))
+    if len(steps) < count:
+        listed = f" (of steps {', '.join(map(str, steps))})" if steps else ""
+        raise UserError(
+            f"--last={count}: {checkpoints.directory} has {len(steps)} whole checkpoints{listed}, expected at least "
+            f"{count}; ask for fewer, or train with --run.keep_checkpoints={count}"
+        )
+    return steps
+
+
+def restore_mean(checkpoints: Checkpoints, steps: Sequence[int], model: TextModel) -> RunState:
+    """Sets a built model to the mean of its variables at `steps`, oldest first, and tells the state of the last.
+
+    Sums are float64, and one checkpoint is in memory at a time. Integers (states of dropout) have no mean: they stay as
+    the last checkpoint has them.
+
+    Raises:
+      UserError: where a checkpoint does not fit the model or went away.
+    """
+    variables = {path: v for path, v in by_path(model.variables).items() if v.dtype.is_floating}
+    sums = {path: np.zeros(variable.shape, np.float64) for path, variable in variables.items()}
+    state = RunState()
+    for step in steps:
+        try:
+            state = checkpoints.restore(step, model)
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(
+                f"{checkpoints.folder(step)} cannot be read any more ({atomic_files.reason(error)}): expected a checkpoint "
+                "that stays; a run in training removes its older ones, give the same command again"
+            ) from error
+        for path, variable in variables.items():
+            sums[path] += variable.numpy()
+    for path, variable in variables.items():
+        variable.assign(sums[path] / len(steps))
+    return state
+
+
+def write_average(
+    source: Path, config: Mapping[str, Any], last: int, output: Path, flags: Sequence[str]
+) -> list[int]:
+    """Writes the mean of the last checkpoints of a run to a new run folder, which is whole or absent.
+
+    Args:
+      source: folder of the run.
+      config: its config.json.
+      last: number of checkpoints.
+      output: folder to make.
+      flags: those of the command, for the record.
+
+    Returns:
+      The steps averaged, oldest first.
+
+    Raises:
+      UserError: where there are too few whole checkpoints, or no room on the disk.
+    """
+    checkpoints = Checkpoints(source / "checkpoints")
+    steps = last_steps(checkpoints, last)
+    model = make_model(config)
+    state = restore_mean(checkpoints, steps, model)
+    about = {"averaged_run": str(source), "averaged_steps": steps}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_files.new_folder(output) as folder:
+        shared = config.get("tokenizer", {}).get("shared", True)
+        for name in ("tokenizer",) if shared else ("tokenizer", "source_tokenizer"):
+            shutil.copytree(source / name, folder / name)
+        # The best validation was that of one checkpoint, not of their mean.
+        state = dataclasses.replace(state, best_step=None, best_loss=None, validations_since_best=0)
+        Checkpoints(folder / "checkpoints").save(state, model)
+        atomic_files.write_json(
+            folder / "config.json",
+            {**config, "run": {**config["run"], "dir": str(output)}, **about},
+        )
+        atomic_files.write_text(folder / "recipe.flags", _recipe(source, steps, output))
+        origin = describe_origin("average", flags, config, model)
+        atomic_files.write_json(
+            folder / "run.json", {**origin, "steps": state.step, "tokens": state.tokens, **about}
+        )
+    return steps
+
+
+def _recipe(source: Path, steps: Sequence[int], output: Path) -> str:
+    """The flags that trained the run, for another `--run.dir`: there is nothing to go on with in `output`."""
+    heading = [
+        f"# The mean of the checkpoints of steps {', '.join(map(str, steps))} of {source}, made by average.",
+        "# The run was trained with these flags; train takes them with another --run.dir alone.",
+    ]
+    lines = [
+        line
+        for line in (source / "recipe.flags").read_text("utf-8").splitlines()
+        if not line.startswith("#")
+    ]
+    lines = [
+        flag_line("run.dir", str(output)) if line.startswith("--run.dir=") else line
+        for line in lines
+    ]
+    return "\n".join([*heading, *lines]) + "\n"

@@ -1,0 +1,218 @@
+"""All configurations of a training, read from flags. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from absl import flags
+
+from tf_textgen import config
+from tf_textgen.config import Config
+from tf_textgen.data.corpora import with_corpus
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.errors import UserError
+from tf_textgen.models import MODELS, family, model_kind
+from tf_textgen.optimizers.optimizer_config import OptimizerConfig
+from tf_textgen.runs.embedding_config import EmbeddingConfig
+from tf_textgen.runs.run_config import RunConfig
+from tf_textgen.text.tokenizer_config import TokenizerConfig
+
+PARTS: dict[str, type[Config]] = {
+    "tokenizer": TokenizerConfig,
+    "data": DataConfig,
+    "optimizer": OptimizerConfig,
+    "run": RunConfig,
+    "decoding": DecodingConfig,
+    "embedding": EmbeddingConfig,
+}
+_ANY_VOCABULARY = 2**30  # the model's other fields are checked before there is a tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What `train` was asked to do.
+
+    Attributes:
+      model: name of the family.
+      model_config: its configuration; the fields of the vocabulary mean nothing before `model_for`.
+      tokenizer_dir: folder of a tokenizer to use; None makes one as `tokenizer` says.
+      source_tokenizer_dir: the same for the source side of pairs, where the vocabulary is not shared.
+      data_dir: folder of public corpora.
+    """
+
+    model: str
+    model_config: Config
+    tokenizer: TokenizerConfig
+    data: DataConfig
+    optimizer: OptimizerConfig
+    run: RunConfig
+    decoding: DecodingConfig
+    embedding: EmbeddingConfig
+    tokenizer_dir: str | None = None
+    source_tokenizer_dir: str | None = None
+    data_dir: str | None = None
+
+    @classmethod
+    def from_flags(cls, flag_values: flags.FlagValues) -> Recipe:
+        """Reads and checks what `define_flags` defined; raises `UserError`."""
+        model: Any = flag_values["model"].value
+        model_config = config.from_flags(
+            family(model).config_class, flag_values, vocabulary_size=_ANY_VOCABULARY
+        )
+        parts: dict[str, Any] = {
+            name: config.from_flags(part, flag_values) for name, part in PARTS.items()
+        }
+        parts["tokenizer_dir"] = flag_values["tokenizer.dir"].value
+        parts["source_tokenizer_dir"] = flag_values["source_tokenizer.dir"].value
+        parts["data_dir"] = flag_values["data_dir"].value
+        recipe = cls(model=model, model_config=model_config, **parts)
+        if recipe.data.corpus is None:  # else its form is known with its files alone
+            recipe.check_fits()
+        return recipe
+
+    def check_complete(self) -> None:
+        """Raises `UserError` where a training would lack something."""
+        counted = family(self.model).trained_by == "counting"
+        self.run.check_complete(needs_budget=not counted)
+        if counted and self.run.xla == "on":
+            raise UserError(
+                f"--run.xla=on with --model={self.model}: expected auto or off, since XLA searches counts by comparing "
+                "with each; leave it out"
+            )
+        check_embedding(self.model, self.embedding)
+
+    def check_fits(self) -> None:
+        """Raises `UserError` where the data cannot be read by the model: too long rows, or another vocabulary."""
+        check_sides(self.tokenizer, self.data, self.source_tokenizer_dir)
+        if not self.tokenizer.shared:
+            self._check_separate_vocabularies()
+        if self.data.carry_state and not family(self.model).carries_state:
+            able = ", ".join(
+                f"--model={name}" for name, entry in MODELS.items() if entry.carries_state
+            )
+            raise UserError(
+                f"--data.carry_state with --model={self.model}, which has no state that one batch could hand to the "
+                f"next: expected {able}; choose it or leave --data.carry_state out"
+            )
+        positions = getattr(self.model_config, "max_positions", None)
+        if positions is None:
+            return
+        needed, flag = self.data.context, f"--data.context={self.data.context}"
+        if self.data.is_pairs:
+            source, target = self.data.max_source_tokens, self.data.max_target_tokens
+            needed, counted = (
+                source + target + 2,
+                "with the special tokens",
+            )  # `<s> source <sep> target`
+            if (
+                model_kind(self.model) == "encoder_decoder"
+            ):  # `source </s>` and `<s> target`, each a row
+                needed, counted = max(source, target) + 1, "for the longer with its special token"
+            flag = f"--data.max_source_tokens and --data.max_target_tokens, {needed} {counted}"
+        if needed > positions:
+            name = config.flag_name(type(self.model_config), "max_positions")
+            raise UserError(
+                f"--{name}={positions}: expected at least {flag}; give --{name}={needed}, or shorten the rows"
+            )
+
+    def _check_separate_vocabularies(self) -> None:
+        if model_kind(self.model) != "encoder_decoder":
+            raise UserError(
+                f"--tokenizer.shared=false with --model={self.model}: expected a shared vocabulary, since a language "
+                "model reads source and target in one row; leave it out or choose an encoder-decoder"
+            )
+        if getattr(self.model_config, "shared_embeddings", False):
+            name = config.flag_name(type(self.model_config), "shared_embeddings")
+            raise UserError(
+                f"--{name} with --tokenizer.shared=false: expected one vocabulary for both sides; set "
+                f"--{name}=false or leave --tokenizer.shared out"
+            )
+
+    def with_files(self) -> Recipe:
+        """This recipe with the files of its corpus, if it names one; they are found, made or downloaded."""
+        recipe = dataclasses.replace(self, data=with_corpus(self.data, self.data_dir))
+        recipe.check_fits()
+        return recipe
+
+    def model_for(
+        self, vocabulary_size: int, pad_id: int, source_vocabulary_size: int | None = None
+    ) -> Config:
+        """The model's configuration for a tokenizer, and that of its sources if they have their own."""
+        sizes: dict[str, int] = {"vocabulary_size": vocabulary_size, "pad_id": pad_id}
+        if source_vocabulary_size is not None:
+            sizes["source_vocabulary_size"] = source_vocabulary_size
+        return dataclasses.replace(self.model_config, **sizes)  # type: ignore[arg-type]
+
+    def flag_lines(self) -> list[str]:
+        """The flagfile that gives this recipe again."""
+        folders = {
+            "tokenizer.dir": self.tokenizer_dir,
+            "source_tokenizer.dir": self.source_tokenizer_dir,
+            "data_dir": self.data_dir,
+        }
+        lines = [f"--model={self.model}"]
+        lines += [config.flag_line(name, value) for name, value in folders.items() if value]
+        for part in (self.model_config, *(getattr(self, name) for name in PARTS)):
+            lines += config.to_flags(part)
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `config.json` as far as it is known from flags."""
+        chosen = {
+            entry.name
+            for entry in dataclasses.fields(self.model_config)
+            if entry.metadata.get("flag", True)
+        }
+        model_config = {k: v for k, v in self.model_config.to_json().items() if k in chosen}
+        parts = {name: getattr(self, name).to_json() for name in PARTS}
+        if self.embedding.file is None:
+            del parts["embedding"]  # it says nothing then
+        return {"model": self.model, "model_config": model_config, **parts}
+
+
+def check_embedding(model: str, embedding: EmbeddingConfig) -> None:
+    """Raises `UserError` where word vectors are given to a model that has no such table."""
+    if embedding.file is None:
+        return
+    if family(model).trained_by == "counting":
+        raise UserError(
+            f"--embedding.file={embedding.file} with --model={model}: expected a model with an embedding table, which "
+            "counts have not; leave it out"
+        )
+    if embedding.side != "all" and model_kind(model) != "encoder_decoder":
+        raise UserError(
+            f"--embedding.side={embedding.side} with --model={model}: expected all, since a language model has one "
+            "table and no sides; leave it out"
+        )
+
+
+def check_sides(config: TokenizerConfig, data: DataConfig, source_dir: str | None) -> None:
+    """Raises `UserError` where a tokenizer of the sources is wanted that would not be used."""
+    if config.shared and source_dir:
+        raise UserError(
+            f"--source_tokenizer.dir={source_dir} with a shared vocabulary: expected --tokenizer.shared=false; add it, "
+            "or leave the folder out"
+        )
+    if not config.shared and not data.is_pairs:
+        raise UserError(
+            "--tokenizer.shared=false with --data.format=text: expected pairs, which alone have two sides; leave it out"
+        )
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines the flags of all model families and of everything else in a recipe."""
+    flags.DEFINE_string(
+        "model", "transformer_lm", f"One of {', '.join(MODELS)}.", flag_values=flag_values
+    )
+    text = "Folder that holds the public corpora, or receives them."
+    flags.DEFINE_string("data_dir", None, text, flag_values=flag_values)
+    text = (
+        "Tokenizer to use, as build_vocab wrote it; without it one is made from the training files."
+    )
+    flags.DEFINE_string("tokenizer.dir", None, text, flag_values=flag_values)
+    text = "The same for the source side of pairs, with --tokenizer.shared=false."
+    flags.DEFINE_string("source_tokenizer.dir", None, text, flag_values=flag_values)
+    for config_class in (*(entry.config_class for entry in MODELS.values()), *PARTS.values()):
+        config.define_flags(config_class, flag_values)

@@ -1,0 +1,95 @@
+"""The tokenizers of a recipe: one for all its texts, or one for the sources of its pairs and one for their targets.
+
+Importing this imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Literal
+
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.dialogues import SPEAKERS
+from tf_textgen.data.sources import training_texts
+from tf_textgen.errors import UserError
+from tf_textgen.text import build_tokenizer, load_tokenizer
+from tf_textgen.text.tokenizer_config import KINDS_WITH_SYMBOLS, TokenizerConfig
+
+if TYPE_CHECKING:
+    from tf_textgen.runs.recipe import Recipe
+    from tf_textgen.runs.run_folder import RunFolder
+    from tf_textgen.text.tokenizer import Tokenizer
+
+Side = Literal["source", "target"]
+
+
+def make_tokenizer(config: TokenizerConfig, data: DataConfig, side: Side | None) -> Tokenizer:
+    """Builds a tokenizer from the training files.
+
+    Args:
+      config: how. The speakers of dialogues become symbols by themselves, where the kind has such; replies alone, the
+        targets, never hold them.
+      data: names the files.
+      side: of the pairs; None is both.
+    """
+    if data.format == "dialogue" and side != "target" and config.kind in KINDS_WITH_SYMBOLS:
+        config = dataclasses.replace(
+            config, symbols=tuple(dict.fromkeys((*SPEAKERS, *config.symbols)))
+        )
+    return build_tokenizer(config, training_texts(data, side))
+
+
+def run_tokenizers(recipe: Recipe, folder: RunFolder) -> tuple[Tokenizer, Tokenizer | None]:
+    """That of the run, and that of its sources if it is another one; both saved in the run folder.
+
+    Each is the one of its `dir` flag, else the run's own, else made from the training files. A worker that does not
+    write takes those that the first one has put into the folder.
+
+    Raises:
+      UserError: where a run that is taken up again has another one, or it cannot tell the speakers of dialogues apart.
+    """
+    if recipe.tokenizer.shared:
+        return _run_tokenizer(recipe, folder, None), None
+    return _run_tokenizer(recipe, folder, "target"), _run_tokenizer(recipe, folder, "source")
+
+
+def _run_tokenizer(recipe: Recipe, folder: RunFolder, side: Side | None) -> Tokenizer:
+    name = "source_tokenizer" if side == "source" else "tokenizer"
+    given = recipe.source_tokenizer_dir if side == "source" else recipe.tokenizer_dir
+    own = folder.path / name
+    if not folder.writes:
+        return load_tokenizer(own)
+    if given:
+        tokenizer = load_tokenizer(given)
+    elif folder.recorded() is not None:
+        return load_tokenizer(own)
+    else:
+        tokenizer = make_tokenizer(recipe.tokenizer, recipe.data, side)
+    if recipe.data.format == "dialogue" and side != "target":
+        _check_speakers(tokenizer, f"{name}.dir", given)
+    folder.check_same_run({f"{name}_fingerprint": tokenizer.fingerprint})
+    tokenizer.save(own)
+    return tokenizer
+
+
+def _check_speakers(tokenizer: Tokenizer, flag: str, given: str | None) -> None:
+    """Says where a speaker takes more tokens than need be; one that is unknown to the tokenizer is an error."""
+    tokens = tokenizer.tokenize(list(SPEAKERS))
+    names, origin = " and ".join(SPEAKERS), f"--{flag}={given}" if given else "the training files"
+    if [text.decode() for text in tokenizer.detokenize(tokens).numpy()] != list(SPEAKERS):
+        way = (
+            f"leave --{flag} out, or build it with --data.format=dialogue"
+            if given
+            else "enlarge the vocabulary"
+        )
+        raise UserError(
+            f"the {tokenizer.kind} tokenizer of {origin} has no {names}: expected one that tells the speakers of a "
+            f"dialogue apart; {way}"
+        )
+    if tokenizer.kind in KINDS_WITH_SYMBOLS and max(tokens.row_lengths().numpy()) > 1:
+        print(
+            f"note: the tokenizer of {origin} spells out {names}; build_vocab with --data.format=dialogue makes one "
+            "that has a token for each",
+            file=sys.stderr,
+        )

@@ -1,1 +1,0 @@
-"""Exports over HTTP."""
