@@ -93,9 +93,10 @@ def main():
     without_end = lambda given: logits_process.NoBadWordsLogitsProcessor(given, eos_token_id=None)  # noqa: E731
     arrays["bad_words_small"] = np.isfinite(apply(without_end, words, tokens, small))
     least = tuple(range(6, 18))
-    shortest = lambda n: logits_process.MinNewTokensLengthLogitsProcessor(
-        40 - NEW, n, eos_token_id=3
-    )  # noqa: E731
+
+    def shortest(n):
+        return logits_process.MinNewTokensLengthLogitsProcessor(40 - NEW, n, eos_token_id=3)
+
     arrays["min_new_values"] = np.array(least, np.int32)
     arrays["min_new_small"] = np.isfinite(apply(shortest, least, tokens, small))
     np.savez_compressed(pathlib.Path(__file__).with_name("logits_processors.npz"), **arrays)

@@ -263,11 +263,11 @@ def test_early_stopping_counts_validations(tmp_path):
 def test_a_loss_that_is_no_number_names_step_and_last_good_checkpoint(tmp_path):
     def spoiled(start_step):
         good = batches(start_step).enumerate(start_step)
-        bad = lambda step, data: (
-            data[0],
-            data[1],
-            tf.where(step == 4, data[2] * float("inf"), data[2]),
-        )  # noqa: E731
+
+        def bad(step, data):
+            weights = tf.where(step == 4, data[2] * float("inf"), data[2])
+            return data[0], data[1], weights
+
         return good.map(bad)
 
     with pytest.raises(UserError) as caught:

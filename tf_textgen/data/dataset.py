@@ -136,7 +136,7 @@ def _open_split(
     )
     border = whole.num_documents - held_out
     first, last = (0, border) if name == "train" else (border, whole.num_documents)
-    return TokenizedSplit(name, whole.token_cache, tokenizer, first, last, source_tokenizer)
+    return TokenizedSplit(name, whole.shards, tokenizer, first, last, source_tokenizer)
 
 
 def _plan(

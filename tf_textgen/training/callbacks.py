@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from tf_textgen.runs.measurement import Measurement
+
 
 class RunCallback(keras.callbacks.Callback):
     """A Keras callback that also hears of measurements, validations, sample texts and messages."""
