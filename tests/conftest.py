@@ -6,13 +6,13 @@ LONGEST = (
     "tests/system/",
     "tests/export/",
     "tests/jobs/",
-    "tests/readme_test.py",
+    "tests/docs/",
     "tests/server/export_test.py",
-    "tests/server/readme_test.py",
+    "tests/server/examples_test.py",
 )
 # Files whose tests use the same export or the same graphs, which take long to make: one process has them all.
 TOGETHER = (
-    ("tests/server/export_test.py", "tests/server/readme_test.py"),
+    ("tests/server/export_test.py", "tests/server/examples_test.py"),
     ("tests/conformance/decoding_test.py", "tests/conformance/precision_test.py"),
     ("tests/generator/",),
     tuple(

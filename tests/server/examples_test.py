@@ -1,4 +1,4 @@
-"""A real export behind a server: the examples of README, and all that a client needs; also of TensorFlow Serving."""
+"""A real export behind a server: the examples of the documentation, and all that a client needs; also of TensorFlow Serving."""
 
 import pathlib
 
@@ -9,7 +9,7 @@ from tests.server.curl_examples import check_answer, examples
 from tests.server.served import Client as HttpClient
 from tf_textgen.client.rest_client import Client
 
-EXAMPLES = examples((pathlib.Path(__file__).parents[2] / "README.md").read_text("utf-8"))
+EXAMPLES = examples((pathlib.Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8"))
 NAME = next(one.model for one in EXAMPLES if one.model)
 
 
@@ -19,7 +19,7 @@ def connect(address_of):
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.path)
-def test_an_example_of_readme_is_answered_as_it_says(example, address_of, request):
+def test_an_example_is_answered_as_the_documentation_says(example, address_of, request):
     if request.node.callspec.params["address_of"] != "local" and not example.path.startswith(
         "/v1/models/"
     ):
