@@ -221,7 +221,7 @@ def judged_as(texts, capsys, monkeypatch, run, *flags):
             for prompt, text in zip(given, texts, strict=True)
         ]
 
-    monkeypatch.setattr("tf_textgen.generation_metrics.generation_metrics.generate_all", generate)
+    monkeypatch.setattr("tf_textgen.judging.generation_metrics.generate_all", generate)
     return judged(capsys, run, f"--limit={len(texts)}", *flags), prompts
 
 

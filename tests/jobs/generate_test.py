@@ -38,7 +38,15 @@ def test_prompts_of_flags_files_and_standard_input_are_the_same(generate, tmp_pa
 def test_json_says_more(generate):
     code, lines, _ = generate("--prompt=one", "--json", "--decoding.num_samples=2")
     rows = [json.loads(line) for line in lines]
-    assert code == 0 and [row.pop("sample") for row in rows] == [0, 1] and rows[0] == rows[1]
+    assert code == 0 and [row.pop("sample") for row in rows] == [0, 1]
+    assert rows[0]["token_texts"] == rows[1]["token_texts"]
+    # A matrix product may sum the terms of two rows in another order, which changes the last bits.
+    for name in ("score", "token_log_probabilities"):
+        assert rows[1].pop(name) == pytest.approx(rows[0][name], rel=1e-5)
+    assert {
+        **rows[1],
+        **{name: rows[0][name] for name in ("score", "token_log_probabilities")},
+    } == rows[0]
     assert (
         generate("--prompt=one")[1] == [rows[0]["prompt"] + rows[0]["text"]]
         and rows[0]["prompt"] == "one"
