@@ -1,7 +1,7 @@
 """The corpora that every machine has: written once into a cache folder as ordinary files. Imports no TensorFlow.
 
-`python_docs` is the interpreter's own help on the language, one topic a file; another Python version has another text,
-so its folder carries the text's checksum. `grammar` is pairs written by `text.english_chinese`; `grammar_small` has two
+`python_docs` is the interpreter's own help on the language, one topic a file. Another Python version has another text,
+so the name of its folder contains the checksum of the text. `grammar` is pairs written by `text.english_chinese`; `grammar_small` has two
 words of each class and one clause a sentence. `copy` is random strings and the same strings again: a model that masks,
 shifts or caches wrongly cannot learn it completely.
 """
@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tf_textgen.data.python_docs import python_topics
 from tf_textgen.errors import UserError
 from tf_textgen.text import english_chinese
 
@@ -78,22 +79,6 @@ def grammar_nats_per_token(name: str, split: str) -> float:
     """
     grammar = english_chinese.grammar(**GRAMMARS[name])
     return grammar.nats_per_token(grammar.sample(PAIR_COUNTS[split], PAIR_SEEDS[split]), len)
-
-
-def python_topics() -> dict[str, dict[str, str]]:
-    """Split -> topic -> text of the interpreter's help, about 90, 5 and 5 % of it.
-
-    A topic's split follows from its name alone, so it is the same in all versions of Python.
-    """
-    from pydoc_data.topics import topics
-
-    splits: dict[str, dict[str, str]] = {split: {} for split in PAIR_COUNTS}
-    for topic, text in sorted(topics.items()):
-        # The salt was chosen for the sizes of valid and test: a few topics are very long.
-        share = int(hashlib.sha256(f"a{topic}".encode()).hexdigest(), 16) % 20
-        split = "valid" if share == 0 else "test" if share == 1 else "train"
-        splits[split][topic] = text.rstrip("\n") + "\n"
-    return splits
 
 
 def _python_docs() -> tuple[str, Callable[[], Mapping[str, str]]]:
