@@ -1,4 +1,6 @@
-"""Corpora: the real path of a download by file:// addresses, checksums, splits, and the embedded texts."""
+"""Corpora: the real path of a download by file:// addresses, checksums, splits, and the embedded
+texts.
+"""
 
 import dataclasses
 import gzip
@@ -180,7 +182,8 @@ def test_names_and_folders_that_do_not_exist(tmp_path):
         corpora.resolve_corpus("tinyshakespear")
     with pytest.raises(
         UserError,
-        match=r"--data.corpus=qqq: unknown corpus: expected one of python_docs, grammar, grammar_small, copy, ",
+        match=r"--data.corpus=qqq: unknown corpus: expected one of python_docs, grammar, "
+        r"grammar_small, copy, ",
     ):
         corpora.resolve_corpus("qqq")
     with pytest.raises(

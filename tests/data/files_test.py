@@ -46,7 +46,8 @@ def test_gzip_is_unpacked(tmp_path):
     assert [line for _, line in files.TextFile(path).lines()] == [b"one", b"two"]
 
 
-# Named, since a gzip header holds the time: processes that collect the tests in two seconds would see two names.
+# Named, since a gzip header holds the time: processes that collect the tests in two seconds would
+# see two names.
 @pytest.mark.parametrize(
     "content", [b"not gzip\n", gzip.compress(b"one\n" * 9999)[:-20]], ids=["other", "cut"]
 )
@@ -175,8 +176,9 @@ def test_remote_paths_that_cannot_be_read(memory):
     ):
         files.digest(f"{memory}/a.txt")
     message = (
-        r"^--data.train=nofs://a.txt: cannot be looked up \(File system scheme 'nofs' not implemented .*\); expected "
-        r"a path or glob of existing files, local or of a file system TensorFlow knows, such as gs://$"
+        r"^--data.train=nofs://a.txt: cannot be looked up \(File system scheme 'nofs' not "
+        r"implemented .*\); expected a path or glob of existing files, local or of a file system "
+        r"TensorFlow knows, such as gs://$"
     )
     with pytest.raises(UserError, match=message):
         files.expand(["nofs://a.txt"], "data.train")

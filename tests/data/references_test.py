@@ -75,7 +75,11 @@ def test_parallel_files_and_blank_sides(tmp_path):
             r"x.tsv:2: 1 tab-separated column, expected at least 2 .*_column=2",
         ),
         ("a\tb\nc\n", {}, r"x.tsv:2: 1 tab-separated column, expected at least 2"),
-        ("a\t\n\tb\n", {"further_columns": True}, "no pair with text on both sides: expected some"),
+        (
+            "a\t\n\tb\n",
+            {"further_columns": True},
+            "no pair has text on both sides; check the columns",
+        ),
         (
             "a\t\n\tb\n",
             {},
@@ -93,6 +97,7 @@ def test_further_columns_are_of_tsv_files(tmp_path):
     path = write(tmp_path / "x", "a\n")
     config = DataConfig(test=(path,), test_target=(path,), format="parallel")
     with pytest.raises(
-        UserError, match=r"--further_references with --data.format=parallel: expected tsv"
+        UserError,
+        match=r"--further_references with --data.format=parallel: expected --data.format=tsv",
     ):
         read_examples(config, "test", further_columns=True)

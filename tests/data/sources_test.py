@@ -140,7 +140,8 @@ def test_dialogues_without_a_reply_are_an_error(tmp_path):
     config = DataConfig(format="dialogue", first_turn_column=2)
     with pytest.raises(
         UserError,
-        match=r"a.tsv: none of the 2 dialogues has a reply \(--data.reply_of=both, .*column=2\): expected",
+        match=r"a.tsv: none of the 2 dialogues has a reply \(--data.reply_of=both, .*column=2\): "
+        r"expected",
     ):
         list(sources.Pairs(config, [path]))
     with pytest.raises(UserError, match="none of the 2 dialogues has a reply"):

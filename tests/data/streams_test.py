@@ -10,7 +10,9 @@ from tf_textgen.errors import UserError
 
 
 def joined(batches):
-    """The rows of batches one after another: inputs, labels, counted, resets, each `[B, T * steps]`."""
+    """The rows of batches one after another: inputs, labels, counted, resets, each `[B, T *
+    steps]`.
+    """
     batches = list(batches)
     parts = [
         (b.features["target_tokens"], b.labels, b.counted, b.features["resets"]) for b in batches
@@ -64,8 +66,9 @@ def test_an_evaluation_counts_every_label_once(tmp_path, documents, batch_size):
 def test_too_little_text_for_one_step(tmp_path):
     split, _ = text_split(tmp_path, [b"abcdef"])
     message = (
-        r"the train files give 8 tokens, fewer than one step of carried state needs: expected at least 9 "
-        r"\(--data.batch_size=3 streams of --data.context=3\); add text or lower one of them"
+        r"the train files give 8 tokens, fewer than one step of carried state needs: expected at "
+        r"least 9 \(--data.batch_size=3 streams of --data.context=3\); add text or lower one of "
+        r"them"
     )
     with pytest.raises(UserError, match=message):
         _ = Streams(split, 3, 3).steps_per_epoch

@@ -48,7 +48,7 @@ def test_shard_cut_after_it_was_opened(tmp_path):
     assert stream.read(0, 6).tolist() == [0, 1, 2, 3, 4, 5]
     with pytest.raises(
         UserError,
-        match=r"text-00001.tokens: shorter than it was; expected a cache that stays; delete",
+        match=r"text-00001.tokens was truncated while it was in use; delete its folder",
     ):
         stream.read(5, 9)
 

@@ -95,7 +95,7 @@ def test_what_goes_wrong_is_one_line(workers_are_threads):
         list(map_batches(_reciprocal, [1, 2, 0, 3], 2))
     with pytest.raises(
         UserError,
-        match=r"processes=2: the tokenizer cannot be sent to other processes \(.* or set 1$",
+        match=r"processes=2: cannot send the tokenizer to other processes \(.* or set 1$",
     ):
         list(map_batches(lambda batch: batch, [1], 2))
 
@@ -105,7 +105,7 @@ def test_processes_that_cannot_be_started(monkeypatch):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    message = r"processes=2: a process cannot be started \(Resource temporarily unavailable\); expected .*; lower it"
+    message = r"processes=2: cannot start a process \(Resource temporarily unavailable\); use fewer"
     with pytest.raises(UserError, match=message):
         list(map_batches(_reciprocal, [1], 2))
 
@@ -132,7 +132,8 @@ def test_worker_answers_until_the_other_end_is_closed():
     assert [result for result, _ in answers] == [None, 0.25, None, None, 0.125, None]
     lines = [failure.line for _, failure in answers if failure]
     assert lines[0] == (
-        "tokenising failed (ZeroDivisionError: division by zero); --data.tokenizing_processes=1 --debug shows where"
+        "tokenization failed (ZeroDivisionError: division by zero); --data.tokenizing_processes=1 "
+        "--debug shows the stack trace"
     )
     assert lines[1] == "a negative number: expected another"
     assert "UnpicklingError" in lines[2]
@@ -153,7 +154,7 @@ def test_death_of_a_process_is_one_line_and_leaves_nothing(tmp_path, monkeypatch
     monkeypatch.setattr(tokenizing, "_BATCH_TEXTS", 2)
     path = write(tmp_path / "a.txt", "abc\n\n" * 10 + "q\n\n" + "abc\n\n" * 10)
     config = DataConfig(train=(path,), cache_dir=str(tmp_path / "cache"), tokenizing_processes=2)
-    message = r"^--data.tokenizing_processes=2: one of them ended early \(SIGKILL\): expected all to last .*; lower it"
+    message = r"^--data.tokenizing_processes=2: a process ended early \(SIGKILL\) before the text was tokenized; use fewer"
     with pytest.raises(UserError, match=message):
         token_cache.open_shards(config, DyingTokenizer(), "train")
     assert len(started) == 2 and all(process.returncode is not None for process in started)

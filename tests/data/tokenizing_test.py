@@ -145,7 +145,7 @@ def test_progress_of_long_builds(tmp_path, monkeypatch, capsys):
     config = DataConfig(train=(path,), cache_dir=str(tmp_path))
     monkeypatch.setattr(tokenizing, "_PROGRESS_SECONDS", 0.0)
     token_cache.open_shards(config, ByteTokenizer(), "train")
-    assert capsys.readouterr().err.startswith("tokenising: 0 MB, 0.0 M tokens, 0 s")
+    assert capsys.readouterr().err.startswith("tokenizing: 0 MB, 0.0 M tokens, 0 s")
 
 
 def test_a_long_context_loses_its_beginning(tmp_path):

@@ -39,7 +39,8 @@ def test_a_broken_word_matches_nothing(tmp_path):
         ("", "x.txt is empty: expected text"),
         (
             "a 1 2\nb 1\n",
-            "x.txt:2: 1 values after 'b', expected 2 as the rows before; correct the row or take another",
+            "x.txt:2: 1 values after 'b', expected 2 as the rows before; correct the row or take "
+            "another",
         ),
         ("a 1 2\nb 1 2 3\n", "x.txt:2: 3 values after 'b', expected 2 as the rows before"),
         ("a 1 2\n\nb 1 2\n", "x.txt:2: 0 values after '', expected 2 as the rows before"),
@@ -53,7 +54,7 @@ def test_a_broken_word_matches_nothing(tmp_path):
         ("a 1 2\nb 1 1e39\n", "x.txt:2: '1e39': expected a finite number"),
         (
             "3 2\na 1 2\nb 1 2\n",
-            "x.txt: 2 words, expected 3 as its first line says; the file is cut short",
+            "x.txt: 2 words, expected 3 as in its first line; the file is incomplete",
         ),
         ("1 2\na 1 2 3\n", "x.txt:2: 3 values after 'a', expected 2 as the rows before"),
         (

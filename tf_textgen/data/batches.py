@@ -1,4 +1,4 @@
-"""One batch as arrays, and the stream of batches as a `tf.data.Dataset`."""
+"""A batch as arrays, and the sequence of batches as a `tf.data.Dataset`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _PREFETCHED = 4
 
 
 class Field(NamedTuple):
-    """One feature: its name, type and the shape of one row (None where it differs between batches)."""
+    """The name, dtype and row shape of a feature.
+
+    None in a shape is a size that differs between batches.
+    """
 
     name: str
     dtype: Any
@@ -22,14 +25,15 @@ class Field(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One of equal parts of a batch's rows, those of one replica: what a batch holds does not depend on their number.
+    """One of equal parts of the rows of a batch: the rows of one replica.
 
-    Where the rows do not divide, the last parts are filled with rows that have no weight.
+    The content of a batch does not depend on the number of parts. If the rows do not divide evenly,
+    the last parts are filled up with rows of weight 0.
 
     Attributes:
       index: which part, from 0.
-      count: parts of a batch.
-      multiple: a part has a multiple of so many rows.
+      count: number of parts of a batch.
+      multiple: the number of rows of a part is a multiple of this.
     """
 
     index: int = 0
@@ -37,13 +41,16 @@ class Part:
     multiple: int = 1
 
     def rows(self, batch_rows: int) -> int:
-        """Rows of each part of a batch of `batch_rows`."""
-        return -(-batch_rows // (self.count * self.multiple)) * self.multiple
+        """Returns the number of rows of each part of a batch of `batch_rows`."""
+        groups = -(-batch_rows // (self.count * self.multiple))
+        return groups * self.multiple
 
     def of(self, batch_rows: int) -> range:
-        """Which rows of the batch stand in this part, without those that fill it."""
+        """Returns the rows of the batch that are in this part, without the rows that fill it up."""
         rows = self.rows(batch_rows)
-        return range(min(self.index * rows, batch_rows), min((self.index + 1) * rows, batch_rows))
+        first = min(self.index * rows, batch_rows)
+        last = min((self.index + 1) * rows, batch_rows)
+        return range(first, last)
 
 
 WHOLE = Part()
@@ -51,10 +58,13 @@ WHOLE = Part()
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """The parts that one process makes: those of its `local` replicas, beginning with replica `first` of `replicas`.
+    """The parts that one process makes: those of its own replicas.
 
     Attributes:
-      multiple: a part has a multiple of so many rows.
+      first: the first replica of this process.
+      local: number of replicas of this process.
+      replicas: number of replicas of all processes.
+      multiple: the number of rows of a part is a multiple of this.
     """
 
     first: int = 0
@@ -63,7 +73,7 @@ class Share:
     multiple: int = 1
 
     def part(self, replica: int) -> Part:
-        """That of a local replica, counted from 0."""
+        """Returns the part of a local replica, counted from 0."""
         return Part(self.first + replica, self.replicas, self.multiple)
 
 
@@ -71,7 +81,13 @@ ALONE = Share()
 
 
 class Batch(NamedTuple):
-    """Features by name, labels `[B, T]`, and which labels count `[B, T]` bool."""
+    """Arrays of a batch.
+
+    Attributes:
+      features: name -> array.
+      labels: `[B, T]` integers.
+      counted: `[B, T]` bool, the labels that have weight 1.
+    """
 
     features: dict[str, np.ndarray]
     labels: np.ndarray
@@ -79,13 +95,15 @@ class Batch(NamedTuple):
 
 
 class Plan(Protocol):
-    """What stands in which batch: a pure function of the step (and the seed), so any step can be made alone.
+    """The content of every batch, as a pure function of seed and step.
+
+    Any batch can therefore be made without the batches before it.
 
     Attributes:
       fields: the features; the labels have the shape of `target_tokens`.
-      batch_rows: rows of a whole batch; None where batches differ.
-      steps_per_epoch: steps after which every row of training has come at least once.
-      evaluation_steps: batches of an evaluation.
+      batch_rows: number of rows of a whole batch, or None if it differs between batches.
+      steps_per_epoch: number of steps after which training has used every row at least once.
+      evaluation_steps: number of batches of an evaluation.
     """
 
     @property
@@ -106,27 +124,48 @@ class Plan(Protocol):
 
 
 def pad_rows(rows: Sequence[np.ndarray], num_rows: int, length: int, value: int) -> np.ndarray:
-    """`[num_rows, length]` int32: the rows, right-padded with `value`, and rows of `value` alone."""
+    """Pads rows on the right, and pads their number.
+
+    Args:
+      rows: integers, each row of at most `length`.
+      num_rows: number of rows of the result; the rows after those given contain only `value`.
+      length: of each row of the result.
+      value: of the padding.
+
+    Returns:
+      `[num_rows, length]` int32.
+    """
     padded = np.full((num_rows, length), value, np.int32)
     if rows:
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        padded[: len(rows)][np.arange(length) < lengths[:, None]] = np.concatenate(rows)
+        present = np.arange(length) < lengths[:, None]
+        padded[: len(rows)][present] = np.concatenate(rows)
     return padded
 
 
 def make_dataset(
     places: tf.data.Dataset, batch_of: Callable[[int, Part], Batch], plan: Plan, share: Share
 ) -> tf.data.Dataset:
-    """Maps `step * share.local + replica` (scalars int64) to that replica's `(features, labels, weights)`.
+    """Maps places to the batches of replicas.
 
-    One call of NumPy code a batch and replica, some made ahead.
+    NumPy code is called once for each batch and replica. Some batches are prefetched.
+
+    Args:
+      places: int64 scalars `step * share.local + replica`.
+      batch_of: returns the part of the batch of a step.
+      plan: gives the specification of the elements.
+      share: the replicas of this process.
+
+    Returns:
+      A dataset of `(features, labels, weights)`.
     """
     fields = plan.fields
     names = [field.name for field in fields]
-    types = [tf.as_dtype(field.dtype) for field in fields] + [tf.int32, tf.float32]
+    dtypes = [tf.as_dtype(field.dtype) for field in fields] + [tf.int32, tf.float32]
     rows = None if plan.batch_rows is None else share.part(0).rows(plan.batch_rows)
     shapes = [(rows, *field.shape) for field in fields]
-    shapes += [shapes[names.index("target_tokens")]] * 2
+    label_shape = shapes[names.index("target_tokens")]
+    shapes += [label_shape, label_shape]
 
     def arrays(place: np.ndarray) -> list[np.ndarray]:
         step, replica = divmod(int(place), share.local)
@@ -135,10 +174,10 @@ def make_dataset(
         return [*features, batch.labels.astype(np.int32), batch.counted.astype(np.float32)]
 
     def element(place: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-        tensors = tf.numpy_function(arrays, [place], types, stateful=False)
-        tensors = [
-            tf.ensure_shape(tensor, shape) for tensor, shape in zip(tensors, shapes, strict=True)
-        ]
-        return dict(zip(names, tensors, strict=False)), tensors[-2], tensors[-1]
+        tensors = tf.numpy_function(arrays, [place], dtypes, stateful=False)
+        for index, shape in enumerate(shapes):
+            tensors[index] = tf.ensure_shape(tensors[index], shape)
+        *features, labels, weights = tensors
+        return dict(zip(names, features, strict=True)), labels, weights
 
     return places.map(element).prefetch(_PREFETCHED * share.local)

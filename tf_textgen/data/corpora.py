@@ -1,9 +1,10 @@
-"""The corpora that have names: one table, and the way from a name to checked files. Imports no TensorFlow.
+"""The corpora that have names: one table, and the way from a name to checked files. Imports no
+TensorFlow.
 
-A public corpus lies under `--data_dir` at the paths of the table, plain or as .gz, and is verified by SHA-256 whenever
-it is named. What is missing is downloaded, verified, split and renamed into place where the public file can be cut into
-exactly these splits; where it cannot, the error says which files belong where. The embedded ones need neither network
-nor `--data_dir`.
+A public corpus lies under `--data_dir` at the paths of the table, plain or as .gz, and is verified
+by SHA-256 whenever it is named. What is missing is downloaded, verified, split and renamed into
+place where the public file can be cut into exactly these splits; where it cannot, the error says
+which files belong where. The embedded ones need neither network nor `--data_dir`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Resolved:
     first_turn_column: int
 
     def data_fields(self) -> dict[str, Any]:
-        """The fields of `DataConfig` that follow from the corpus: `dataclasses.replace(config, **data_fields())`."""
+        """The fields of `DataConfig` that follow from the corpus: `dataclasses.replace(config,
+        **data_fields())`.
+        """
         fields = dataclasses.asdict(self)
         del fields["name"]
         return fields
@@ -49,7 +52,8 @@ def resolve_corpus(
     Args:
       name: a key of `CORPORA`.
       data_dir: folder of public corpora; not needed for embedded ones.
-      cache_dir: where embedded ones are written; None is tf_textgen under $XDG_CACHE_HOME or ~/.cache.
+      cache_dir: where embedded ones are written; None is tf_textgen under $XDG_CACHE_HOME or
+        ~/.cache.
 
     Raises:
       UserError: unknown name, not text, no `data_dir`, another checksum, no network.
@@ -80,7 +84,8 @@ def resolve_corpus(
 def with_corpus(config: DataConfig, data_dir: str | None = None) -> DataConfig:
     """`config` with the files and the form of the corpus it names; itself if it names none.
 
-    A form other than the default that the configuration asks for (`data.documents=line`, say) stays.
+    A form other than the default that the configuration asks for (`data.documents=line`, say)
+    stays.
 
     Raises:
       UserError: as `resolve_corpus`, and where other files are given beside the corpus.
@@ -92,7 +97,8 @@ def with_corpus(config: DataConfig, data_dir: str | None = None) -> DataConfig:
         given = getattr(config, split)
         if given and given != fields[split]:
             raise UserError(
-                f"--data.{split}={given[0]} beside --data.corpus={config.corpus}: expected one of them; leave one out"
+                f"--data.{split}={given[0]} beside --data.corpus={config.corpus}: expected one of "
+                "them; leave one out"
             )
     defaults = {entry.name: entry.default for entry in dataclasses.fields(config)}
     for name in ("format", "documents", "source_column", "target_column", "first_turn_column"):
@@ -102,16 +108,20 @@ def with_corpus(config: DataConfig, data_dir: str | None = None) -> DataConfig:
 
 
 def files(name: str, data_dir: str | None) -> dict[str, str]:
-    """Split -> verified path of a public corpus; downloads what is missing. Raises as `resolve_corpus`."""
+    """Split -> verified path of a public corpus; downloads what is missing.
+
+    Raises as `resolve_corpus`.
+    """
     corpus = _row(name)
     if corpus.embedded:
         raise UserError(
-            f"corpus {name}: expected a public one, this one is written by this program; use resolve_corpus"
+            f"corpus {name}: expected a public one, this one is written by this program; use "
+            "resolve_corpus"
         )
     if not data_dir:
         raise UserError(
-            f"--data.corpus={name}: needs --data_dir, the folder that holds public corpora or shall hold them; "
-            "give --data_dir=FOLDER, or take an embedded corpus: "
+            f"--data.corpus={name}: needs --data_dir, the folder that holds public corpora or "
+            "shall hold them; give --data_dir=FOLDER, or take an embedded corpus: "
             + ", ".join(key for key, value in CORPORA.items() if value.embedded)
         )
     folder = os.path.join(os.path.expanduser(data_dir), corpus.folder)
@@ -139,7 +149,8 @@ def _find(file: File, folder: str) -> str | None:
             found = fetch.text_sha256(path)
             if found != file.sha256:
                 raise UserError(
-                    f"{path}: SHA-256 of its text is {found}, expected {file.sha256}; move it away and run again"
+                    f"{path}: SHA-256 of its text is {found}, expected {file.sha256}; move it away "
+                    "and run again"
                 )
             return path
     return None
@@ -152,8 +163,8 @@ def _fetch(name: str, corpus: Corpus, missing: Sequence[File], folder: str) -> N
             f"{os.path.join(folder, file.name)} (SHA-256 {file.sha256})" for file in missing
         )
         raise UserError(
-            f"corpus {name} cannot be downloaded in these splits: put there, plain or as .gz with this SHA-256 of the "
-            f"unpacked text: {wanted}; its home is {corpus.url}"
+            f"corpus {name} cannot be downloaded in these splits: put there, plain or as .gz with "
+            f"this SHA-256 of the unpacked text: {wanted}; its home is {corpus.url}"
         )
     if corpus.packing == "folder":
         for file in missing:

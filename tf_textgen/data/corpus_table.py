@@ -38,11 +38,13 @@ class Corpus:
       folder: of its files, under the data directory.
       url: the download, or the public home page if `packing` is None.
       sha256: of the download.
-      packing: how the files are extracted from the download: `zip` members, `span`s of bytes, or files of a public
-        `folder`. None: the splits cannot be made from the download with certainty.
+      packing: how the files are extracted from the download: `zip` members, `span`s of bytes, or
+        files of a public `folder`. None: the splits cannot be made from the download with
+        certainty.
       splits: train, valid, test -> file.
       embedded: whether `data.embedded` makes the files on this machine.
-      format, documents, source_column, target_column, first_turn_column: how to read the files, as in `DataConfig`.
+      format, documents, source_column, target_column, first_turn_column: how to read the files, as
+        in `DataConfig`.
     """
 
     task: str

@@ -1,4 +1,4 @@
-"""What is read and how it becomes batches. Imports no TensorFlow."""
+"""Configuration of the data: the files, their form, and the batches. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -26,33 +26,32 @@ _DIALOGUE_OPTIONS = ("first_turn_column", "context_turns", "reply_of")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig(Config):
-    """Files, their form, and the shape of the batches."""
+    """The files, their form, and the shape of the batches."""
 
     prefix: ClassVar[str] = "data"
 
     corpus: str | None = field(
-        None, "Name of a known corpus; None reads the files given by data.train and its like."
+        None,
+        "Name of a known corpus; None reads the files of data.train, data.valid and data.test.",
     )
     train: tuple[str, ...] = field(
-        (), "Files to train on (globs, .gz and remote paths too); pairs: the source side."
+        (), "Files to train on (globs, .gz and remote paths); pairs: the source side."
     )
     valid: tuple[str, ...] = field(
-        (), "Files to validate on; none cuts data.validation_fraction from data.train."
+        (), "Files to validate on; without them, data.validation_fraction of data.train is used."
     )
     test: tuple[str, ...] = field((), "Files to test on.")
     train_target: tuple[str, ...] = field(
-        (), "Target side of data.train where data.format is parallel."
+        (), "Target side of data.train if data.format is parallel."
     )
     valid_target: tuple[str, ...] = field(
-        (), "Target side of data.valid where data.format is parallel."
+        (), "Target side of data.valid if data.format is parallel."
     )
-    test_target: tuple[str, ...] = field(
-        (), "Target side of data.test where data.format is parallel."
-    )
+    test_target: tuple[str, ...] = field((), "Target side of data.test if data.format is parallel.")
     format: str = field(
         "text",
-        "text: documents. tsv: pairs, one tab-separated row each. parallel: pairs, line by line from two files. "
-        "dialogue: one dialogue a row, its turns tab-separated; each reply is a pair.",
+        "text: documents. tsv: one pair per row, tab-separated. parallel: pairs, line by line from "
+        "two files. dialogue: one dialogue per row, its turns tab-separated; each reply is a pair.",
         choices=("text", "tsv", "parallel", "dialogue"),
     )
     source_column: int = field(
@@ -63,31 +62,37 @@ class DataConfig(Config):
     )
     first_turn_column: int = field(
         1,
-        "Column of a dialogue's first turn, counted from 1; those before it (an id, say) are no turns.",
+        "Column of the first turn of a dialogue, counted from 1. The columns before it, for "
+        "example an id, are ignored.",
         at_least=1,
     )
     context_turns: int = field(
         4,
-        "Turns before a reply that are its source, at most; the default mostly fits data.max_source_tokens.",
+        "Largest number of turns before a reply that are its source. The default usually fits "
+        "data.max_source_tokens.",
         at_least=1,
     )
     reply_of: str = field(
         "both",
-        "Whose turns are replies to learn: those of both speakers, of the first (who began), or of the second.",
+        "The speaker whose turns are learned as replies: both, first (who starts the dialogue) or "
+        "second.",
         choices=REPLIES_OF,
     )
     documents: str = field(
-        "blank_line", "What ends a document of a text file.", choices=("blank_line", "line", "file")
+        "blank_line",
+        "The end of a document of a text file.",
+        choices=("blank_line", "line", "file"),
     )
     batching: str = field(
         "windows",
-        "windows: contiguous stretches of the whole stream. packed: whole documents side by side, apart for attention.",
+        "windows: contiguous windows of the whole stream. packed: several whole documents in a "
+        "row, separated for attention.",
         choices=("windows", "packed"),
     )
     carry_state: bool = field(
         False,
-        "A batch is data.batch_size stretches of the stream side by side, the next one goes on where it ended, and the "
-        "model's state with it (recurrent language models alone).",
+        "A batch has data.batch_size parallel stretches of the stream, the next batch continues "
+        "them, and the model carries its state along (recurrent language models only).",
     )
     context: int = field(256, "Tokens of one row of text, as the model sees them.", at_least=1)
     batch_size: int = field(32, "Rows of one batch of text.", at_least=1)
@@ -95,40 +100,40 @@ class DataConfig(Config):
         4096, "Padded source and target tokens of one batch of pairs.", at_least=1
     )
     num_buckets: int = field(
-        8, "Number of padded lengths, thus of compiled shapes, of batches of pairs.", at_least=1
+        8, "Number of padded lengths, and so of compiled shapes, of batches of pairs.", at_least=1
     )
     max_source_tokens: int = field(
-        256, "Longest source text in tokens, special ones not counted.", at_least=1
+        256, "Longest source text in tokens, without special tokens.", at_least=1
     )
     max_target_tokens: int = field(
-        256, "Longest target text in tokens, special ones not counted.", at_least=1
+        256, "Longest target text in tokens, without special tokens.", at_least=1
     )
     over_long: str = field(
         "drop",
-        "What happens to pairs longer than that; both are counted and reported. cut: a text loses its end, but the "
-        "context of a reply (data.format=dialogue) its beginning.",
+        "drop or cut pairs that are longer; their number is reported. cut: a text loses its end, "
+        "the context of a reply (data.format=dialogue) its beginning.",
         choices=("drop", "cut"),
     )
     invalid_utf8: str = field(
         "error",
-        "Bytes that are not UTF-8: stop, or replace them by U+FFFD.",
+        "Bytes that are not UTF-8: error stops, replace writes U+FFFD instead.",
         choices=("error", "replace"),
     )
     validation_fraction: float = field(
         0.05,
-        "Without data.valid: this last part of the training documents, or pairs (in file order) validates; 0 is none. "
-        "The cut may go through one dialogue.",
+        "Without data.valid: the share of the training documents or pairs, the last ones in file "
+        "order, that is the validation data; 0 is none. The boundary can be inside a dialogue.",
         at_least=0.0,
         below=1.0,
     )
     cache_dir: str | None = field(
         None,
-        "Local folder for tokenised files; None is tf_textgen under $XDG_CACHE_HOME or ~/.cache.",
+        "Local folder for tokenized files; None is tf_textgen in $XDG_CACHE_HOME or ~/.cache.",
     )
     tokenizing_processes: int = field(
         0,
-        "Processes that tokenise, which changes no token; 0 is one a core (8 at most) for files of 64 MB or more, "
-        "and this process alone for less.",
+        "Number of processes that tokenize; the tokens do not depend on it. 0 is one per core (at "
+        "most 8) for files of 64 MB or more, and only this process for less.",
         at_least=0,
     )
 
@@ -136,55 +141,61 @@ class DataConfig(Config):
         super().__post_init__()
         if self.batching == "packed" and self.is_pairs:
             raise UserError(
-                f"--data.batching=packed with --data.format={self.format}: expected text; pairs are put into buckets, "
-                "leave data.batching out"
+                f"--data.batching=packed with --data.format={self.format}: expected text, since "
+                "pairs are put into buckets; leave --data.batching out"
             )
         if self.carry_state and (self.is_pairs or self.batching == "packed"):
-            what = f"format={self.format}" if self.is_pairs else "batching=packed"
+            option = f"format={self.format}" if self.is_pairs else "batching=packed"
             raise UserError(
-                f"--data.carry_state with --data.{what}: expected text in windows, whose order is that of the text; "
-                "leave one of them out"
+                f"--data.carry_state with --data.{option}: expected text in windows, whose order "
+                "is that of the text; leave one of them out"
             )
         for split in SPLITS:
             target = self.target_patterns(split)
             if target and self.format != "parallel":
                 raise UserError(
-                    f"--data.{split}_target={target[0]}: given with --data.format={self.format}, expected "
+                    f"--data.{split}_target={target[0]} with --data.format={self.format}: expected "
                     "--data.format=parallel; set it or leave the target files out"
                 )
             if self.format == "parallel" and bool(target) != bool(self.patterns(split)):
-                have, lack = (f"{split}_target", split) if target else (split, f"{split}_target")
+                given = f"{split}_target" if target else split
+                missing = split if target else f"{split}_target"
                 raise UserError(
-                    f"--data.{have} without --data.{lack}: expected both sides of the pairs; give both"
+                    f"--data.{given} without --data.{missing}: expected both sides of the pairs; "
+                    "give both"
                 )
 
     @property
     def is_pairs(self) -> bool:
-        """Whether the files hold source and target texts."""
+        """Whether the files contain source and target texts."""
         return self.format != "text"
 
     @property
     def token_options(self) -> tuple[str, ...]:
-        """The fields that decide, beside files and tokenizers, which documents or pairs there are and their tokens."""
+        """The fields that determine the documents or pairs and their tokens, besides files and
+        tokenizers.
+        """
         if not self.is_pairs:
             return _TEXT_OPTIONS
-        return _PAIR_OPTIONS + _DIALOGUE_OPTIONS if self.format == "dialogue" else _PAIR_OPTIONS
+        if self.format == "dialogue":
+            return _PAIR_OPTIONS + _DIALOGUE_OPTIONS
+        return _PAIR_OPTIONS
 
     @property
     def carried_rows(self) -> int | None:
-        """Rows of a batch whose states go on in the next one; None if none do."""
+        """Number of rows of a batch whose states continue in the next batch, or None."""
         return self.batch_size if self.carry_state else None
 
     def patterns(self, split: str) -> tuple[str, ...]:
-        """The globs of `split`: of its documents, or of the source side of its pairs."""
+        """Returns the globs of a split: of its documents, or of the source side of its pairs."""
         return getattr(self, split)
 
     def target_patterns(self, split: str) -> tuple[str, ...]:
-        """The globs of the target side of `split`."""
+        """Returns the globs of the target side of a split."""
         return getattr(self, f"{split}_target")
 
     def cache_folder(self) -> str:
-        """Where tokenised files are kept."""
+        """Returns the folder of tokenized files."""
         if self.cache_dir is not None:
             return os.path.expanduser(self.cache_dir)
         root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")

@@ -4,8 +4,8 @@
     train = training_batches(splits["train"], config, seed=1)
     model.fit(train, steps_per_epoch=steps_per_epoch(splits["train"], config))
 
-Every batch is a pure function of (split, config, seed, global step): a run taken up again at step n reads what it would
-have read, and making any step costs the same.
+Every batch is a pure function of split, configuration, seed and global step. A run that is resumed
+at step n reads the batches that it would have read, and the batch of any step costs the same.
 """
 
 from __future__ import annotations
@@ -34,19 +34,22 @@ def open_corpus(
     splits: Sequence[str] = ("train", "valid"),
     source_tokenizer: Any = None,
 ) -> dict[str, TokenizedSplit]:
-    """Opens splits by name, tokenising files that were not seen before.
+    """Opens splits by name and tokenizes files that are not in the cache.
 
-    Without files for `valid`, the last `validation_fraction` of the training documents (in file order) is it, and
-    `train` ends before them; if that is 0, there is no `valid`.
+    Without files for `valid`, it is the last `validation_fraction` of the training documents (in
+    file order), and `train` ends before them. If that fraction is 0, there is no `valid`.
 
     Args:
-      config: names the files and says how they are read.
+      config: names the files and defines how they are read.
       tokenizer: of documents, or of pairs.
-      splits: names of those to open.
+      splits: names of the splits.
       source_tokenizer: of the source side of pairs, for an encoder-decoder; None is `tokenizer`.
 
+    Returns:
+      Name -> split.
+
     Raises:
-      UserError: where a split has no files, or the files are not what `config` says.
+      UserError: if a split has no files, or the files do not have the form that `config` describes.
     """
     opened = {name: _open_split(config, tokenizer, name, source_tokenizer) for name in splits}
     return {name: split for name, split in opened.items() if split is not None}
@@ -61,35 +64,41 @@ def training_batches(
     model_kind: str = LANGUAGE_MODEL,
     share: Share = ALONE,
 ) -> tf.data.Dataset:
-    """The endless batches `(features, labels, weights)` of training from global step `start_step` on.
+    """Returns the endless batches `(features, labels, weights)` of training from global step
+    `start_step`.
 
     Args:
-      split: what is trained on.
+      split: the training data.
       config: the shape of the batches.
       seed: of their order.
-      start_step: number of steps done.
+      start_step: number of steps that are done.
       model_kind: LANGUAGE_MODEL or ENCODER_DECODER.
-      share: the replicas that this process feeds: an element is the part of one of them, those of a step in order.
+      share: the replicas that this process feeds. An element is the part of one replica; the parts
+        of a step are in order.
     """
     plan = _plan(split, config, model_kind)
-    _ = plan.steps_per_epoch  # too little text is an error here, not inside the dataset
+    # Too little text is an error here instead of inside the dataset.
+    _ = plan.steps_per_epoch
     places = tf.data.Dataset.counter(start_step * share.local)
-    return batches.make_dataset(
-        places, lambda step, part: plan.training_batch(step, seed, part), plan, share
-    )
+
+    def batch_of(step: int, part: batches.Part) -> batches.Batch:
+        return plan.training_batch(step, seed, part)
+
+    return batches.make_dataset(places, batch_of, plan, share)
 
 
 def steps_per_epoch(
     split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL
 ) -> int:
-    """Training steps after which every row (or pair) has come at least once."""
+    """Returns the number of training steps after which every row (or pair) was used at least once.
+    """
     return _plan(split, config, model_kind).steps_per_epoch
 
 
 def evaluation_steps(
     split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL
 ) -> int:
-    """Batches of one pass of `evaluation_batches`."""
+    """Returns the number of batches of `evaluation_batches`."""
     return _plan(split, config, model_kind).evaluation_steps
 
 
@@ -101,11 +110,15 @@ def evaluation_batches(
     stride: int | None = None,
     share: Share = ALONE,
 ) -> tf.data.Dataset:
-    """The batches of one pass in which each of `split.num_tokens` labels has weight 1 once.
+    """Returns the batches of one pass, in which each of `split.num_tokens` labels has weight 1
+    once.
 
     Args:
-      stride: for windows, the distance of their beginnings (None: `config.context`). Smaller gives each label at least
-        `context - stride` tokens before it, at the price of as many more windows.
+      split: the evaluation data.
+      config: the shape of the batches.
+      model_kind: LANGUAGE_MODEL or ENCODER_DECODER.
+      stride: of windows, the distance between their starts; None is `config.context`. A smaller
+        stride gives each label at least `context - stride` tokens before it and needs more windows.
       share: as in `training_batches`.
     """
     plan = _plan(split, config, model_kind, stride)
@@ -118,8 +131,8 @@ def _open_split(
 ) -> TokenizedSplit | None:
     if name not in SPLITS:
         raise UserError(f"split {name!r}: expected one of {', '.join(SPLITS)}")
-    cut = not config.valid and config.validation_fraction > 0.0 and name != "test"
-    if not cut:
+    is_cut = not config.valid and config.validation_fraction > 0.0 and name != "test"
+    if not is_cut:
         if name == "valid" and not config.valid:
             return None
         opened = token_cache.open_shards(config, tokenizer, name, source_tokenizer)
@@ -128,15 +141,15 @@ def _open_split(
     whole = TokenizedSplit(name, opened, tokenizer, source_tokenizer=source_tokenizer)
     if whole.num_documents < 2:
         raise UserError(
-            f"--data.validation_fraction={config.validation_fraction:g}: the training files are one document, expected "
-            "at least two to cut from; give --data.valid, or set --data.validation_fraction=0 or --data.documents"
+            f"--data.validation_fraction={config.validation_fraction:g}: the training files are "
+            "one document, expected at least two to cut from; give --data.valid, or set "
+            "--data.validation_fraction=0 or --data.documents"
         )
-    held_out = min(
-        max(1, round(whole.num_documents * config.validation_fraction)), whole.num_documents - 1
-    )
-    border = whole.num_documents - held_out
-    first, last = (0, border) if name == "train" else (border, whole.num_documents)
-    return TokenizedSplit(name, whole.shards, tokenizer, first, last, source_tokenizer)
+    held_out = max(1, round(whole.num_documents * config.validation_fraction))
+    border = max(1, whole.num_documents - held_out)
+    if name == "train":
+        return TokenizedSplit(name, whole.shards, tokenizer, 0, border, source_tokenizer)
+    return TokenizedSplit(name, whole.shards, tokenizer, border, None, source_tokenizer)
 
 
 def _plan(
@@ -152,8 +165,8 @@ def _plan(
         return form(split, config.batch_tokens, config.num_buckets)
     if model_kind == ENCODER_DECODER:
         raise UserError(
-            "an encoder-decoder model on --data.format=text: expected pairs; set --data.format to tsv, parallel or "
-            "dialogue, or choose a language model"
+            "an encoder-decoder model on --data.format=text: expected pairs; set --data.format to "
+            "tsv, parallel or dialogue, or choose a language model"
         )
     if config.batching == "packed":
         _refuse_stride(stride, "--data.batching=packed")
@@ -167,5 +180,5 @@ def _plan(
 def _refuse_stride(stride: int | None, option: str) -> None:
     if stride is not None:
         raise UserError(
-            f"stride {stride} with {option}: expected --data.batching=windows alone; leave the stride out"
+            f"stride {stride} with {option}: expected --data.batching=windows; leave the stride out"
         )

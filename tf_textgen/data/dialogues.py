@@ -1,15 +1,16 @@
-"""Dialogues as pairs of what was said and the reply. Imports no TensorFlow.
+"""Dialogues as pairs of a context and a reply. Does not import TensorFlow.
 
-A dialogue is a row of tab-separated turns, which its two speakers take in turn. Each reply is an example: its source is
-the context, the turns before it, each a line of its own that begins with its speaker's token,
+A dialogue is a row of tab-separated turns of two speakers. Each reply is an example. Its source is
+the context: the turns before it, one per line, each with the token of its speaker.
 
     <A> Can you find me a place to eat?
     <B> Sure. What city should I search in?
     <A> Petaluma, please.
 
-and its target is the reply as it stands, without a token: whose it is follows from the last line. This text is also the
-prompt of a trained model, whether a person types it or a client sends it: one line a turn, `<A> ` before those of the
-speaker who began the dialogue, `<B> ` before the other's, newlines between them and none at the end.
+Its target is the reply without a token, since the speaker follows from the last line. The prompt of
+a trained model
+has the same form: `<A> ` marks the turns of the speaker who starts the dialogue, `<B> ` those of
+the other speaker, newlines separate the turns, and there is no newline at the end.
 """
 
 from __future__ import annotations
@@ -21,31 +22,36 @@ REPLIES_OF = ("both", "first", "second")
 
 
 def turns_of(line: str, first_column: int) -> list[str]:
-    """The turns of a row, whose leading columns before `first_column` (from 1) are none."""
+    """Returns the turns of a row, which start in column `first_column`, counted from 1."""
     return [turn.strip() for turn in line.split("\t")[first_column - 1 :]]
 
 
 def context(turns: Sequence[str], first: int = 0) -> str:
-    """A line a turn under its speaker's token.
+    """Returns the turns, one per line, each with the token of its speaker.
 
     Args:
-      turns: what was said, one after the other.
-      first: the place of `turns[0]` in its dialogue, which says who spoke.
+      turns: consecutive turns of a dialogue.
+      first: index of `turns[0]` in its dialogue, which determines the speaker.
     """
-    return "\n".join(f"{SPEAKERS[(first + i) % 2]} {turn}".rstrip() for i, turn in enumerate(turns))
+    lines = [f"{SPEAKERS[i % 2]} {turn}".rstrip() for i, turn in enumerate(turns, first)]
+    return "\n".join(lines)
 
 
 def examples(turns: Sequence[str], context_turns: int, reply_of: str) -> Iterator[tuple[str, str]]:
-    """The context (empty where nothing was said in it) and the reply, for each reply of a dialogue.
+    """Yields the context and the reply, for each reply of a dialogue.
+
+    The context is empty if its turns are.
 
     Args:
       turns: of the whole dialogue.
-      context_turns: how many turns before a reply are its context, at most.
-      reply_of: whose turns are replies: those of "both" (the first turn of all replies to nothing), of the "first"
-        speaker or of the "second".
+      context_turns: largest number of turns in a context.
+      reply_of: the speaker whose turns are replies: "both", "first" or "second". The first turn of
+        a dialogue is never a reply.
     """
     for place in range(1, len(turns)):
-        if reply_of in ("both", REPLIES_OF[1 + place % 2]):
-            first = max(0, place - context_turns)
-            said = turns[first:place]
-            yield context(said, first) if any(said) else "", turns[place]
+        speaker = REPLIES_OF[1 + place % 2]
+        if reply_of not in ("both", speaker):
+            continue
+        first = max(0, place - context_turns)
+        before = turns[first:place]
+        yield context(before, first) if any(before) else "", turns[place]

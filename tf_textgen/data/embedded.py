@@ -1,9 +1,11 @@
-"""The corpora that every machine has: written once into a cache folder as ordinary files. Imports no TensorFlow.
+"""The corpora that every machine has: written once into a cache folder as ordinary files. Imports
+no TensorFlow.
 
-`python_docs` is the interpreter's own help on the language, one topic a file. Another Python version has another text,
-so the name of its folder contains the checksum of the text. `grammar` is pairs written by `text.english_chinese`; `grammar_small` has two
-words of each class and one clause a sentence. `copy` is random strings and the same strings again: a model that masks,
-shifts or caches wrongly cannot learn it completely.
+`python_docs` is the interpreter's own help on the language, one topic a file. Another Python
+version has another text, so the name of its folder contains the checksum of the text. `grammar` is
+pairs written by `text.english_chinese`; `grammar_small` has two
+words of each class and one clause a sentence. `copy` is random strings and the same strings again:
+a model that masks, shifts or caches wrongly cannot learn it completely.
 """
 
 from __future__ import annotations
@@ -53,8 +55,8 @@ def write(name: str, cache_dir: str) -> dict[str, tuple[str, ...]]:
             _write_folder(folder, make())
         except OSError as error:
             raise UserError(
-                f"{folder} cannot be written ({error.strerror or error}): expected a folder with write access "
-                "and room; set --data.cache_dir"
+                f"{folder} cannot be written ({error.strerror or error}): expected a folder with "
+                "write access and room; set --data.cache_dir"
             ) from error
     with open(os.path.join(folder, _CHECKSUMS), encoding="utf-8") as lines:
         names = [line.rstrip("\n").split("  ", 1)[1] for line in lines]
@@ -69,7 +71,8 @@ def write(name: str, cache_dir: str) -> dict[str, tuple[str, ...]]:
 
 
 def grammar_nats_per_token(name: str, split: str) -> float:
-    """What the grammar that wrote a split's pairs needs for a character of a target, or its end, given the source.
+    """What the grammar that wrote a split's pairs needs for a character of a target, or its end,
+    given the source.
 
     No model can need less on the average; on one split chance moves it by about a percent.
 
@@ -145,7 +148,9 @@ def _sha256(path: str) -> str:
 
 
 def _write_folder(folder: str, texts: Mapping[str, str]) -> None:
-    """Writes all files beside `folder` and renames; of two processes, one wins and the other takes its files."""
+    """Writes all files beside `folder` and renames; of two processes, one wins and the other takes
+    its files.
+    """
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     beside = tempfile.mkdtemp(dir=os.path.dirname(folder), prefix=f".{os.path.basename(folder)}.")
     try:

@@ -1,4 +1,7 @@
-"""Downloads with checks: beside the destination, by SHA-256, renamed when whole. Imports no TensorFlow."""
+"""Downloads with checks: beside the destination, by SHA-256, renamed when whole.
+
+Imports no TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,8 @@ def download(url: str, sha256: str, folder: str) -> str:
       The path; the caller removes or renames it.
 
     Raises:
-      UserError: no answer, an unknown scheme, a full disk or another checksum. Nothing is left behind then.
+      UserError: no answer, an unknown scheme, a full disk or another checksum. Nothing is left
+        behind then.
     """
     if url.split(":")[0] not in ("http", "https", "file"):
         raise UserError(f"{url}: expected an address that begins with http://, https:// or file://")
@@ -55,8 +59,8 @@ def download(url: str, sha256: str, folder: str) -> str:
             ) from error
         if digest.hexdigest() != sha256:
             raise UserError(
-                f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}: the file there has changed or was cut "
-                "off; nothing was kept"
+                f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}: the file there has "
+                "changed or was cut off; nothing was kept"
             )
     return path
 
@@ -93,7 +97,8 @@ def open_member(archive: str, member: str) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def written_beside(path: str, keep: bool = False) -> Iterator[tuple[str, IO[bytes]]]:
-    """A temporary file beside `path` to write to: renamed to `path` if all goes well, removed otherwise.
+    """A temporary file beside `path` to write to: renamed to `path` if all goes well, removed
+    otherwise.
 
     Args:
       path: the destination; its folder is made.
@@ -131,7 +136,9 @@ def written_beside(path: str, keep: bool = False) -> Iterator[tuple[str, IO[byte
 
 
 def copy_span(source: str, span: tuple[int, int], path: str, sha256: str) -> None:
-    """Writes the bytes from `span[0]` up to `span[1]` of a file to `path`, checked like `copy_stream`."""
+    """Writes the bytes from `span[0]` up to `span[1]` of a file to `path`, checked like
+    `copy_stream`.
+    """
     with open(source, "rb") as stream:
         stream.seek(span[0])
         copy_stream(io.BytesIO(stream.read(span[1] - span[0])), path, sha256)
@@ -145,5 +152,6 @@ def copy_stream(source: IO[bytes], path: str, sha256: str) -> None:
         found = text_sha256(temporary)
         if found != sha256:
             raise UserError(
-                f"{path}: the prepared file has SHA-256 {found}, expected {sha256}; nothing was kept"
+                f"{path}: the prepared file has SHA-256 {found}, expected {sha256}; nothing was "
+                "kept"
             )

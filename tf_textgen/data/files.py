@@ -29,7 +29,8 @@ class Piece(NamedTuple):
 
 
 def expand(patterns: Sequence[str], flag: str) -> list[str]:
-    """The files that `patterns` name: in the order of the patterns, sorted within each, each file once.
+    """The files that `patterns` name: in the order of the patterns, sorted within each, each file
+    once.
 
     Raises:
       UserError: where a pattern names no file, a folder, or a file system that cannot be reached.
@@ -41,8 +42,8 @@ def expand(patterns: Sequence[str], flag: str) -> list[str]:
             folder = next(filter(_is_folder, paths), None)
         except OSError as error:
             raise UserError(
-                f"--{flag}={pattern}: cannot be looked up ({error.strerror}); expected a path or glob of existing "
-                "files, local or of a file system TensorFlow knows, such as gs://"
+                f"--{flag}={pattern}: cannot be looked up ({error.strerror}); expected a path or "
+                "glob of existing files, local or of a file system TensorFlow knows, such as gs://"
             ) from error
         if not paths:
             raise UserError(
@@ -50,7 +51,8 @@ def expand(patterns: Sequence[str], flag: str) -> list[str]:
             )
         if folder is not None:
             raise UserError(
-                f"--{flag}={pattern}: {folder} is a folder, expected files; write {folder}/*.txt or so"
+                f"--{flag}={pattern}: {folder} is a folder, expected files; write {folder}/*.txt "
+                "or so"
             )
         found.update(dict.fromkeys(paths))
     return list(found)
@@ -87,7 +89,8 @@ class TextFile:
     """A file read line by line; line ends of CR LF become LF and a byte order mark is dropped.
 
     Attributes:
-      replaced: number of lines (or pieces) with bytes that were not UTF-8 and became U+FFFD, so far.
+      replaced: number of lines (or pieces) with bytes that were not UTF-8 and became U+FFFD, so
+        far.
     """
 
     def __init__(self, path: str, invalid_utf8: str = "error"):
@@ -99,7 +102,8 @@ class TextFile:
         """Every line, the long ones in pieces cut after a space if there is one.
 
         Raises:
-          UserError: where the file is empty, binary, not UTF-8 (unless these bytes are replaced) or unreadable.
+          UserError: where the file is empty, binary, not UTF-8 (unless these bytes are replaced) or
+            unreadable.
         """
         number, offset, begins = 1, 0, True
         for block in self._blocks():
@@ -133,7 +137,9 @@ class TextFile:
             yield number, b"".join(held)
 
     def _blocks(self) -> Iterator[bytes]:
-        """The bytes of the file in whole lines, and those of a line of at least `PIECE_BYTES` in parts of it."""
+        """The bytes of the file in whole lines, and those of a line of at least `PIECE_BYTES` in
+        parts of it.
+        """
         try:
             with open_binary(self.path) as stored:
                 stream: Any = gzip.GzipFile(fileobj=stored) if self.path.endswith(".gz") else stored
@@ -159,8 +165,9 @@ class TextFile:
     def _checked(self, text: bytes, number: int, offset: int) -> bytes:
         if b"\0" in text:
             raise UserError(
-                f"{self.path}:{number}: a NUL byte at byte offset {offset + text.index(0)}: expected UTF-8 text, "
-                "this is binary data or UTF-16; convert it or leave the file out"
+                f"{self.path}:{number}: a NUL byte at byte offset {offset + text.index(0)}: "
+                "expected UTF-8 text, this is binary data or UTF-16; convert it or leave the file "
+                "out"
             )
         try:
             text.decode()
@@ -177,7 +184,8 @@ class TextFile:
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file of `tf.io.gfile` as a raw stream, for `io.BufferedReader`; its errors are `OSError`s."""
+    """A file of `tf.io.gfile` as a raw stream, for `io.BufferedReader`; its errors are `OSError`s.
+    """
 
     def __init__(self, path: str):
         self._file = _gfile().GFile(path, "rb")  # opened by the first read
@@ -216,7 +224,8 @@ def _split(block: bytes) -> Iterator[bytes]:
 
 
 def _safe_cut(piece: bytes) -> int:
-    """Where to cut a piece so that the rest is not empty: after a space, else before a code point."""
+    """Where to cut a piece so that the rest is not empty: after a space, else before a code point.
+    """
     space = piece.rfind(b" ", len(piece) // 2, len(piece) - 1)
     if space >= 0:
         return space + 1

@@ -1,7 +1,8 @@
-"""The order of the rows: a pure function of (seed, epoch), without a shuffle buffer.
+"""The order of the rows as a pure function of seed and epoch, without a shuffle buffer.
 
-A Feistel network with keyed round functions permutes a power of two; what falls outside of `n` is permuted again until
-it falls inside (cycle walking), which makes a permutation of any `n` whose single values cost O(1).
+A Feistel network with keyed round functions permutes a power of two. A value outside of `range(n)`
+is permuted again until it is inside (cycle walking). The result is a permutation of any `n`, and a
+single value of it costs O(1).
 
 Reference: Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002, section 3.
 """
@@ -18,20 +19,20 @@ _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))  #
 
 
 def random_integer(bound: int, *key: int) -> int:
-    """An integer in `[0, bound)`, a pure function of `key`."""
+    """Returns an integer in `[0, bound)` that is a pure function of `key`."""
     return int.from_bytes(_digest(key)[:16], "little") % bound
 
 
 def permute(indices: np.ndarray, n: int, seed: int, epoch: int) -> np.ndarray:
-    """Where a permutation of `range(n)` sends `indices`.
+    """Applies a permutation of `range(n)`.
 
     Args:
       indices: any shape, integers in `[0, n)`.
-      n: number of things permuted, below 2**62.
+      n: size of the permuted range, below 2**62.
       seed, epoch: choose the permutation.
 
     Returns:
-      int64 of the shape of `indices`.
+      The images of `indices`: int64 of the same shape.
     """
     bits = max(_MIN_BITS, (n - 1).bit_length())
     keys = np.frombuffer(_digest((seed, epoch)), np.uint64)[:_ROUNDS]
@@ -44,14 +45,16 @@ def permute(indices: np.ndarray, n: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def epoch_rows(step: int, batch_size: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of one global step: epochs follow each other without a gap, so a batch may hold the end of one.
+    """Returns the rows of one global step.
+
+    Epochs follow each other without a gap, so a batch can contain the end of one epoch and the
+    start of the next.
 
     Returns:
-      epoch `[B]` int64, and row `[B]` int64 in `[0, n)`: within an epoch each row comes once.
+      epoch `[B]` int64, and row `[B]` int64 in `[0, n)`. Each row occurs once in an epoch.
     """
-    epoch, index = np.divmod(
-        np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64), n
-    )
+    places = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
+    epoch, index = np.divmod(places, n)
     row = np.empty_like(index)
     for one in np.unique(epoch):
         row[epoch == one] = permute(index[epoch == one], n, seed, int(one))
@@ -59,18 +62,24 @@ def epoch_rows(step: int, batch_size: int, n: int, seed: int) -> tuple[np.ndarra
 
 
 def _feistel(values: np.ndarray, bits: int, keys: np.ndarray) -> np.ndarray:
-    """Permutes `[0, 2**bits)`: halves of `bits // 2` and `bits - bits // 2` bits swap places each round."""
-    left_bits, right_bits = bits // 2, bits - bits // 2
-    left, right = values >> np.uint64(right_bits), values & np.uint64((1 << right_bits) - 1)
+    """Permutes `[0, 2**bits)`.
+
+    The halves, of `bits // 2` and `bits - bits // 2` bits, are swapped in each round.
+    """
+    left_bits = bits // 2
+    right_bits = bits - left_bits
+    left = values >> np.uint64(right_bits)
+    right = values & np.uint64((1 << right_bits) - 1)
     for key in keys:
         mask = np.uint64((1 << left_bits) - 1)
-        left, right = right, left ^ (_mix(right, key) & mask)
+        mixed = left ^ (_mix(right, key) & mask)
+        left, right = right, mixed
         left_bits, right_bits = right_bits, left_bits
     return (left << np.uint64(right_bits)) | right
 
 
 def _mix(values: np.ndarray, key: np.uint64) -> np.ndarray:
-    """The finalizer of splitmix64 on `values + key`, modulo 2**64."""
+    """Applies the finalizer of splitmix64 to `values + key`, modulo 2**64."""
     mixed = values + key
     mixed = (mixed ^ (mixed >> np.uint64(30))) * _MULTIPLIERS[0]
     mixed = (mixed ^ (mixed >> np.uint64(27))) * _MULTIPLIERS[1]
@@ -78,4 +87,4 @@ def _mix(values: np.ndarray, key: np.uint64) -> np.ndarray:
 
 
 def _digest(key: tuple[int, ...]) -> bytes:
-    return hashlib.blake2b(",".join(str(int(k)) for k in key).encode()).digest()
+    return hashlib.blake2b(",".join(str(int(part)) for part in key).encode()).digest()

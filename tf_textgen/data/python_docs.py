@@ -1,7 +1,8 @@
 """The corpus `python_docs`: the help topics of the running Python interpreter.
 
-Topics quote each other: the topic `compound` contains `for`, `if` and `while` word for word. Topics that share text
-therefore belong to one group, and a group belongs to one split. Otherwise validation would measure memorization.
+Topics quote each other: the topic `compound` contains `for`, `if` and `while` word for word. Topics
+that share text therefore belong to one group, and a group belongs to one split. Otherwise
+validation would measure memorization.
 
 Does not import TensorFlow.
 """

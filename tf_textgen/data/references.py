@@ -1,4 +1,4 @@
-"""Pairs as texts, to judge generated ones by: each source with all references there are."""
+"""Pairs as texts, for the evaluation of generated texts: each source with all of its references."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_textgen.errors import UserError
 
 
 class Example(NamedTuple):
-    """A source and what it may become."""
+    """A source and its references."""
 
     source: str
     references: tuple[str, ...]
@@ -20,31 +20,31 @@ class Example(NamedTuple):
 def read_examples(
     config: DataConfig, split: str, *, part: slice = slice(None), further_columns: bool = False
 ) -> list[Example]:
-    """The pairs of a split's files, those after each other with the same source as one example.
+    """Reads the pairs of a split. Consecutive pairs with the same source are one example.
 
-    Nothing is tokenised, so what is over-long for training is there too. Rows with a blank side are left out.
+    Nothing is tokenized, so pairs that are over-long for training are included. Rows with a blank
+    side are left out.
 
     Args:
       config: how the files are read.
-      split: its name.
-      part: of these pairs, where a validation part is cut from the training files.
-      further_columns: columns of a TSV file after the target, but for the source's, are more references; empty ones
-        are none.
+      split: name of the split.
+      part: the pairs to keep, if validation is a part of the training files.
+      further_columns: whether the columns of a TSV file after the target, except that of the
+        source, are further references. Empty columns are ignored.
 
     Raises:
-      UserError: where the files cannot be used or hold no pair.
+      UserError: if the files cannot be used or contain no pair.
     """
     if further_columns and config.format != "tsv":
         raise UserError(
-            f"--further_references with --data.format={config.format}: expected tsv, whose rows have further columns"
+            f"--further_references with --data.format={config.format}: expected "
+            "--data.format=tsv, whose rows have further columns"
         )
     paths = sources.split_files(config, split)
     rows = _wide_rows(config, paths[0]) if further_columns else _pairs(config, paths)
     kept = [row for row in rows if row.source.strip() and row.references][part]
     if not kept:
-        raise UserError(
-            f"{paths[0][0]}: no pair with text on both sides: expected some; check the columns"
-        )
+        raise UserError(f"{paths[0][0]}: no pair has text on both sides; check the columns")
     return _grouped(kept)
 
 
@@ -54,7 +54,8 @@ def _pairs(config: DataConfig, paths: tuple[list[str], list[str]]) -> Iterator[E
 
 
 def _wide_rows(config: DataConfig, paths: Sequence[str]) -> Iterator[Example]:
-    """The rows of TSV files with all columns from the target on, but for that of the source."""
+    """Yields the rows of TSV files with all columns from the target on, except that of the source.
+    """
     source, target = config.source_column - 1, config.target_column - 1
     for path in paths:
         for row in sources.table_rows(files.TextFile(path, config.invalid_utf8), config):
@@ -65,7 +66,8 @@ def _wide_rows(config: DataConfig, paths: Sequence[str]) -> Iterator[Example]:
 
 
 def _example(source: bytes, references: Sequence[bytes]) -> Example:
-    return Example(source.decode(), tuple(text.decode() for text in references if text.strip()))
+    texts = tuple(text.decode() for text in references if text.strip())
+    return Example(source.decode(), texts)
 
 
 def _grouped(rows: Sequence[Example]) -> list[Example]:

@@ -43,7 +43,8 @@ def training_texts(
 
     Args:
       config: names the files.
-      side: of the pairs; None is both. Of a dialogue, every turn comes once, though several contexts hold it.
+      side: of the pairs; None is both. Of a dialogue, every turn comes once, though several
+        contexts hold it.
     """
     sources, targets = split_files(config, "train")
     if not config.is_pairs:
@@ -64,7 +65,9 @@ def training_texts(
 
 
 def table_rows(file: files.TextFile, config: DataConfig) -> Iterator[list[bytes]]:
-    """The columns of each row of a TSV file that is not blank; it has those of the source and the target."""
+    """The columns of each row of a TSV file that is not blank; it has those of the source and the
+    target.
+    """
     columns = {"source_column": config.source_column, "target_column": config.target_column}
     name, fewest = max(columns.items(), key=lambda column: column[1])
     for number, line in file.lines():
@@ -73,8 +76,9 @@ def table_rows(file: files.TextFile, config: DataConfig) -> Iterator[list[bytes]
         row = line.split(b"\t")
         if len(row) < fewest:
             raise UserError(
-                f"{file.path}:{number}: {len(row)} tab-separated column{'s' * (len(row) > 1)}, expected at least "
-                f"{fewest} (--data.{name}={fewest}); correct the row or the column"
+                f"{file.path}:{number}: {len(row)} tab-separated column{'s' * (len(row) > 1)}, "
+                f"expected at least {fewest} (--data.{name}={fewest}); correct the row or the "
+                "column"
             )
         yield row
 
@@ -82,12 +86,15 @@ def table_rows(file: files.TextFile, config: DataConfig) -> Iterator[list[bytes]
 class Documents:
     """The documents of text files.
 
-    `documents=line`: every line that is not blank. `blank_line`: the lines between blank ones, joined by newlines.
+    `documents=line`: every line that is not blank. `blank_line`: the lines between blank ones,
+      joined by newlines.
     `file`: the whole file as it stands. A line with white space alone is blank.
 
-    Documents longer than `CHUNK_BYTES` come in several chunks, so that memory is bounded and they can be tokenised a
-    part at a time: they are cut at the end of a line, or where a line is longer than that, after a space, or between
-    characters. A tokenizer whose tokens could reach across such a place gives other tokens there than for the whole.
+    Documents longer than `CHUNK_BYTES` come in several chunks, so that memory is bounded and they
+    can be tokenised a
+    part at a time: they are cut at the end of a line, or where a line is longer than that, after a
+    space, or between characters. A tokenizer whose tokens could reach across such a place gives
+    other tokens there than for the whole.
 
     Attributes:
       replaced: number of lines whose bytes were not UTF-8, so far.
@@ -115,8 +122,8 @@ class Documents:
 class Pairs:
     """The pairs of source and target text of TSV, parallel or dialogue files, in order.
 
-    Blank rows of a TSV or dialogue file are skipped. A pair with a side that is empty or white space alone teaches
-    nothing and is left out, as is a dialogue in which nobody replies.
+    Blank rows of a TSV or dialogue file are skipped. A pair with a side that is empty or white
+    space alone teaches nothing and is left out, as is a dialogue in which nobody replies.
 
     Attributes:
       replaced: number of lines whose bytes were not UTF-8, so far.
@@ -156,13 +163,14 @@ class Pairs:
         first, config = self._sources[0], self._config
         if self.empty:
             return UserError(
-                f"{first}: all {self.empty} pairs have an empty source or target: expected texts on both sides; "
-                "check the files and their columns"
+                f"{first}: all {self.empty} pairs have an empty source or target: expected texts "
+                "on both sides; check the files and their columns"
             )
         return UserError(
-            f"{first}: none of the {self.no_reply} dialogues has a reply (--data.reply_of={config.reply_of}, "
-            f"--data.first_turn_column={config.first_turn_column}): expected at least two tab-separated turns a row; "
-            "check the files and these flags"
+            f"{first}: none of the {self.no_reply} dialogues has a reply "
+            f"(--data.reply_of={config.reply_of}, "
+            f"--data.first_turn_column={config.first_turn_column}): expected at least two "
+            "tab-separated turns a row; check the files and these flags"
         )
 
     def _table(self, path: str) -> Iterator[tuple[bytes, bytes]]:
@@ -212,7 +220,8 @@ def _dialogues(file: files.TextFile, first_turn_column: int) -> Iterator[list[st
             yield dialogues.turns_of(line.decode(), first_turn_column)
     if not found:
         raise UserError(
-            f"{file.path} holds blank lines alone: expected dialogues; check the file or leave it out"
+            f"{file.path} holds blank lines alone: expected dialogues; check the file or leave it "
+            "out"
         )
 
 

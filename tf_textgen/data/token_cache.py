@@ -1,9 +1,10 @@
 """Tokenised files, made once and kept under a key of everything they depend on.
 
-`CACHE/KEY/` holds the streams of `token_streams` and `manifest.json`; KEY is the SHA-256 of the tokenizers'
-fingerprints, the options that change tokens, and the name, size and content hash of every file. It is written as
-`KEY.building` and renamed when whole, under an exclusive `flock` of `KEY.lock`: a second process waits and then reads,
-and what a killed one left is built anew.
+`CACHE/KEY/` holds the streams of `token_streams` and `manifest.json`; KEY is the SHA-256 of the
+tokenizers' fingerprints, the options that change tokens, and the name, size and content hash of
+every file. It is written as
+`KEY.building` and renamed when whole, under an exclusive `flock` of `KEY.lock`: a second process
+waits and then reads, and what a killed one left is built anew.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Shards:
     """A tokenised split on disk.
 
     Attributes:
-      manifest: counts (`dropped`, `cut`, `empty`, `no_reply`, `replaced`), files, and the counts of each stream.
+      manifest: counts (`dropped`, `cut`, `empty`, `no_reply`, `replaced`), files, and the counts of
+        each stream.
       streams: `text` (documents with their `<s>` and `</s>`), or `source` and `target` (ids alone).
     """
 
@@ -76,7 +78,8 @@ def open_shards(
                 manifest = _read_manifest(folder)
     if manifest is None:
         raise UserError(
-            f"{folder}: changed while it was read; expected a cache that stays; delete it and start again"
+            f"{folder}: changed while it was read; expected a cache that stays; delete it and "
+            "start again"
         )
     return Shards(folder, manifest)
 
@@ -94,7 +97,9 @@ def _identity(
 
 
 def _read_manifest(folder: str) -> dict[str, Any] | None:
-    """The manifest of a whole cache folder; None where it is missing or a file has not the size it should have."""
+    """The manifest of a whole cache folder; None where it is missing or a file has not the size it
+    should have.
+    """
     try:
         with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as stream:
             manifest = json.load(stream)
@@ -125,8 +130,8 @@ def _locked(cache: str, key: str) -> Iterator[None]:
             yield
     except OSError as error:
         raise UserError(
-            f"--data.cache_dir={cache}: cannot be written ({error.strerror or error}); expected a folder with room for "
-            "tokenised files; name another"
+            f"--data.cache_dir={cache}: cannot be written ({error.strerror or error}); expected a "
+            "folder with room for tokenised files; name another"
         ) from error
 
 

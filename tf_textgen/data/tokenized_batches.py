@@ -1,6 +1,6 @@
-"""A batch of texts to arrays of tokens, with everything that can be done without knowing the other batches.
+"""Tokenization of a batch of texts, as far as it does not depend on the other batches.
 
-`DocumentsToTokens` and `PairsToTokens` can be pickled, so that other processes do the same.
+`DocumentsToTokens` and `PairsToTokens` can be pickled, so that other processes can run them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from tf_textgen.data.data_config import DataConfig
 
 
 class DocumentBatch(NamedTuple):
-    """Chunks of documents, and whether a document begins and ends with each: `[N]` bool."""
+    """Chunks of documents.
+
+    Attributes:
+      texts: of the chunks.
+      starts: `[N]` bool, whether a document starts with the chunk.
+      ends: `[N]` bool, whether a document ends with the chunk.
+    """
 
     texts: list[bytes]
     starts: np.ndarray
@@ -24,7 +30,7 @@ class DocumentBatch(NamedTuple):
 
 
 class StreamPart(NamedTuple):
-    """What `StreamWriter.append` takes of one stream."""
+    """The arguments of `StreamWriter.append` for one stream."""
 
     tokens: np.ndarray
     document_ends: np.ndarray
@@ -33,21 +39,42 @@ class StreamPart(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DocumentsToTokens:
-    """Batches of chunks to tokens of the stream `<s> document </s> ...`, of type `dtype`, and where documents end."""
+    """Maps a batch of chunks to tokens of the stream `<s> document </s> ...`, and the ends of the
+    documents.
+
+    Attributes:
+      tokenizer: of the documents.
+      dtype: of the tokens.
+    """
 
     tokenizer: Any
     dtype: np.dtype
 
     def __call__(self, batch: DocumentBatch) -> tuple[np.ndarray, np.ndarray]:
         ids, splits = _tokenize(self.tokenizer, batch.texts)
-        special_ids = self.tokenizer.bos_id, self.tokenizer.eos_id
-        tokens, places = _wrapped(ids, splits, batch.starts, batch.ends, *special_ids)
-        return tokens.astype(self.dtype), places
+        places = token_streams.ragged_places(np.diff(splits) + batch.starts + batch.ends)
+        first = places[:-1][batch.starts]
+        last = places[1:][batch.ends] - 1
+        tokens = np.empty(places[-1], np.int64)
+        tokens[first] = self.tokenizer.bos_id
+        tokens[last] = self.tokenizer.eos_id
+        ordinary = np.ones(places[-1], bool)
+        ordinary[first] = False
+        ordinary[last] = False
+        tokens[ordinary] = ids
+        return tokens.astype(self.dtype), last + 1
 
 
 @dataclasses.dataclass(frozen=True)
 class PairsToTokens:
-    """Batches of pairs to parts of the streams `source` and `target`, and how many of the pairs were over-long."""
+    """Maps a batch of pairs to parts of the streams `source` and `target`, and the number of
+    over-long pairs.
+
+    Attributes:
+      config: how the pairs are read.
+      tokenizers: of the sources and of the targets.
+      dtype: of the tokens.
+    """
 
     config: DataConfig
     tokenizers: tuple[Any, Any]
@@ -55,77 +82,69 @@ class PairsToTokens:
 
     def __call__(self, batch: list[tuple[bytes, bytes]]) -> tuple[tuple[StreamPart, ...], int]:
         limits = (self.config.max_source_tokens, self.config.max_target_tokens)
-        sides = [
-            _tokenize(self.tokenizers[side], [pair[side] for pair in batch]) for side in (0, 1)
-        ]
-        longer = [np.diff(splits) > limit for (_, splits), limit in zip(sides, limits, strict=True)]
-        either = longer[0] | longer[1]
+        texts = [[source for source, _ in batch], [target for _, target in batch]]
+        ids, splits, longer = [], [], []
+        for tokenizer, side, limit in zip(self.tokenizers, texts, limits, strict=True):
+            side_ids, side_splits = _tokenize(tokenizer, side)
+            ids.append(side_ids)
+            splits.append(side_splits)
+            longer.append(np.diff(side_splits) > limit)
+        over_long = longer[0] | longer[1]
         parts = []
-        for side, (ids, splits) in enumerate(sides):
-            sizes = np.array([len(pair[side]) for pair in batch])
+        for side in (0, 1):
+            sizes = np.array([len(text) for text in texts[side]])
             if self.config.over_long == "drop":
-                tokens, kept = _first_tokens(ids, splits, np.where(either, 0, np.diff(splits)))
-                kept, sizes = kept[~either], sizes[~either]
+                part = _without(ids[side], splits[side], sizes, over_long)
             else:
-                # What was said last is what a reply answers; other texts say first what they are about.
-                keep = (
-                    _last_tokens
-                    if self.config.format == "dialogue" and side == 0
-                    else _first_tokens
-                )
-                tokens, kept = keep(ids, splits, np.minimum(np.diff(splits), limits[side]))
-                sizes[longer[side]] = _text_bytes(self.tokenizers[side], tokens, kept, longer[side])
-            parts.append(StreamPart(tokens.astype(self.dtype), np.cumsum(kept), sizes))
-        return tuple(parts), int(either.sum())
-
-
-def _wrapped(
-    ids: np.ndarray,
-    splits: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    bos_id: int,
-    eos_id: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Puts `<s>` before chunks that start a document and `</s>` after those that end one; also says where they end."""
-    places = token_streams.ragged_places(np.diff(splits) + starts + ends)
-    tokens = np.empty(places[-1], np.int64)
-    ordinary = np.ones(places[-1], bool)
-    for special, where in ((bos_id, places[:-1][starts]), (eos_id, places[1:][ends] - 1)):
-        tokens[where] = special
-        ordinary[where] = False
-    tokens[ordinary] = ids
-    return tokens, places[1:][ends]
+                # A reply answers the last turns of its context. Other texts start with their
+                # subject.
+                keep_last = self.config.format == "dialogue" and side == 0
+                keep = _last_tokens if keep_last else _first_tokens
+                lengths = np.minimum(np.diff(splits[side]), limits[side])
+                tokens = keep(ids[side], splits[side], lengths)
+                cut = longer[side]
+                sizes[cut] = _text_bytes(self.tokenizers[side], tokens, lengths, cut)
+                part = StreamPart(tokens, np.cumsum(lengths), sizes)
+            parts.append(part._replace(tokens=part.tokens.astype(self.dtype)))
+        return tuple(parts), int(over_long.sum())
 
 
 def _tokenize(tokenizer: Any, texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Ids of all texts side by side `[N]`, and where each text begins `[len(texts) + 1]`."""
+    """Returns the ids of all texts, concatenated, `[N]`, and the start of each text `[len(texts) +
+    1]`.
+    """
     ragged = tokenizer.tokenize(np.array(texts, dtype=object))
     return ragged.flat_values.numpy(), ragged.row_splits.numpy()
 
 
-def _first_tokens(
-    ids: np.ndarray, splits: np.ndarray, kept: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The first `kept[i]` ids of row i, side by side, and `kept`."""
-    within = np.arange(len(ids)) - np.repeat(splits[:-1], np.diff(splits))
-    return ids[within < np.repeat(kept, np.diff(splits))], kept
+def _without(
+    ids: np.ndarray, splits: np.ndarray, sizes: np.ndarray, dropped: np.ndarray
+) -> StreamPart:
+    """Returns the rows that are not `dropped` `[B]` bool."""
+    lengths = np.where(dropped, 0, np.diff(splits))
+    tokens = _first_tokens(ids, splits, lengths)
+    return StreamPart(tokens, np.cumsum(lengths[~dropped]), sizes[~dropped])
 
 
-def _last_tokens(
-    ids: np.ndarray, splits: np.ndarray, kept: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The last `kept[i]` ids of row i, side by side, and `kept`."""
-    behind = np.repeat(splits[1:], np.diff(splits)) - np.arange(len(ids))
-    return ids[behind <= np.repeat(kept, np.diff(splits))], kept
+def _first_tokens(ids: np.ndarray, splits: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Returns the first `kept[i]` ids of each row i, concatenated."""
+    lengths = np.diff(splits)
+    within = np.arange(len(ids)) - np.repeat(splits[:-1], lengths)
+    return ids[within < np.repeat(kept, lengths)]
+
+
+def _last_tokens(ids: np.ndarray, splits: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Returns the last `kept[i]` ids of each row i, concatenated."""
+    lengths = np.diff(splits)
+    from_end = np.repeat(splits[1:], lengths) - np.arange(len(ids))
+    return ids[from_end <= np.repeat(kept, lengths)]
 
 
 def _text_bytes(
     tokenizer: Any, tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray
 ) -> list[int]:
-    """UTF-8 bytes of the text that the tokens of `rows` stand for."""
+    """Returns the number of UTF-8 bytes of the text of each row of `rows` `[B]` bool."""
     of_rows = tokens[np.repeat(rows, lengths)].astype(np.int32)
-    texts = tokenizer.detokenize(
-        tf.RaggedTensor.from_row_lengths(of_rows, lengths[rows].astype(np.int64))
-    )
+    row_lengths = lengths[rows].astype(np.int64)
+    texts = tokenizer.detokenize(tf.RaggedTensor.from_row_lengths(of_rows, row_lengths))
     return [len(text) for text in texts.numpy()]

@@ -1,4 +1,4 @@
-"""Documents and pairs to streams of tokens on disk, a bounded part at a time."""
+"""Tokenization of documents and pairs to streams on disk, with bounded memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tf_textgen.data.tokenizing_processes import map_batches
 from tf_textgen.errors import UserError
 
 ItemT = TypeVar("ItemT")
-_BATCH_BYTES = 1 << 20  # of text tokenised at once
+_BATCH_BYTES = 1 << 20  # of text that is tokenized at once
 _BATCH_TEXTS = 8192
 _PROGRESS_SECONDS = 5.0
 
@@ -30,23 +30,33 @@ def tokenize_documents(
     dtype: np.dtype,
     processes: int = 1,
 ) -> dict[str, Any]:
-    """Writes the stream `text`: `<s> document </s>` after each other.
+    """Writes the stream `text`: `<s> document </s> <s> document </s> ...`.
+
+    Args:
+      config: how the files are read.
+      tokenizer: of the documents.
+      paths: of the documents; the second list is empty.
+      folder: of the stream.
+      dtype: of the ids.
+      processes: number of processes that tokenize.
 
     Returns:
-      What the manifest says of it.
+      The counts for the manifest.
     """
     progress = _Progress()
-    open_bytes = 0  # of a document that goes on
     documents = sources.Documents(config, paths[0])
-    work, batches = DocumentsToTokens(tokenizer, dtype), _document_batches(documents)
+    to_tokens = DocumentsToTokens(tokenizer, dtype)
+    batches = _document_batches(documents)
+    open_bytes = 0  # of a document that continues in the next batch
     with (
         token_streams.StreamWriter(folder, "text", dtype, token_streams.SHARD_TOKENS) as writer,
-        contextlib.closing(map_batches(work, batches, processes)) as parts,
+        contextlib.closing(map_batches(to_tokens, batches, processes)) as results,
     ):
-        for batch, (tokens, document_ends) in parts:
-            totals = open_bytes + np.cumsum([len(text) for text in batch.texts])
-            writer.append(tokens, document_ends, np.diff(totals[batch.ends], prepend=0))
-            open_bytes = int(totals[-1] - np.max(totals[batch.ends], initial=0))
+        for batch, (tokens, document_ends) in results:
+            byte_counts = open_bytes + np.cumsum([len(text) for text in batch.texts])
+            ended = byte_counts[batch.ends]
+            writer.append(tokens, document_ends, np.diff(ended, prepend=0))
+            open_bytes = int(byte_counts[-1] - np.max(ended, initial=0))
             progress.show(writer.bytes + open_bytes, writer.tokens)
         return {"streams": {"text": writer.finish()}, "replaced": documents.replaced}
 
@@ -59,58 +69,62 @@ def tokenize_pairs(
     dtype: np.dtype,
     processes: int = 1,
 ) -> dict[str, Any]:
-    """Writes the streams `source` and `target`: ids alone, the over-long pairs dropped or cut.
+    """Writes the streams `source` and `target`: ids only. Over-long pairs are dropped or cut.
 
     Args:
       config: how the files are read.
-      tokenizers: of the source and of the target.
-      paths: of the pairs, and of their target side where it has files of its own.
+      tokenizers: of the sources and of the targets.
+      paths: of the pairs, and of their target side if it has its own files.
       folder: of the streams.
       dtype: of the ids.
-      processes: that tokenise.
+      processes: number of processes that tokenize.
 
     Returns:
-      What the manifest says of them.
+      The counts for the manifest.
 
     Raises:
-      UserError: where no pair fits.
+      UserError: if no pair fits.
     """
     progress = _Progress()
     over_long = 0
     pairs = sources.Pairs(config, *paths)
-    work, batches = (
-        PairsToTokens(config, tokenizers, dtype),
-        _batches(pairs, lambda pair: len(pair[0]) + len(pair[1])),
-    )
+    to_tokens = PairsToTokens(config, tokenizers, dtype)
+    batches = _batches(pairs, lambda pair: len(pair[0]) + len(pair[1]))
     shard_tokens = token_streams.SHARD_TOKENS
     with (
         token_streams.StreamWriter(folder, "source", dtype, shard_tokens) as source,
         token_streams.StreamWriter(folder, "target", dtype, shard_tokens) as target,
-        contextlib.closing(map_batches(work, batches, processes)) as parts,
+        contextlib.closing(map_batches(to_tokens, batches, processes)) as results,
     ):
-        for _, (sides, longer) in parts:
-            for writer, side in zip((source, target), sides, strict=True):
-                writer.append(*side)
+        for _, ((source_part, target_part), longer) in results:
+            source.append(*source_part)
+            target.append(*target_part)
             over_long += longer
             progress.show(source.bytes + target.bytes, source.tokens + target.tokens)
-        counts = {"source": source.finish(), "target": target.finish()}
+        streams = {"source": source.finish(), "target": target.finish()}
     if not target.documents:
         raise UserError(
-            f"{paths[0][0]}: all {over_long} pairs exceed --data.max_source_tokens={config.max_source_tokens} or "
-            f"--data.max_target_tokens={config.max_target_tokens}: expected some that fit; raise these or set "
-            "--data.over_long=cut"
+            f"{paths[0][0]}: all {over_long} pairs exceed "
+            f"--data.max_source_tokens={config.max_source_tokens} or "
+            f"--data.max_target_tokens={config.max_target_tokens}: expected some that fit; raise "
+            "these or set --data.over_long=cut"
         )
-    fate = {"drop": "dropped", "cut": "cut"}[config.over_long]
-    notes = {"replaced": pairs.replaced, "empty": pairs.empty, "no_reply": pairs.no_reply}
-    return {"streams": counts, fate: over_long, **notes}
+    return {
+        "streams": streams,
+        "dropped" if config.over_long == "drop" else "cut": over_long,
+        "replaced": pairs.replaced,
+        "empty": pairs.empty,
+        "no_reply": pairs.no_reply,
+    }
 
 
 def _document_batches(documents: sources.Documents) -> Iterator[DocumentBatch]:
-    begins = True
+    starts = True
     for batch in _batches(documents, lambda chunk: len(chunk.text)):
+        texts = [chunk.text for chunk in batch]
         ends = np.array([chunk.ends for chunk in batch])
-        yield DocumentBatch([chunk.text for chunk in batch], np.append(begins, ends[:-1]), ends)
-        begins = bool(ends[-1])
+        yield DocumentBatch(texts, np.append(starts, ends[:-1]), ends)
+        starts = bool(ends[-1])
 
 
 def _batches(items: Iterable[ItemT], size_of: Callable[[ItemT], int]) -> Iterator[list[ItemT]]:
@@ -121,23 +135,26 @@ def _batches(items: Iterable[ItemT], size_of: Callable[[ItemT], int]) -> Iterato
         size += size_of(item)
         if size >= _BATCH_BYTES or len(batch) == _BATCH_TEXTS:
             yield batch
-            batch, size = [], 0
+            batch = []
+            size = 0
     if batch:
         yield batch
 
 
 class _Progress:
-    """Says on stderr every few seconds how far a long build is."""
+    """Prints the progress of a long tokenization on standard error, every few seconds."""
 
     def __init__(self) -> None:
-        self._began = self._said = time.monotonic()
+        self._start = time.monotonic()
+        self._last_shown = self._start
 
     def show(self, text_bytes: int, tokens: int) -> None:
         now = time.monotonic()
-        if now - self._said >= _PROGRESS_SECONDS:
-            self._said = now
-            seconds = now - self._began
+        if now - self._last_shown >= _PROGRESS_SECONDS:
+            self._last_shown = now
+            seconds = now - self._start
             print(
-                f"tokenising: {text_bytes / 1e6:.0f} MB, {tokens / 1e6:.1f} M tokens, {seconds:.0f} s",
+                f"tokenizing: {text_bytes / 1e6:.0f} MB, {tokens / 1e6:.1f} M tokens, "
+                f"{seconds:.0f} s",
                 file=sys.stderr,
             )

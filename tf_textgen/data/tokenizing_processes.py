@@ -1,9 +1,10 @@
-"""Batches of texts through processes that tokenise, in order. Imports no TensorFlow.
+"""Tokenization of batches of texts in several processes, in order. Does not import TensorFlow.
 
-Each process is a new interpreter (TensorFlow does not survive a fork) that runs `tokenizing_worker` at the other end
-of a socket, so a script that opens a corpus needs no guard around its main part. A thread of this process looks after
-each: it sends a batch and waits for the answer. When this process ends, however it comes, the sockets close and the
-others end too.
+Each process is a new interpreter that runs `tokenizing_worker` at the other end of a socket, since
+TensorFlow does not survive a fork. A script that opens a corpus therefore needs no guard around its
+main part. A thread of this process serves
+each of them: it sends a batch and waits for the result. When this process ends for any reason, the
+sockets close and the other processes end too.
 """
 
 from __future__ import annotations
@@ -24,44 +25,56 @@ from tf_textgen.errors import UserError
 
 BatchT = TypeVar("BatchT")
 ResultT = TypeVar("ResultT")
-_PAYS_FROM_BYTES = 64 << 20
-_MOST_BY_DEFAULT = 8
-_BATCHES_PER_PROCESS = 2  # in flight: one at work, one ready or done
+_PARALLEL_FROM_BYTES = 64 << 20
+_DEFAULT_MOST_PROCESSES = 8
+_BATCHES_PER_PROCESS = 2  # one is tokenized while another one is sent or received
 _EXIT_SECONDS = 10.0
 
 
 class Failure(NamedTuple):
-    """What went wrong in a process: a line for people, and the stack trace."""
+    """An error of a process.
+
+    Attributes:
+      line: for people.
+      trace: the stack trace.
+    """
 
     line: str
     trace: str
 
 
-def choose_processes(asked: int, text_bytes: int) -> int:
-    """How many processes are to tokenise.
+def choose_processes(requested: int, text_bytes: int) -> int:
+    """Returns the number of processes that tokenize.
 
     Args:
-      asked: `DataConfig.tokenizing_processes`; 0 is one a core, 8 at most: more wait for the one that reads. Text of
-        less than 64 MB is tokenised here, before other processes would have imported TensorFlow.
+      requested: `DataConfig.tokenizing_processes`. 0 is one per core, at most 8: more would wait
+        for the process that reads. Text of less than 64 MB is tokenized in this process, before
+        others would have imported TensorFlow.
       text_bytes: of all files.
     """
-    if asked:
-        return asked
-    return min(_num_cores(), _MOST_BY_DEFAULT) if text_bytes >= _PAYS_FROM_BYTES else 1
+    if requested:
+        return requested
+    if text_bytes < _PARALLEL_FROM_BYTES:
+        return 1
+    return min(_num_cores(), _DEFAULT_MOST_PROCESSES)
 
 
 def map_batches(
     work: Callable[[BatchT], ResultT], batches: Iterable[BatchT], processes: int
 ) -> Generator[tuple[BatchT, ResultT], None, None]:
-    """Each batch with what `work` makes of it, in order.
+    """Applies a function to batches, in order.
 
     Args:
-      work: done here if `processes` is 1, else pickled for them.
-      batches: read as the results are taken, two a process ahead.
-      processes: how many. When the iterator is closed none is left.
+      work: the function. It is called in this process if `processes` is 1, otherwise pickled for
+        the other processes.
+      batches: read as the results are consumed, two batches per process ahead.
+      processes: number of processes. They end when the iterator is closed.
+
+    Yields:
+      Each batch with its result.
 
     Raises:
-      UserError: where a process ends early or `work` fails in it.
+      UserError: if a process ends early or `work` fails in it.
     """
     if processes == 1:
         return ((batch, work(batch)) for batch in batches)
@@ -77,19 +90,21 @@ def _in_processes(
     waiting: collections.deque[tuple[BatchT, futures.Future[ResultT]]] = collections.deque()
     threads = futures.ThreadPoolExecutor(count)
 
-    def done(batch: BatchT) -> ResultT:
+    def run_in_idle_worker(batch: BatchT) -> ResultT:
         worker = idle.get()
         try:
             return worker.run(batch)
         finally:
-            idle.put(worker)  # a dead one too, or the next thread would wait for it
+            # A worker that has ended is returned too, or the next thread would wait forever.
+            idle.put(worker)
 
     try:
         for _ in range(count):
-            workers.append(_Worker(pickled, count))
-            idle.put(workers[-1])
+            worker = _Worker(pickled, count)
+            workers.append(worker)
+            idle.put(worker)
         for batch in batches:
-            waiting.append((batch, threads.submit(done, batch)))
+            waiting.append((batch, threads.submit(run_in_idle_worker, batch)))
             if len(waiting) == _BATCHES_PER_PROCESS * count:
                 first, result = waiting.popleft()
                 yield first, result.result()
@@ -105,13 +120,18 @@ def _in_processes(
 
 
 class _Worker:
-    """A process that runs `tokenizing_worker`, and the socket to it."""
+    """A process that runs `tokenizing_worker`, and the socket to it.
+
+    Args:
+      work: the pickled function.
+      count: number of processes, for error messages.
+    """
 
     def __init__(self, work: bytes, count: int):
-        self._work: bytes | None = work  # until it was sent
-        self._came = f"--data.tokenizing_processes={count}"
+        self._unsent_work: bytes | None = work
+        self._flag = f"--data.tokenizing_processes={count}"
         self._connection, theirs = multiprocessing.Pipe()
-        # No GPU: it would take the memory of the one that this process trains on.
+        # Without GPUs: the process would take the memory of the GPU that this process trains on.
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(sys.path),
@@ -123,28 +143,29 @@ class _Worker:
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # Ctrl-C at the terminal is for this process, which ends the others
+                # Ctrl-C in the terminal is for this process, which ends the others.
+                start_new_session=True,
             )
         except OSError as error:
             self._connection.close()
             raise UserError(
-                f"{self._came}: a process cannot be started ({error.strerror or error}); expected memory and process "
-                "numbers for so many; lower it"
+                f"{self._flag}: cannot start a process ({error.strerror or error}); use fewer "
+                "processes"
             ) from error
         finally:
             theirs.close()
 
     def run(self, batch: Any) -> Any:
-        """What the process makes of `batch`."""
+        """Returns the result of a batch."""
         try:
-            if self._work is not None:
-                self._answer(self._work)
-                self._work = None
+            if self._unsent_work is not None:
+                self._answer(self._unsent_work)
+                self._unsent_work = None
             return self._answer(_pickle(batch))
         except (EOFError, OSError) as error:
             raise UserError(
-                f"{self._came}: one of them ended early ({self._how_it_ended()}): expected all to last until the text "
-                "is tokenised; lower it if memory ran out"
+                f"{self._flag}: a process ended early ({self._exit_reason()}) before the text was "
+                "tokenized; use fewer processes if memory ran out"
             ) from error
 
     def kill(self) -> None:
@@ -161,12 +182,14 @@ class _Worker:
             raise UserError(failure.line) from RuntimeError(failure.trace)
         return result
 
-    def _how_it_ended(self) -> str:
+    def _exit_reason(self) -> str:
         try:
             code = self._process.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             return "it closed its socket"
-        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        if code < 0:
+            return signal.Signals(-code).name
+        return f"exit code {code}"
 
 
 def _pickle_work(work: Any, count: int) -> bytes:
@@ -174,8 +197,8 @@ def _pickle_work(work: Any, count: int) -> bytes:
         return _pickle(work)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise UserError(
-            f"--data.tokenizing_processes={count}: the tokenizer cannot be sent to other processes ({error}); expected "
-            "a class at the top of a module; move it there or set 1"
+            f"--data.tokenizing_processes={count}: cannot send the tokenizer to other processes "
+            f"({error}); expected a class at the top level of a module; move it there or set 1"
         ) from error
 
 
@@ -184,5 +207,7 @@ def _pickle(value: Any) -> bytes:
 
 
 def _num_cores() -> int:
-    """Those this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,7 +1,9 @@
-"""A process that tokenises for another one: `python -m tf_textgen.data.tokenizing_worker FILE_DESCRIPTOR`.
+"""A process that tokenizes for another one: `python -m tf_textgen.data.tokenizing_worker
+FILE_DESCRIPTOR`.
 
-The first message on the socket is the work, a pickled function; each other one is an argument, and its answer
-`(result, None)` or `(None, Failure)`. The process ends with the other end of the socket.
+The first message on the socket is a pickled function. Each further message is an argument, and its
+answer is `(result, None)` or `(None, Failure)`. The process ends when the other end of the socket
+is closed.
 """
 
 from __future__ import annotations
@@ -22,21 +24,22 @@ def main(descriptor: int) -> None:
     import_tensorflow_quietly()
     import tensorflow as tf
 
-    # As many processes as cores, thus one thread for each.
+    # There are as many processes as cores, so each uses one thread.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     serve(Connection(descriptor))
 
 
 def serve(connection: Connection) -> None:
-    """Answers until the other end is closed."""
+    """Answers messages until the other end is closed."""
     work: Callable[[Any], Any] | None = None
     while True:
         try:
             message = connection.recv_bytes()
         except (EOFError, OSError):
             return
-        result, failure = None, None
+        result = None
+        failure = None
         try:
             if work is None:
                 work = pickle.loads(message)
@@ -53,8 +56,11 @@ def serve(connection: Connection) -> None:
 def _failure(error: Exception) -> Failure:
     line = str(error)
     if not isinstance(error, UserError):
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        line = f"tokenising failed ({what}); --data.tokenizing_processes=1 --debug shows where"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        line = (
+            f"tokenization failed ({reason}); --data.tokenizing_processes=1 --debug shows the "
+            "stack trace"
+        )
     return Failure(line, traceback.format_exc())
 
 

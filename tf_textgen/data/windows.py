@@ -13,17 +13,28 @@ from tf_textgen.errors import UserError
 
 
 class Windows:
-    """Inputs are `context` tokens of the stream, labels the same one place later; a label `<s>` has weight 0.
+    """Windows of a stream.
 
-    Training takes the stream as a ring, its last `</s>` followed by its first `<s>`, and begins each epoch at another
-    place: an epoch is `num_tokens // context` whole windows, of which no two overlap.
-    Evaluation begins at the first token and counts each label once; the last window is padded.
+    The inputs of a row are `context` tokens of the stream. The labels are the same tokens, shifted
+    by one. A label `<s>` has weight 0.
+
+    Training uses the stream as a ring: its last `</s>` is followed by its first `<s>`. Each epoch
+    starts at another place and has `num_tokens // context` whole windows, which do not overlap. An
+    evaluation starts at the first token and counts each label once; its last window is padded.
+
+    Args:
+      split: the text.
+      context: number of tokens of a row.
+      batch_size: number of rows of a batch.
+      stride: distance between the starts of the windows of an evaluation; None is `context`.
     """
 
     def __init__(
         self, split: TokenizedSplit, context: int, batch_size: int, stride: int | None = None
     ):
-        self._split, self._context, self.batch_rows = split, context, batch_size
+        self._split = split
+        self._context = context
+        self.batch_rows = batch_size
         self._stride = context if stride is None else stride
         if not 1 <= self._stride <= context:
             raise UserError(
@@ -38,8 +49,9 @@ class Windows:
     def steps_per_epoch(self) -> int:
         if self._tokens <= self._context:
             raise UserError(
-                f"the {self._split.name} files give {self._tokens} tokens, fewer than one window needs: expected at "
-                f"least {self._context + 1} (--data.context={self._context}); add text or shorten the context"
+                f"the {self._split.name} files give {self._tokens} tokens, fewer than one window "
+                f"needs: expected at least {self._context + 1} (--data.context={self._context}); "
+                "add text or shorten the context"
             )
         return -(-self._rows // self.batch_rows)
 
@@ -48,43 +60,43 @@ class Windows:
         return -(-self.evaluation_rows // self.batch_rows)
 
     def training_batch(self, step: int, seed: int, part: Part = WHOLE) -> Batch:
-        """The batch of a global step, or a part of it."""
+        """Returns the batch of a global step, or a part of it."""
         epochs, rows = order.epoch_rows(step, self.batch_rows, self._rows, seed)
-        read = []
+        windows = []
         for i in part.of(self.batch_rows):
             phase = order.random_integer(self._tokens, seed, int(epochs[i]), 1)
-            read.append(self._ring(phase + int(rows[i]) * self._context))
+            start = phase + int(rows[i]) * self._context
+            windows.append(self._split.read_ring(start, self._context + 1))
         counted = np.zeros((part.rows(self.batch_rows), self._context), bool)
-        counted[: len(read)] = True
-        return self._batch(read, counted)
+        counted[: len(windows)] = True
+        return self._batch(windows, counted)
 
     def evaluation_batch(self, step: int, part: Part = WHOLE) -> Batch:
-        """Rows `step * batch_size` and on, or a part of them; rows past the end have no weight."""
+        """Returns the rows from `step * batch_size`, or a part of them.
+
+        Rows past the end have weight 0.
+        """
         first = step * self.batch_rows
-        read, counted = [], np.zeros((part.rows(self.batch_rows), self._context), bool)
-        for i, row in enumerate(first + place for place in part.of(self.batch_rows)):
-            if row < self.evaluation_rows:
-                start = row * self._stride
-                tokens = self._split.read(start, min(start + self._context + 1, self._tokens))
-                counted[i, 0 if row == 0 else self._context - self._stride : len(tokens) - 1] = True
-                read.append(tokens)
-        return self._batch(read, counted)
+        windows = []
+        counted = np.zeros((part.rows(self.batch_rows), self._context), bool)
+        for i, place in enumerate(part.of(self.batch_rows)):
+            row = first + place
+            if row >= self.evaluation_rows:
+                break
+            start = row * self._stride
+            window = self._split.read(start, min(start + self._context + 1, self._tokens))
+            # The window before has counted the labels of the overlap.
+            first_counted = 0 if row == 0 else self._context - self._stride
+            counted[i, first_counted : len(window) - 1] = True
+            windows.append(window)
+        return self._batch(windows, counted)
 
-    def _ring(self, start: int) -> np.ndarray:
-        start %= self._tokens
-        stop = start + self._context + 1
-        tokens = self._split.read(start, min(stop, self._tokens))
-        return (
-            tokens
-            if stop <= self._tokens
-            else np.append(tokens, self._split.read(0, stop - self._tokens))
-        )
-
-    def _batch(self, read: Sequence[np.ndarray], counted: np.ndarray) -> Batch:
-        """The rows that were read, and rows `<s>` up to the number of those of `counted`."""
-        tokens = pad_rows(read, len(counted), self._context + 1, self._split.pad_id)
-        tokens[len(read) :, 0] = self._split.bos_id
+    def _batch(self, windows: Sequence[np.ndarray], counted: np.ndarray) -> Batch:
+        """Returns the windows, followed by rows that start with `<s>` up to the number of rows of
+        `counted`.
+        """
+        tokens = pad_rows(windows, len(counted), self._context + 1, self._split.pad_id)
+        tokens[len(windows) :, 0] = self._split.bos_id
         labels = tokens[:, 1:]
-        return Batch(
-            {"target_tokens": tokens[:, :-1]}, labels, counted & (labels != self._split.bos_id)
-        )
+        counted = counted & (labels != self._split.bos_id)
+        return Batch({"target_tokens": tokens[:, :-1]}, labels, counted)
