@@ -54,8 +54,8 @@ def load_model(tmp_path_factory):
     tokenizer = build_tokenizer(TokenizerConfig(vocabulary_size=290, algorithm="bpe"), [text])
     path.write_bytes(tokenizer.files()["sentencepiece.model"])
     return (
-        "from tf_textgen.compat import import_tensorflow_quietly as f; f(); import tensorflow_text\n"
-        "from tf_textgen.text.sentencepiece import SentencePieceTokenizer\n"
+        "from tf_textgen.compat import import_tensorflow_quietly as f; f(); import "
+        "tensorflow_text\nfrom tf_textgen.text.sentencepiece import SentencePieceTokenizer\n"
         f"model = open({str(path)!r}, 'rb').read()\n"
         "{}(model)"
     )

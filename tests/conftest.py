@@ -10,7 +10,8 @@ LONGEST = (
     "tests/server/export_test.py",
     "tests/server/examples_test.py",
 )
-# Files whose tests use the same export or the same graphs, which take long to make: one process has them all.
+# Files whose tests use the same export or the same graphs, which take long to make: one process has
+# them all.
 TOGETHER = (
     ("tests/server/export_test.py", "tests/server/examples_test.py"),
     ("tests/conformance/decoding_test.py", "tests/conformance/precision_test.py"),
@@ -46,7 +47,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """The long ones first, so that no process works on them alone at the end; the thorough ones by wish."""
+    """The long ones first, so that no process works on them alone at the end; the thorough ones by
+    wish.
+    """
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     if not config.getoption("--thorough"):
         left = [item for item in items if item.get_closest_marker("thorough")]
@@ -56,9 +59,11 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session", autouse=True)
 def graphs_as_written():
-    """Graphs run as they were traced: TensorFlow's optimizers take longer with one than a test has use for it.
+    """Graphs run as they were traced: TensorFlow's optimizers take longer with one than a test has
+    use for it.
 
-    They do their work in the processes that the tests of jobs and whole trainings start, and that check an export.
+    They do their work in the processes that the tests of jobs and whole trainings start, and that
+    check an export.
     """
     import tensorflow as tf
 

@@ -1,8 +1,8 @@
 """tf_textgen: train, judge, try and serve text generators with TensorFlow.
 
 Shapes in docstrings use one letter for each dimension:
-  `B` batch, `S` source length, `T` target length, `P` padded prompt length, `D` width, `N` heads, `H` head width,
-  `V` vocabulary, `W` beam width, `L` layers.
+  `B` batch, `S` source length, `T` target length, `P` padded prompt length, `D` width, `N` heads,
+  `H` head width, `V` vocabulary, `W` beam width, `L` layers.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-# Where each public name lives. They are imported on first use: `import tf_textgen` alone does not take the seconds
-# that importing TensorFlow does.
+# Where each public name lives. They are imported on first use: `import tf_textgen` alone does not
+# take the seconds that importing TensorFlow does.
 _HOMES = {
     "Client": "tf_textgen.client.rest_client",
     "Completion": "tf_textgen.client.rest_client",

@@ -1,4 +1,7 @@
-"""Files that are whole or absent: written beside, forced to disk, renamed. Imports no TensorFlow."""
+"""Files that are whole or absent: written beside, forced to disk, renamed.
+
+Imports no TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +44,11 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder beside `path` to fill; it takes the name `path` when the block ends without error.
+    """Gives an empty folder beside `path` to fill; it takes the name `path` when the block ends
+    without error.
 
-    A folder already at `path` is replaced; after an error it stands as it was and nothing else is left behind.
+    A folder already at `path` is replaced; after an error it stands as it was and nothing else is
+    left behind.
     """
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     old = beside.with_name(beside.name + ".old")
@@ -64,7 +69,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def reason(error: Exception) -> str:
-    """Why a file could not be written, without the names of TensorFlow's ops and of files beside the real ones."""
+    """Why a file could not be written, without the names of TensorFlow's ops and of files beside
+    the real ones.
+    """
     text = getattr(error, "strerror", None) or str(error).strip().split("\n", 1)[0]
     text = re.sub(r"\{\{.*?\}\}|\[Op:\w*\]", "", text).strip()
     return text.rpartition("; ")[2] or type(error).__name__

@@ -1,7 +1,7 @@
 """The only home of workarounds for TensorFlow and Keras.
 
-Each entry says what it works around and what to delete when that is mended; a test fails on the day it is no longer
-needed. Importing this imports no TensorFlow.
+Each entry says what it works around and what to delete when that is mended; a test fails on the day
+it is no longer needed. Importing this imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 
 
 def import_tensorflow_quietly() -> None:
-    """Imports TensorFlow without its greeting on standard error; if the import fails, what it wrote is shown.
+    """Imports TensorFlow without its greeting on standard error; if the import fails, what it wrote
+    is shown.
 
     TensorFlow 2.21 writes a dozen lines about oneDNN and missing CUDA drivers before its log level
-    (`TF_CPP_MIN_LOG_LEVEL`) is heeded, so that a job's own words drown. `TF_TEXTGEN_VERBOSE=1` lets them through.
-    Delete this when `python -c "import tensorflow"` is silent at log level 2.
+    (`TF_CPP_MIN_LOG_LEVEL`) is heeded, so that a job's own words drown. `TF_TEXTGEN_VERBOSE=1` lets
+    them through. Delete this when `python -c "import tensorflow"` is silent at log level 2.
     """
     if "tensorflow" in sys.modules:
         return
@@ -33,10 +34,12 @@ def import_tensorflow_quietly() -> None:
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keeps back what C++ code writes to standard error, unless the block fails or `TF_TEXTGEN_VERBOSE` is set.
+    """Keeps back what C++ code writes to standard error, unless the block fails or
+    `TF_TEXTGEN_VERBOSE` is set.
 
-    The SentencePiece op of tensorflow-text 2.21 writes `normalizer.cc ... use identity normalization` whenever a model
-    is loaded, at a log level that nothing in Python reaches. Delete its use there when the op is silent.
+    The SentencePiece op of tensorflow-text 2.21 writes `normalizer.cc ... use identity
+    normalization` whenever a model is loaded, at a log level that nothing in Python reaches. Delete
+    its use there when the op is silent.
     """
     if os.environ.get("TF_TEXTGEN_VERBOSE"):
         yield
@@ -60,11 +63,12 @@ def quiet_stderr() -> Iterator[None]:
 def sentencepiece_op(model: bytes, name: str) -> Any:
     """A `tensorflow_text.SentencepieceTokenizer` (int32 ids) that lives as long as the process.
 
-    That of tensorflow-text 2.21 belongs to a cached kernel, which `tf.random.set_seed` and `keras.utils.clear_session`
-    throw away: every later use fails with `Resource ... does not exist` (its own source notes it as to be done). Under
-    a shared name the resource belongs to the device instead; equal models may share one, so `name` has to follow from
-    the model. In a SavedModel, two ops under one name would swap their models (tensorflow/text issue 1304). Delete
-    this when the test of the plain op fails.
+    That of tensorflow-text 2.21 belongs to a cached kernel, which `tf.random.set_seed` and
+    `keras.utils.clear_session`
+    throw away: every later use fails with `Resource ... does not exist` (its own source notes it as
+    to be done). Under a shared name the resource belongs to the device instead; equal models may
+    share one, so `name` has to follow from the model. In a SavedModel, two ops under one name would
+    swap their models (tensorflow/text issue 1304). Delete this when the test of the plain op fails.
 
     Args:
       model: the serialized SentencePiece model.
@@ -86,15 +90,19 @@ def sentencepiece_op(model: bytes, name: str) -> Any:
 
 
 def fit_on_replicas(model: Any) -> None:
-    """Lets `fit` and `evaluate` of a built and compiled `keras.Model` run under any strategy of several replicas.
+    """Lets `fit` and `evaluate` of a built and compiled `keras.Model` run under any strategy of
+    several replicas.
 
-    Two of Keras 3.15's habits are in the way (keras-team/keras issue 20585), where the model makes its own train and
-    test functions: `_maybe_symbolic_build` reduces a batch of several workers, and the features with it, to find out
-    about shapes that a built model knows; and its optimizer sums over the replicas whatever gradients it is given, so
-    that what was summed before, to be clipped, would cross the network twice.
+    Two of Keras 3.15's habits are in the way (keras-team/keras issue 20585), where the model makes
+    its own train and
+    test functions: `_maybe_symbolic_build` reduces a batch of several workers, and the features
+    with it, to find out about shapes that a built model knows; and its optimizer sums over the
+    replicas whatever gradients it is given, so that what was summed before, to be clipped, would
+    cross the network twice.
 
-    Delete the first when `fit` of a plain model runs on two workers, the second when `Optimizer.apply` can be told that
-    gradients are summed already, as Keras 2 could (`skip_gradients_aggregation`).
+    Delete the first when `fit` of a plain model runs on two workers, the second when
+    `Optimizer.apply` can be told that gradients are summed already, as Keras 2 could
+    (`skip_gradients_aggregation`).
     """
     if not model.optimizer.built:
         with model.distribute_strategy.scope():
@@ -106,15 +114,17 @@ def fit_on_replicas(model: Any) -> None:
 
 
 class ServedModel:
-    """A SavedModel as TF Serving's C++ runs it: loaded by its tag, asked by the tensors of its signatures.
+    """A SavedModel as TF Serving's C++ runs it: loaded by its tag, asked by the tensors of its
+    signatures.
 
-    `tf.saved_model.load` makes Python functions anew of the graph, by other rules than a server's. TensorFlow 2.21 has
-    a session, which is what a server runs, in its first version's interface alone. Delete this when there is a public
-    way to `tensorflow::LoadSavedModel`.
+    `tf.saved_model.load` makes Python functions anew of the graph, by other rules than a server's.
+    TensorFlow 2.21 has a session, which is what a server runs, in its first version's interface
+    alone. Delete this when there is a public way to `tensorflow::LoadSavedModel`.
 
     Args:
       path: the version's folder.
-      optimize: whether TensorFlow optimizes the graphs at first, as a server does: seconds for each signature.
+      optimize: whether TensorFlow optimizes the graphs at first, as a server does: seconds for each
+        signature.
 
     Attributes:
       signatures: name -> `SignatureDef`.
@@ -150,10 +160,11 @@ class ServedModel:
 
 
 def is_registered(op: str) -> bool:
-    """Whether this process has an op of this name: TensorFlow's own, and those of the libraries it has loaded.
+    """Whether this process has an op of this name: TensorFlow's own, and those of the libraries it
+    has loaded.
 
-    `tf.raw_ops` lacks the internal ones, and those of other libraries are listed nowhere. Delete this when TensorFlow
-    has a public list.
+    `tf.raw_ops` lacks the internal ones, and those of other libraries are listed nowhere. Delete
+    this when TensorFlow has a public list.
     """
     from tensorflow.python.framework import op_def_registry
 

@@ -51,9 +51,11 @@ def field(
       default: value when nothing is said; `config.required` if there is none.
       help: one sentence with the unit and the reason of the default; becomes the flag's help.
       choices: the values allowed.
-      at_least, at_most, above, below: inclusive and exclusive bounds of a number (NaN breaks all of them).
+      at_least, at_most, above, below: inclusive and exclusive bounds of a number (NaN breaks all of
+        them).
       flag: False for values that follow from the data (a vocabulary's size) and have no flag.
-      escapes: whether the flag's text reads backslash escapes (see `unescape`), since a flagfile holds a flag a line.
+      escapes: whether the flag's text reads backslash escapes (see `unescape`), since a flagfile
+        holds a flag a line.
     """
     bounds = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
     help = f"{help} {_ESCAPES_HELP}" if escapes else help
@@ -95,13 +97,14 @@ class Config:
         known = {entry.name for entry in dataclasses.fields(cls)}
         if not isinstance(values, Mapping):
             raise UserError(
-                f"a configuration of {cls.prefix!r} is damaged: a {type(values).__name__} came, expected an object as "
-                "it was written"
+                f"a configuration of {cls.prefix!r} is damaged: a {type(values).__name__} came, "
+                "expected an object as it was written"
             )
         for name in values:
             if name not in known:
                 raise UserError(
-                    f"unknown field {flag_name(cls, name)!r} in a configuration{did_you_mean(name, known)}"
+                    f"unknown field {flag_name(cls, name)!r} in a "
+                    f"configuration{did_you_mean(name, known)}"
                 )
         try:
             return cls(
@@ -137,7 +140,8 @@ def check_value(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
                 f"{words[k]} {_number(v)}" for k, v in metadata["bounds"].items()
             )
             raise UserError(
-                f"--{name}={_number(value)}: expected a {'finite ' if infinite else ''}value {expected}"
+                f"--{name}={_number(value)}: expected a {'finite ' if infinite else ''}value "
+                f"{expected}"
             )
 
 
@@ -199,7 +203,9 @@ def from_flags(
 
 
 def override(config: ConfigT, flag_values: flags.FlagValues = flags.FLAGS) -> ConfigT:
-    """`config` with the fields that stand on the command line: how a job changes what a run recorded."""
+    """`config` with the fields that stand on the command line: how a job changes what a run
+    recorded.
+    """
     given = {}
     for entry in dataclasses.fields(config):
         name = flag_name(type(config), entry.name)
@@ -227,12 +233,14 @@ def to_flags(config: Config) -> list[str]:
 
 
 def flag_line(name: str, value: str) -> str:
-    """One line of a flagfile, which loses line ends and the spaces around a line; raises `UserError` rather."""
+    """One line of a flagfile, which loses line ends and the spaces around a line; raises
+    `UserError` rather.
+    """
     line = f"--{name}={value}"
     if line != line.strip() or "\n" in line or "\r" in line:
         raise UserError(
-            f"--{name}={value!r}: expected no line end and no space at its end, which recipe.flags could not hold; "
-            "choose another"
+            f"--{name}={value!r}: expected no line end and no space at its end, which recipe.flags "
+            "could not hold; choose another"
         )
     return line
 
@@ -249,7 +257,8 @@ def escape(text: str) -> str:
 
 
 def unescape(came: str, text: str) -> str:
-    r"""The text that a flag's value stands for: `\n`, `\t`, `\r`, `\\`, `\xHH` and `\uHHHH` are one character each.
+    r"""The text that a flag's value stands for: `\n`, `\t`, `\r`, `\\`, `\xHH` and `\uHHHH` are one
+    character each.
 
     Args:
       came: what an error says came: the flag with its value, or a place in a file.
@@ -265,8 +274,8 @@ def unescape(came: str, text: str) -> str:
         character = chr(int(code[1:], 16)) if code else plain.get(letter)
         if character is None or "\ud800" <= character <= "\udfff":
             raise UserError(
-                f"{came}: a backslash stands before {code or letter or 'nothing'!r}; expected n, t, r, xHH, "
-                "uHHHH of a character, or a second backslash"
+                f"{came}: a backslash stands before {code or letter or 'nothing'!r}; expected n, "
+                "t, r, xHH, uHHHH of a character, or a second backslash"
             )
         return character
 

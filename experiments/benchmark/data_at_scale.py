@@ -1,10 +1,12 @@
 """Tokenises and reads a corpus of gigabytes: how fast, and in how much memory.
 
-    python experiments/benchmark/data_at_scale.py --gigabytes 0.2 2 --output=experiments/benchmark/data_at_scale.json
+    python experiments/benchmark/data_at_scale.py --gigabytes 0.2 2
+    --output=experiments/benchmark/data_at_scale.json
 
-The corpus is the text of Python's documentation again and again, its paragraphs in another order each time and every
-line with words of its own. Each measurement is a process of its own, so that its peak of memory (resident set size) is
-nobody else's. What the input pipeline gives is compared with the training rate of the quick start.
+The corpus is the text of Python's documentation again and again, its paragraphs in another order
+each time and every line with words of its own. Each measurement is a process of its own, so that
+its peak of memory (resident set size) is nobody else's. What the input pipeline gives is compared
+with the training rate of the quick start.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python experiments/benchmark/scaling.py [--steps=60]
 
-Trains the model of the quick start through `launch --cores_per_worker=1`, the same global batch each time, and prints a
-table; beside it stands what each worker has to send. Nothing else should run on the machine meanwhile.
+Trains the model of the quick start through `launch --cores_per_worker=1`, the same global batch
+each time, and prints a table; beside it stands what each worker has to send. Nothing else should
+run on the machine meanwhile.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
     python experiments/benchmark/serve_load.py --saved_model=saved_models/quickstart
 
 Three servers are started one after the other:
-  1. Clients with mixed parameters for some seconds; each answer is compared with the one that its request got alone.
-  2. The same clients with one request each, answered in batches, and one at a time (`--max_batch_size=1` and
-     `--num_batch_threads=1`).
+  1. Clients with mixed parameters for some seconds; each answer is compared with the one that its
+    request got alone.
+  2. The same clients with one request each, answered in batches, and one at a time
+     (`--max_batch_size=1` and `--num_batch_threads=1`).
   3. Short requests, and the server's resident memory after 1,000 and after 10,000 of them.
 Writes one JSON object to standard output. Linux alone, since it reads /proc.
 """

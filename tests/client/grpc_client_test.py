@@ -1,4 +1,6 @@
-"""The gRPC client against a server that answers as TensorFlow Serving does, and fails in every way it can."""
+"""The gRPC client against a server that answers as TensorFlow Serving does, and fails in every way
+it can.
+"""
 
 import importlib
 import re

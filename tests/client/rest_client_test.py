@@ -1,4 +1,6 @@
-"""The REST client against a server that answers as TensorFlow Serving does, and fails in every way it can."""
+"""The REST client against a server that answers as TensorFlow Serving does, and fails in every way
+it can.
+"""
 
 import math
 import os
@@ -605,7 +607,8 @@ def test_proxies_are_ignored_and_no_tensorflow_is_imported(running, serving):
     script = (
         "import sys\nfrom tf_textgen.client.rest_client import Client\n"
         f"with Client({running[1]!r}, 'model') as client: print(client.generate('ab🙂')[0].text)\n"
-        "print([name for name in ('tensorflow', 'keras', 'numpy', 'absl') if name in sys.modules])\n"
+        "print([name for name in ('tensorflow', 'keras', 'numpy', 'absl') if name in "
+        "sys.modules])\n"
     )
     environment = {**os.environ, "http_proxy": "http://127.0.0.1:1", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(

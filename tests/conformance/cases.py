@@ -1,6 +1,7 @@
 """One row a model: what every family must do, `tests/conformance/*_test.py` ask of each row.
 
-A new family is a row in `CASES`: a name, its key in `MODELS`, the fields of its configuration, and what it cannot do.
+A new family is a row in `CASES`: a name, its key in `MODELS`, the fields of its configuration, and
+what it cannot do.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Case(NamedTuple):
 
     Attributes:
       name: of the row.
-      family: key of `MODELS`; its kind says whether the model reads `source_tokens` and `source_lengths`.
+      family: key of `MODELS`; its kind says whether the model reads `source_tokens` and
+        `source_lengths`.
       fields: of the configuration beside the vocabulary.
       set_weights: gives a built model weights that count.
       learns: whether it has weights that gradients train.
@@ -194,7 +196,9 @@ ONE_EACH = ("gpt2", "luong", "ngram", "rnn_lm", "transformer_seq2seq")
 
 
 def often(names: Iterable[str]) -> list[Any]:
-    """Parameters of a test that takes its time: one of these rows for each family, the others by `--thorough`."""
+    """Parameters of a test that takes its time: one of these rows for each family, the others by
+    `--thorough`.
+    """
     names = list(names)
     return cases(names, always=[name for name in names if name in ONE_EACH])
 
@@ -214,7 +218,9 @@ def make(case: Case, dtype: str | None = None) -> TextModel:
 
 
 class Decoding:
-    """A model, and the contract's methods as graphs for all shapes: traced once, shared by the tests of one row."""
+    """A model, and the contract's methods as graphs for all shapes: traced once, shared by the
+    tests of one row.
+    """
 
     def __init__(self, case: Case) -> None:
         self.model = make(case)
@@ -244,7 +250,9 @@ class Decoding:
         return self.model(features)
 
     def _stepwise(self, prompts: Features, tokens: tf.Tensor, room: tf.Tensor) -> tf.Tensor:
-        """Logits `[B, K + 1, V]` behind the prompts and each of `tokens` `[B, K]`; `room` more slots stay empty."""
+        """Logits `[B, K + 1, V]` behind the prompts and each of `tokens` `[B, K]`; `room` more
+        slots stay empty.
+        """
         count = tf.shape(tokens)[1]
         capacity = tf.shape(prompts["target_tokens"])[1] + count + room
         logits, state = self.model.start(prompts, capacity)

@@ -12,7 +12,9 @@ STEPS = 3
 
 
 def _start(features, lengths, padding=0):
-    """Prompts of these lengths, left-padded with an id that would be seen if it counted, and the tokens behind them."""
+    """Prompts of these lengths, left-padded with an id that would be seen if it counted, and the
+    tokens behind them.
+    """
     tokens, places = features["target_tokens"], max(lengths, default=0) + padding
     prompts = [[5] * (places - n) + list(row[:n]) for row, n in zip(tokens, lengths, strict=True)]
     behind = [row[n : n + STEPS] for row, n in zip(tokens, lengths, strict=True)]
@@ -84,7 +86,9 @@ def test_steps_equal_the_whole_sequence(name):
 
 @all_cases
 def test_a_row_gives_what_it_gives_alone(name):
-    """Whatever stands beside it, however far prompts and sources are padded, and however long the cache is."""
+    """Whatever stands beside it, however far prompts and sources are padded, and however long the
+    cache is.
+    """
     features, graphs = draw(CASES[name]), decoding(name)
     together = graphs.stepwise(*_start(features, LENGTHS), 0).numpy()
     prompts, tokens = _start(features, LENGTHS, padding=2)
@@ -104,7 +108,9 @@ def test_a_batch_of_no_rows(name):
 
 @all_cases
 def test_rows_of_the_state_may_change_places(name):
-    """A beam search gathers `per_step`, and tiles `per_source`: every tensor has a row for each row."""
+    """A beam search gathers `per_step`, and tiles `per_source`: every tensor has a row for each
+    row.
+    """
     model, features = decoding(name).model, draw(CASES[name])
     prompts, tokens = _start(features, LENGTHS)
     _, state = model.start({key: tf.constant(value) for key, value in prompts.items()}, 9)

@@ -1,4 +1,6 @@
-"""A trivial task is learned completely: what masks, shifts, positions or caches get wrong shows here."""
+"""A trivial task is learned completely: what masks, shifts, positions or caches get wrong shows
+here.
+"""
 
 import keras
 import numpy as np
@@ -12,7 +14,9 @@ ROWS, LONGEST = 64, 4
 
 
 def _copying(case):
-    """`(features, labels, weights)`: a source and the same target, or `<s> x <s> x` of which the second x counts."""
+    """`(features, labels, weights)`: a source and the same target, or `<s> x <s> x` of which the
+    second x counts.
+    """
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, LONGEST + 1, ROWS)
     words = rng.integers(3, 9, (ROWS, LONGEST)) * (np.arange(LONGEST) < lengths[:, None])

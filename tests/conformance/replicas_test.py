@@ -53,7 +53,9 @@ _UPDATES = """
     "names", [ONES, pytest.param(OTHERS, marks=pytest.mark.thorough)], ids=["one each", "others"]
 )
 def test_replicas_and_micro_batches_make_the_same_update(names):
-    """In a process of its own, since devices are made once, and in one for many models, since that takes seconds."""
+    """In a process of its own, since devices are made once, and in one for many models, since that
+    takes seconds.
+    """
     code = textwrap.dedent(_UPDATES)
     done = subprocess.run(
         [sys.executable, "-c", code, *names], capture_output=True, text=True, check=False

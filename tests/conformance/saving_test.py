@@ -1,4 +1,6 @@
-"""Every variable comes back from a checkpoint and from a `.keras` file, and with it the configuration."""
+"""Every variable comes back from a checkpoint and from a `.keras` file, and with it the
+configuration.
+"""
 
 import json
 

@@ -39,15 +39,15 @@ def test_a_broken_word_matches_nothing(tmp_path):
         ("", "x.txt is empty: expected text"),
         (
             "a 1 2\nb 1\n",
-            "x.txt:2: 1 values after 'b', expected 2 as the rows before; correct the row or take "
+            "x.txt:2: 1 values after 'b', expected 2 as in the rows before; correct the row or use "
             "another",
         ),
-        ("a 1 2\nb 1 2 3\n", "x.txt:2: 3 values after 'b', expected 2 as the rows before"),
-        ("a 1 2\n\nb 1 2\n", "x.txt:2: 0 values after '', expected 2 as the rows before"),
+        ("a 1 2\nb 1 2 3\n", "x.txt:2: 3 values after 'b', expected 2 as in the rows before"),
+        ("a 1 2\n\nb 1 2\n", "x.txt:2: 0 values after '', expected 2 as in the rows before"),
         ("words\nof a text\n", "x.txt:1: 0 values after 'words', expected a word and its numbers"),
         (
             "a plain text\n",
-            "x.txt:1: 'plain': expected a finite number; correct the row or take another file",
+            "x.txt:1: 'plain': expected a finite number; correct the row or use another file",
         ),
         ("a 1 2\nb 1 x\n", "x.txt:2: 'x': expected a finite number"),
         ("a 1 2\nb nan 1\n", "x.txt:2: 'nan': expected a finite number"),
@@ -56,7 +56,7 @@ def test_a_broken_word_matches_nothing(tmp_path):
             "3 2\na 1 2\nb 1 2\n",
             "x.txt: 2 words, expected 3 as in its first line; the file is incomplete",
         ),
-        ("1 2\na 1 2 3\n", "x.txt:2: 3 values after 'a', expected 2 as the rows before"),
+        ("1 2\na 1 2 3\n", "x.txt:2: 3 values after 'a', expected 2 as in the rows before"),
         (
             b"3 2\n\0\1",
             "x.txt:2: a NUL byte at byte offset 4: expected UTF-8 text, this is binary data",

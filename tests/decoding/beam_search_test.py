@@ -1,4 +1,6 @@
-"""Beam search against exhaustive enumeration, against a plain beam search, and against greedy decoding."""
+"""Beam search against exhaustive enumeration, against a plain beam search, and against greedy
+decoding.
+"""
 
 import dataclasses
 import itertools
@@ -44,7 +46,8 @@ class State(NamedTuple):
 class History:
     """A model whose next token depends on all tokens so far and on the prompt.
 
-    All is carried in the state: one that does not follow its hypothesis, or strays from its row, changes the text.
+    All is carried in the state: one that does not follow its hypothesis, or strays from its row,
+      changes the text.
     """
 
     def __init__(self, size=16, seed=0, spread=2.0, eos_id=EOS, banned_ids=BANNED, bound=12):
@@ -316,7 +319,9 @@ def test_narrow_beams_equal_the_plain_beam_search(model, beam):
 
 
 def test_a_beam_of_one_is_greedy(model, wishes):
-    """But for forced words, which a beam writes where room ends and greedy decoding where the model would end."""
+    """But for forced words, which a beam writes where room ends and greedy decoding where the model
+    would end.
+    """
     prompts = wishes[0]
     configs = [
         dataclasses.replace(c, beam_width=1, num_best=1, temperature=0.0, forced=())
@@ -373,7 +378,9 @@ def test_of_equals_the_lowest_tokens_come_first():
 
 @pytest.mark.parametrize(("kind", "steps"), [("none", 0), ("average", 1)])
 def test_the_search_ends_when_nothing_can_win_any_more(kind, steps):
-    """After the end token (-0.1) another token (-3.2) can win once where length makes up for it, two can not."""
+    """After the end token (-0.1) another token (-3.2) can win once where length makes up for it,
+    two can not.
+    """
     model = History(size=4, eos_id=3, banned_ids=())
     model.table[:] = np.log([0.04, 0.03, 0.03, 0.9])
     config = DecodingConfig(

@@ -85,11 +85,13 @@ from tf_textgen.errors import UserError
         ({"allowed": ("a", "")}, "--decoding.allowed='': expected a text that is not empty"),
         (
             {"forced": ("a cat",), "banned": ("dog", "cat")},
-            "--decoding.forced='a cat': has 'cat' of --decoding.banned in it, and cannot be written; leave one",
+            "--decoding.forced='a cat': has 'cat' of --decoding.banned in it, and cannot be "
+            "written; leave one",
         ),
         (
             {"forced_prefix": "a cat", "banned": ("cat",)},
-            "--decoding.forced_prefix='a cat': has 'cat' of --decoding.banned in it, and cannot be written; leave one",
+            "--decoding.forced_prefix='a cat': has 'cat' of --decoding.banned in it, and cannot be "
+            "written; leave one",
         ),
         (
             {"forced": (" cat ",), "banned": ("cat",)},
@@ -105,7 +107,8 @@ from tf_textgen.errors import UserError
         ),
         (
             {"forced": ("a\nb",), "stop": ("\n",)},
-            r"--decoding.forced='a\nb': has '\n' of --decoding.stop in it, and cannot be written; leave one",
+            r"--decoding.forced='a\nb': has '\n' of --decoding.stop in it, and cannot be written; "
+            r"leave one",
         ),
         ({"stop": ("",)}, "--decoding.stop='': expected a text that is not empty"),
         (
@@ -130,8 +133,8 @@ from tf_textgen.errors import UserError
         ),
         (
             {"beam_width": 4, "temperature": 0.7},
-            "--decoding.beam_width=4 and --decoding.temperature=0.7 contradict each other: a beam search does not "
-            "sample; expected --decoding.temperature=0 or no beam",
+            "--decoding.beam_width=4 and --decoding.temperature=0.7 contradict each other: a beam "
+            "search does not sample; expected --decoding.temperature=0 or no beam",
         ),
         ({"beam_width": 4, "temperature": 1.0}, "expected --decoding.temperature=0 or no beam"),
         ({"beam_width": 4, "top_k": 5}, "expected --decoding.top_k=0 or no beam"),
@@ -178,7 +181,8 @@ def test_ratios_want_a_source():
     check_against_source(DecodingConfig(max_length_ratio=2.0), True)
     check_against_source(DecodingConfig(), False)
     message = (
-        r"--decoding.max_length_ratio=2.0: this model continues texts and has no source; leave it out, or set "
+        r"--decoding.max_length_ratio=2.0: this model continues texts and has no source; leave it "
+        r"out, or set "
         "max_new_tokens"
     )
     with pytest.raises(UserError, match=message):

@@ -16,7 +16,9 @@ WORDS = [[5, 6], [6, 5, 6], [7], [5, 5]]
 
 
 def test_no_told_place_is_outside_of_its_word():
-    """Whatever a request says of what is written: a gather that fails would fail the requests beside it."""
+    """Whatever a request says of what is written: a gather that fails would fail the requests
+    beside it.
+    """
     told = tf.constant([[0, 1], [0, 2], [0, -1], [0, -(2**31)], [2, 1], [-1, 1], [1, 0]])
     rows = len(told)
     words = Words(tf.constant([[[5, 6], [7, -1]]] * rows), tf.constant([[2, 1]] * rows))
@@ -27,7 +29,9 @@ def test_no_told_place_is_outside_of_its_word():
 
 
 def test_adjust_alone_gives_the_guarantee():
-    """A random walk over what is possible, as a beam may take it, ends with all words, however near to its bound."""
+    """A random walk over what is possible, as a beam may take it, ends with all words, however near
+    to its bound.
+    """
     rng = np.random.default_rng(0)
     some = [[w for w in WORDS if rng.random() < 0.6] for _ in range(ROWS)]
     tokens, lengths = np.full((ROWS, 4, 3), -1, np.int32), np.zeros((ROWS, 4), np.int32)

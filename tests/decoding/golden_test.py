@@ -1,4 +1,6 @@
-"""The processors equal those of transformers, whose outputs `tests/golden/write_logits_processors.py` wrote down."""
+"""The processors equal those of transformers, whose outputs
+`tests/golden/write_logits_processors.py` wrote down.
+"""
 
 import ast
 import pathlib
@@ -29,7 +31,8 @@ def past(golden):
     )
 
 
-# On these logits no two are equal. Where some are, top-p keeps the lower ids alone here, and as the sort falls there.
+# On these logits no two are equal. Where some are, top-p keeps the lower ids alone here, and as the
+# sort falls there.
 @pytest.mark.parametrize("size", ["small", "large"])
 @pytest.mark.parametrize("name", ["top_k", "top_p", "min_p", "typical", "epsilon", "eta"])
 def test_cutoffs(golden, name, size):

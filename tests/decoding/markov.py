@@ -1,6 +1,7 @@
 """A toy model with an alphabet for its vocabulary, and the plain NumPy decoder it is judged by.
 
-The next token depends on the last one, on a salt (the sum of the prompt) and on the number of steps, all carried in the
+The next token depends on the last one, on a salt (the sum of the prompt) and on the number of
+steps, all carried in the
 state: a state that strays from its row changes the text.
 """
 
@@ -204,7 +205,9 @@ def probabilities(logits):
 
 
 def expected_typical(logits, mass):
-    """`[V]` bool: the tokens whose surprise is nearest to the entropy, until their mass is at least `mass`."""
+    """`[V]` bool: the tokens whose surprise is nearest to the entropy, until their mass is at least
+    `mass`.
+    """
     p = probabilities(logits)
     surprise = np.full(len(p), np.inf)
     surprise[p > 0] = -np.log(p[p > 0])
@@ -215,7 +218,9 @@ def expected_typical(logits, mass):
 
 
 def expected_nucleus(logits, p):
-    """`[V]` bool: the most probable tokens, of equals the lower ids, until their mass is at least p."""
+    """`[V]` bool: the most probable tokens, of equals the lower ids, until their mass is at least
+    p.
+    """
     order = np.lexsort((np.arange(len(logits)), -logits))
     mass = np.cumsum(np.exp((logits[order] - logits.max()).astype("float64")))
     count = 1 + np.sum(mass[:-1] < np.float64(np.float32(p)) * mass[-1])

@@ -9,7 +9,9 @@ rng = np.random.default_rng(0)
 
 
 def history(prompts, continuations, pad=0):
-    """Rows of any lengths as the loop holds them; continuations are equally long, with room behind them."""
+    """Rows of any lengths as the loop holds them; continuations are equally long, with room behind
+    them.
+    """
     width = max([1, *map(len, prompts)])
     left = np.array([[pad] * (width - len(p)) + list(p) for p in prompts], np.int32).reshape(
         len(prompts), width

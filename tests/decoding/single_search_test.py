@@ -108,7 +108,9 @@ class Pausing(Markov):
         self.graph = tf.function(self.search, autograph=False, input_signature=signature)
 
     def go_on_with(self, rows, more):
-        """Each row with its prompt, tokens so far, word, place and configuration; what it has after `more` tokens."""
+        """Each row with its prompt, tokens so far, word, place and configuration; what it has after
+        `more` tokens.
+        """
         read, begun = [row.prompt + row.tokens for row in rows], [row.tokens for row in rows]
         vectors = [[*map(len, read)], [sum(row.prompt) for row in rows], [*map(len, begun)]]
         found = self.graph(

@@ -67,7 +67,8 @@ FIRST = '"task": {"type": "worker", "index": 0}'
             "names a:1, a:1: expected each address once",
         ),
         (
-            '{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, "task": {"type": "worker", "index": 0}}',
+            '{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, "task": {"type": "worker", "index": '
+            "0}}",
             "names 'ps': Keras 3 has no ParameterServerStrategy",
         ),
         (

@@ -110,8 +110,9 @@ def test_a_lost_worker_is_named_with_the_step_to_go_on_from(tmp_path):
     error = tf.errors.UnavailableError(None, None, text)
     cluster = Cluster(("a:1", "b:2", "c:3"), 2)
     assert _lost(error, cluster, Checkpoints(tmp_path)) == (
-        "worker 1 (b:2) was lost, or ended with an error of its own: expected all 3 workers to answer; give the same "
-        "command on all of them again, which begins anew, as nothing was saved before"
+        "worker 1 (b:2) was lost, or ended with an error of its own: expected all 3 workers to "
+        "answer; give the same command on all of them again, which begins anew, as nothing was "
+        "saved before"
     )
     (tmp_path / "step-00000040").mkdir()
     assert _lost(error, cluster, Checkpoints(tmp_path)).endswith("goes on from step 40")

@@ -1,6 +1,8 @@
-"""Workers that are small programs, under a launcher of its own process: what they write, and how all of them end.
+"""Workers that are small programs, under a launcher of its own process: what they write, and how
+all of them end.
 
-A worker holds a lock on a file as long as it lives, which tells its death without asking for process numbers.
+A worker holds a lock on a file as long as it lives, which tells its death without asking for
+process numbers.
 """
 
 import contextlib
@@ -111,8 +113,8 @@ def launched(*programs, **options):
 def holding(path: pathlib.Path, then: str) -> str:
     """A program that has a lock on the file before it does anything else; its children inherit it."""
     return (
-        f"import fcntl, os; held = os.open({str(path)!r}, os.O_CREAT | os.O_RDWR); os.set_inheritable(held, True); "
-        f"fcntl.flock(held, fcntl.LOCK_EX)\n{then}"
+        f"import fcntl, os; held = os.open({str(path)!r}, os.O_CREAT | os.O_RDWR); "
+        f"os.set_inheritable(held, True); fcntl.flock(held, fcntl.LOCK_EX)\n{then}"
     )
 
 
@@ -132,7 +134,8 @@ def test_all_lines_of_all_workers_in_their_order():
     program = (
         "import os, sys\n"
         f"for i in range({count}):\n"
-        "    print(f'{i} 山' * (i % 3), file=sys.stderr if i % 5 == 0 else sys.stdout, flush=i % 7 == 0)"
+        "    print(f'{i} 山' * (i % 3), file=sys.stderr if i % 5 == 0 else sys.stdout, flush=i % 7 "
+        "== 0)"
     )
     code, *written = launch(*[program] * 4)
     assert code == 0

@@ -12,7 +12,8 @@ from tf_textgen.jobs import evaluate
 
 
 def test_by_hand():
-    # 1- to 4-grams of "a b c d x" in "a b c d e f": 4 of 5, 3 of 4, 2 of 3, 1 of 2; shorter, hence the penalty.
+    # 1- to 4-grams of "a b c d x" in "a b c d e f": 4 of 5, 3 of 4, 2 of 3, 1 of 2; shorter, hence
+    # the penalty.
     score = bleu(["a b c d x"], [["a b c d e f"]])
     penalty = math.exp(1 - 6 / 5)
     assert score.values["bleu"] == pytest.approx(

@@ -16,7 +16,9 @@ SAMPLED = DecodingConfig(temperature=1.0, top_k=20, max_new_tokens=12, seed=5)
 
 
 class Export(NamedTuple):
-    """A generator, its export loaded by Python, and by the session that checked it, as a server loads it."""
+    """A generator, its export loaded by Python, and by the session that checked it, as a server
+    loads it.
+    """
 
     generator: TextGenerator
     loaded: Exported
@@ -27,9 +29,9 @@ class Export(NamedTuple):
 def exported(tmp_path_factory):
     """Of a language model that samples.
 
-    The check is made in this process, whose session the tests go on with: to make another takes as long again. Its
-    graphs run as they were traced (see `graphs_as_written`). Fresh processes check the exports of
-    `tests/jobs/export_test.py`.
+    The check is made in this process, whose session the tests go on with: to make another takes as
+    long again. Its graphs run as they were traced (see `graphs_as_written`). Fresh processes check
+    the exports of `tests/jobs/export_test.py`.
     """
     generator, sessions = tiny_models.generator("transformer_lm", num_layers=1), []
 

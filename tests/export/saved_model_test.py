@@ -1,8 +1,9 @@
 """What the signatures of an export answer, alone and merged; its folder, and bad input.
 
-That a fresh process gives the texts of the run, for every family: `tests/jobs/export_test.py`. The tests of merged
-batches ask the graph that TF Serving runs with `--enable_batching`: each row is answered as it is alone, and one that
-is wrong fails by itself.
+That a fresh process gives the texts of the run, for every family: `tests/jobs/export_test.py`. The
+tests of merged
+batches ask the graph that TF Serving runs with `--enable_batching`: each row is answered as it is
+alone, and one that is wrong fails by itself.
 """
 
 import dataclasses
@@ -370,7 +371,8 @@ def ask(served, signature, rows):
 
 
 def assert_same(merged, alone):
-    """Numbers within 1e-4, all else to the letter; the longest row of a batch gives the width of token columns.
+    """Numbers within 1e-4, all else to the letter; the longest row of a batch gives the width of
+    token columns.
 
     A state holds the score to its last bit, which may differ, and a mark of it.
     """

@@ -60,7 +60,9 @@ def test_one_text_needs_no_list(generator):
 
 
 def test_rows_of_a_batch_keep_their_own_parameters(generator):
-    """What a row's neighbours ask for switches processors on and lengthens the cache, but never changes the row."""
+    """What a row's neighbours ask for switches processors on and lengthens the cache, but never
+    changes the row.
+    """
     prompts, rows = list(WISHES), [from_config(wish, 1) for wish in WISHES.values()]
     together = generator.generate_graph(tf.constant(prompts), merged(rows))
     for index, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
@@ -178,7 +180,9 @@ def first_features(generator, text):
 
 
 def test_greedy_equals_full_forward_passes(generator):
-    """Oracle: argmax of teacher forcing over the whole sequence, one token at a time, without any cache."""
+    """Oracle: argmax of teacher forcing over the whole sequence, one token at a time, without any
+    cache.
+    """
     (continuation,) = generator.generate(["abc"], GREEDY)
     tokenizer, model = generator.tokenizer, generator.model
     features, prompt = first_features(generator, "abc")
@@ -329,7 +333,9 @@ def test_long_prompt_is_cut_from_the_left_and_said_so():
 @pytest.mark.parametrize("side", ["beginning", "end"])
 @pytest.mark.parametrize(("name", "room"), [("transformer_seq2seq", 63), ("transformer_lm", 54)])
 def test_a_long_source_loses_what_training_took(name, room, side):
-    """Without the frame: `</s>` of a source, `<s>` and `<sep>` of a pair, which leaves its target 8 places."""
+    """Without the frame: `</s>` of a source, `<s>` and `<sep>` of a pair, which leaves its target 8
+    places.
+    """
     is_source = name == "transformer_seq2seq"
     generator = tiny_models.generator(name, "source" if is_source else "pair", side)
     long = "".join(chr(97 + i * i % 26) for i in range(200))
@@ -371,7 +377,9 @@ def test_more_tokens_than_the_bound_are_refused(generator):
 
 
 def streamed(generator, wishes, sizes):
-    """The answers of each request, chunk by chunk; all that are not finished are merged, whatever they have so far."""
+    """The answers of each request, chunk by chunk; all that are not finished are merged, whatever
+    they have so far.
+    """
     prompts, rows = list(wishes), [from_config(wish, 1) for wish in wishes.values()]
     answers, running, states = [[] for _ in prompts], list(range(len(prompts))), [""] * len(prompts)
     while running:

@@ -1,4 +1,6 @@
-"""Texts to ids and back, as a server's client sees them: one string a row, bad rows beside good ones."""
+"""Texts to ids and back, as a server's client sees them: one string a row, bad rows beside good
+ones.
+"""
 
 import numpy as np
 import pytest

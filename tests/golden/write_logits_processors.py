@@ -1,11 +1,13 @@
-"""Writes logits_processors.npz: random logits, and what the processors of Hugging Face transformers make of them.
+"""Writes logits_processors.npz: random logits, and what the processors of Hugging Face transformers
+make of them.
 
     python -m venv /tmp/golden
     /tmp/golden/bin/pip install torch==2.13.0 transformers==5.24.0
     /tmp/golden/bin/python tests/golden/write_logits_processors.py
 
-`tests/decoding/golden_test.py` reads the file; nothing else here needs torch. Arrays: `small` and `large` logits, their
-`tokens` (a sequence for each row, of which the last `NEW` are the continuation), and for each processor the parameter
+`tests/decoding/golden_test.py` reads the file; nothing else here needs torch. Arrays: `small` and
+`large` logits, their `tokens` (a sequence for each row, of which the last `NEW` are the
+continuation), and for each processor the parameter
 of every row and its output: the logits of a penalty, or `[B, V]` bool of the tokens that are left.
 """
 

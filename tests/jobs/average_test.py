@@ -24,7 +24,9 @@ def model(dialogue_run):
 
 @pytest.fixture(scope="module")
 def run(dialogue_run, model, tmp_path_factory):
-    """A run with two vocabularies, four checkpoints of other weights each, and one damaged between them."""
+    """A run with two vocabularies, four checkpoints of other weights each, and one damaged between
+    them.
+    """
     path = tmp_path_factory.mktemp("average") / "run"
     shutil.copytree(dialogue_run, path)
     checkpoints, rng = Checkpoints(path / "checkpoints", 9), np.random.default_rng(1)

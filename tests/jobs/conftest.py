@@ -1,4 +1,6 @@
-"""Two small runs for the jobs that use one: a language model, and an encoder-decoder that `train` made of dialogues."""
+"""Two small runs for the jobs that use one: a language model, and an encoder-decoder that `train`
+made of dialogues.
+"""
 
 import builtins
 import io

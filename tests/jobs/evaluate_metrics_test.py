@@ -28,7 +28,9 @@ TEST = ["ab\tba a\textra\n", "ab\ta b\t\n", "gfhdcb\tdef\t\n", "h\th\t\n"]
 
 @pytest.fixture(scope="module")
 def pairs_run(tmp_path_factory):
-    """A language model on pairs, the last of which validate; its test set has several references a source."""
+    """A language model on pairs, the last of which validate; its test set has several references a
+    source.
+    """
     folder = tmp_path_factory.mktemp("pairs")
     (folder / "train.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in TRAIN))
     (folder / "test.tsv").write_text("".join(TEST))
@@ -210,7 +212,9 @@ def test_a_part_cut_from_the_training_files_is_that_of_training(pairs_run, tmp_p
 
 
 def judged_as(texts, capsys, monkeypatch, run, *flags):
-    """What `evaluate` says of `texts`, as if the run had generated them, and the prompts that it was given."""
+    """What `evaluate` says of `texts`, as if the run had generated them, and the prompts that it
+    was given.
+    """
     prompts = []
 
     def generate(generator, given, decoding, **unused):
@@ -282,7 +286,8 @@ def test_for_people(pairs_run, capsys):
     [
         (
             ["--metrics=blue"],
-            "--metrics=blue: expected some of likelihood, bleu, chrf, rouge, distinct, memorization; ",
+            "--metrics=blue: expected some of likelihood, bleu, chrf, rouge, distinct, "
+            "memorization; ",
         ),
         (["--metrics="], "--metrics is empty: expected some of likelihood"),
         (
@@ -295,7 +300,8 @@ def test_for_people(pairs_run, capsys):
         ),
         (
             ["--output=x"],
-            "--output with --metrics=likelihood: expected some of bleu, chrf, rouge, distinct, memorization",
+            "--output with --metrics=likelihood: expected some of bleu, chrf, rouge, distinct, "
+            "memorization",
         ),
         (
             ["--metrics=chrf", "--bleu_tokenizer=zh"],

@@ -99,7 +99,8 @@ def test_both_sides_in_files_of_their_own(evaluate_pairs, tmp_path):
         ),
         (
             ["--data.format=parallel", "--file={0}", "--file={1}", "--target_file={0}"],
-            "--file names 2 files and --target_file 1: expected one target file for each source file",
+            "--file names 2 files and --target_file 1: expected one target file for each source "
+            "file",
         ),
     ],
 )

@@ -1,6 +1,8 @@
-"""The same commands train, describe, ask, export and serve each family: an export gives the texts of its run.
+"""The same commands train, describe, ask, export and serve each family: an export gives the texts
+of its run.
 
-Those of `transformer_lm` and `rnn_seq2seq` are held to their generators in tests/export; the smoke recipes export all.
+Those of `transformer_lm` and `rnn_seq2seq` are held to their generators in tests/export; the smoke
+recipes export all.
 """
 
 import functools
@@ -21,7 +23,8 @@ WORDS = ("cat", "rat", "mat", "sat", "a cat", "a rat", "the mat")
 TEXT = "".join(f"{one} saw {other}\n\n" for one in WORDS for other in WORDS)
 PAIRS = "".join(f"{one} {other}\t{other}\n" for one in WORDS for other in WORDS)
 TRANSFORMER = ["num_heads=2", "width=8", "max_positions=32"]
-# The form of the data, and the fields of a model that is quickly made; a language model may learn from pairs too.
+# The form of the data, and the fields of a model that is quickly made; a language model may learn
+# from pairs too.
 RECIPES = {
     "ngram": ("text", ["order=3"]),
     "rnn_lm": ("text", ["width=8", "num_layers=1"]),

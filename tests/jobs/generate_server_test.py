@@ -156,7 +156,8 @@ def test_sources_are_not_written_again(generate, serving):
         ),
         (
             ["--server="],
-            "error: --server_model is given without --server: expected --server=HOST:PORT with it, or",
+            "error: --server_model is given without --server: expected --server=HOST:PORT with it, "
+            "or",
         ),
     ],
 )

@@ -77,7 +77,8 @@ def test_long_prompts_are_told(generate):
     code, _, errors = generate("--prompt=" + "word " * 20)
     assert code == 0
     assert errors == [
-        f"note: the prompt {('word ' * 8)!r}... is longer than the room of the context; its beginning was cut"
+        f"note: the prompt {('word ' * 8)!r}... is longer than the room of the context; its "
+        "beginning was cut"
     ]
 
 
@@ -136,7 +137,8 @@ def test_no_run_is_an_error(job):
     assert job("generate", "--prompt=a")[::2] == (
         2,
         [
-            "error: --run.dir is missing: expected the folder of a run, as `train --run.dir=...` wrote it"
+            "error: --run.dir is missing: expected the folder of a run, as `train --run.dir=...` "
+            "wrote it"
         ],
     )
 

@@ -1,4 +1,6 @@
-"""The command line of `launch`, and workers that find their flags wrong before they would import TensorFlow."""
+"""The command line of `launch`, and workers that find their flags wrong before they would import
+TensorFlow.
+"""
 
 import json
 import os

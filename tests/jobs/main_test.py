@@ -88,7 +88,8 @@ def test_helpshort_imports_no_tensorflow():
         ),
         (
             ["generate", "--decoding.banned=cat", "--decoding.forced=a cat", "--prompt=a"],
-            "--decoding.forced='a cat': has 'cat' of --decoding.banned in it, and cannot be written",
+            "--decoding.forced='a cat': has 'cat' of --decoding.banned in it, and cannot be "
+            "written",
         ),
         (
             [
@@ -166,7 +167,8 @@ class _Job:
 OOM = tf.errors.ResourceExhaustedError(
     None,
     None,
-    "node x\nOOM when allocating tensor with shape[9,9] and type float on /job:localhost by allocator cpu\n",
+    "node x\nOOM when allocating tensor with shape[9,9] and type float on /job:localhost by "
+    "allocator cpu\n",
 )
 
 
@@ -196,7 +198,8 @@ OOM = tf.errors.ResourceExhaustedError(
         (
             OOM,
             2,
-            "out of memory (OOM when allocating tensor with shape[9,9] and type float); expected a model",
+            "out of memory (OOM when allocating tensor with shape[9,9] and type float); expected a "
+            "model",
         ),
         (
             tf.errors.ResourceExhaustedError(None, None, "x; full"),

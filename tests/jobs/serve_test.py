@@ -27,7 +27,8 @@ def toy(tmp_path_factory):
 
 
 def test_a_request_is_finished_after_sigterm(toy):
-    # A row waits long for others to join it: there is a request to finish, however slow the machine is.
+    # A row waits long for others to join it: there is a request to finish, however slow the machine
+    # is.
     flags = [f"--saved_model={toy}", "--port=0", "--batch_timeout_ms=2000"]
     command = [sys.executable, "-m", "tf_textgen", "serve", *flags]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -86,8 +87,8 @@ def test_a_port_in_use_is_told(toy, capsys):
         assert main(["serve", f"--saved_model={toy}", f"--port={port}"]) == 2
     said = capsys.readouterr().err
     assert (
-        f"error: --host=127.0.0.1 --port={port}: cannot listen there (Address already in use); expected"
-        in said
+        f"error: --host=127.0.0.1 --port={port}: cannot listen there (Address already in use); "
+        "expected" in said
     )
 
 
@@ -111,5 +112,6 @@ def test_a_missing_package_is_told(toy, capsys, monkeypatch, package):
     assert main(["serve", f"--saved_model={toy}"]) == 2
     said = capsys.readouterr().err
     assert said.strip() == (
-        f"error: serve needs the package {package}, which is not installed; pip install 'tf_textgen[serve]'"
+        f"error: serve needs the package {package}, which is not installed; pip install "
+        "'tf_textgen[serve]'"
     )

@@ -268,8 +268,9 @@ def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, t
                 "--data.max_source_tokens=10",
                 "--data.max_target_tokens=30",
             ],
-            "--transformer_seq2seq.max_positions=30: expected at least --data.max_source_tokens and "
-            "--data.max_target_tokens, 31 for the longer with its special token; give --transformer_seq2seq.m",
+            "--transformer_seq2seq.max_positions=30: expected at least --data.max_source_tokens "
+            "and --data.max_target_tokens, 31 for the longer with its special token; give "
+            "--transformer_seq2seq.m",
         ),
         (["--optimizer.name=adam"], "--optimizer.name=adam: expected one of adamw"),
         (["--model=transformer"], "--model=transformer: expected one of"),
@@ -290,7 +291,8 @@ def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, t
                 "--model=rnn_seq2seq",
                 "--rnn_seq2seq.shared_embeddings",
             ],
-            "one vocabulary for both sides; set --rnn_seq2seq.shared_embeddings=false or leave --tokenizer.shared out",
+            "one vocabulary for both sides; set --rnn_seq2seq.shared_embeddings=false or leave "
+            "--tokenizer.shared out",
         ),
         (
             ["--source_tokenizer.dir=x"],
@@ -299,7 +301,8 @@ def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, t
         (["--decoding.top_k=9999"], "--decoding.top_k=9999: expected at most"),
         (
             ["--embedding.file=x", "--embedding.side=source"],
-            "--embedding.side=source with --model=transformer_lm: expected all, since a language model has one table",
+            "--embedding.side=source with --model=transformer_lm: expected all, since a language "
+            "model has one table",
         ),
     ],
 )
@@ -407,7 +410,8 @@ def test_a_count_that_was_cut_short_begins_anew(counted, text, tmp_path, capsys)
         (["--run.baseline=nowhere"], "nowhere is no run folder"),
         (
             ["--embedding.file=x"],
-            "--embedding.file=x with --model=ngram: expected a model with an embedding table, which counts have not",
+            "--embedding.file=x with --model=ngram: expected a model with an embedding table, "
+            "which counts have not",
         ),
     ],
 )

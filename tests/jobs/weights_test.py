@@ -1,4 +1,6 @@
-"""A run that keeps a moving average of its weights, from training to the jobs that use either of the two."""
+"""A run that keeps a moving average of its weights, from training to the jobs that use either of
+the two.
+"""
 
 import json
 import shutil

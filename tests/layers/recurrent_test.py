@@ -35,7 +35,9 @@ def numpy_lstm(inputs, weights, hidden, carry):
 
 
 def numpy_gru(inputs, weights, hidden):
-    """Outputs [T, D] of one row of inputs [T, I] as the paper has it, but for the place of the reset gate."""
+    """Outputs [T, D] of one row of inputs [T, I] as the paper has it, but for the place of the
+    reset gate.
+    """
     kernel, recurrent_kernel, bias, recurrent_bias = (w.astype(np.float64) for w in weights)
     outputs = []
     for row in inputs:

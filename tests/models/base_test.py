@@ -159,7 +159,9 @@ def test_a_batch_without_tokens_changes_nothing(rows):
 
 
 def test_gradient_norm_counts_an_id_used_twice_once():
-    """Two uses of one row add before they are squared: sparse gradients of an embedding hold them apart."""
+    """Two uses of one row add before they are squared: sparse gradients of an embedding hold them
+    apart.
+    """
     model = _model()
     batch = ({"target_tokens": np.int32([[1, 1]])}, np.int32([[2, 2]]), np.float32([[1, 1]]))
     expected = np.linalg.norm(_numpy_sums(_table(model), batch)[0] / 2)
@@ -237,7 +239,9 @@ _REPLICAS = """
 
 @pytest.mark.thorough
 def test_two_replicas_train_as_one_device():
-    """Replicas with different numbers of tokens, clipping active: in a process of its own, devices are made once."""
+    """Replicas with different numbers of tokens, clipping active: in a process of its own, devices
+    are made once.
+    """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(_REPLICAS)],
         capture_output=True,

@@ -243,7 +243,8 @@ def test_operations_of_an_lstm_encoder_decoder():
         attention="luong_general",
     )  # fmt: skip
     found = costs(config, source_tokens=5, target_tokens=9)
-    # Two directions of 2 units: 4 gates from 3 inputs and 2 units each; the keys of 6 from outputs of 4.
+    # Two directions of 2 units: 4 gates from 3 inputs and 2 units each; the keys of 6 from outputs
+    # of 4.
     assert found.forward_flops("source") == 2 * (2 * (3 + 2) * 8) + 2 * 4 * 6
     attention = 2 * 5 * (6 + 4)
     assert (
@@ -253,7 +254,10 @@ def test_operations_of_an_lstm_encoder_decoder():
 
 
 def test_the_base_model_of_the_paper():
-    """About 65 million weights (Vaswani et al. 2017, table 3), with about 37,000 tokens (section 5.1)."""
+    """About 65 million weights (Vaswani et al.
+
+    2017, table 3), with about 37,000 tokens (section 5.1).
+    """
     config = TransformerSeq2SeqConfig(
         vocabulary_size=37_000,
         encoder_layers=6,
@@ -268,7 +272,8 @@ def test_the_base_model_of_the_paper():
         2 * attention + feed_forward + 3 * norm
     )
     assert found.parameters == 37_000 * 512 + blocks == 63_082_496
-    # The source meets self-attention, feed-forward layers and the keys and values of six cross-attentions.
+    # The source meets self-attention, feed-forward layers and the keys and values of six
+    # cross-attentions.
     products = 2 * 512 * 2048
     source = 6 * (4 * 512**2 + products) + 6 * 2 * 512**2
     assert found.forward_flops("source") == 2 * source + 6 * 4 * 20 * 512

@@ -30,13 +30,16 @@ def test_discounts_without_an_estimate_stand_in(numbers):
 
 
 def test_bigrams_by_hand():
-    """`<s> a b`, `<s> a a`: a has continuations a and b once, `<s>` has a twice; all discounts stand in."""
+    """`<s> a b`, `<s> a a`: a has continuations a and b once, `<s>` has a twice; all discounts
+    stand in.
+    """
     found = estimate(_table(2, [[BOS, 5, 6], [BOS, 5, 5]]), 8, (0, BOS, 4))
     level = found.levels[0]
     assert level.keys[:-1].tolist() == [BOS, 5] and level.tokens.tolist() == [5, 5, 6]
     np.testing.assert_allclose(level.probabilities, [(2 - 1) / 2, 0.25, 0.25])
     np.testing.assert_allclose(level.back_offs, [0.5, 0.5, 1.0])
-    # a follows `<s>` and a, b follows a: continuation counts 2 and 1 of 3; five ids share what is taken from them.
+    # a follows `<s>` and a, b follows a: continuation counts 2 and 1 of 3; five ids share what is
+    # taken from them.
     unigrams = np.array([0, 0.1, 0, 0.1, 0, 0.1 + 1 / 3, 0.1 + 0.5 / 3, 0.1])
     np.testing.assert_allclose(found.unigrams, unigrams, rtol=1e-6)
 

@@ -1,4 +1,6 @@
-"""The moving average of the weights, against the recurrence in NumPy: alone, under XLA and on two replicas."""
+"""The moving average of the weights, against the recurrence in NumPy: alone, under XLA and on two
+replicas.
+"""
 
 import subprocess
 import sys

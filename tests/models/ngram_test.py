@@ -55,7 +55,9 @@ def models():
 
 
 def assert_same(one, other):
-    """To the last bit but one: a vectorised logarithm ends otherwise at the edge of an array than within it."""
+    """To the last bit but one: a vectorised logarithm ends otherwise at the edge of an array than
+    within it.
+    """
     np.testing.assert_allclose(one, other, rtol=3e-7)
 
 
@@ -68,7 +70,9 @@ def log_probabilities(model, rows):
 )
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_probability_of_every_context_is_the_papers(order, seed, count, longest):
-    """All contexts over the alphabet, seen ones and others, with `<s>` anywhere; estimated discounts and stand-ins."""
+    """All contexts over the alphabet, seen ones and others, with `<s>` anywhere; estimated
+    discounts and stand-ins.
+    """
     rows = documents(seed, count, longest)
     (model, found), oracle = build(order, rows), oracle_of(order, rows)
     for n, discounts in enumerate(found.discounts, start=1):

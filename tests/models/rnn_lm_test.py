@@ -1,4 +1,6 @@
-"""The recurrent language model: against NumPy, without a trace of padding, step by step, packed, carried, saved."""
+"""The recurrent language model: against NumPy, without a trace of padding, step by step, packed,
+carried, saved.
+"""
 
 import functools
 
@@ -173,7 +175,9 @@ def test_the_seed_decides_the_weights():
 
 
 def streams(tokens, context, resets=()):
-    """Batches `(features, labels, weights)` of the rows of tokens `[B, N + 1]`; `resets` are places."""
+    """Batches `(features, labels, weights)` of the rows of tokens `[B, N + 1]`; `resets` are
+    places.
+    """
     rows, length = tokens.shape[0], tokens.shape[1] - 1
     zeroed = np.zeros((rows, length), np.int32)
     zeroed[:, [0, *resets]] = 1

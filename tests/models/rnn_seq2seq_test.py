@@ -1,4 +1,6 @@
-"""The recurrent encoder-decoder: against NumPy, without a trace of padding, step by step, saved, compiled, trained."""
+"""The recurrent encoder-decoder: against NumPy, without a trace of padding, step by step, saved,
+compiled, trained.
+"""
 
 import functools
 
@@ -463,7 +465,9 @@ def test_bad_configurations_are_refused(values, message):
 
 
 def test_configurations_and_variables_from_before_the_later_options_still_fit():
-    """Runs of 0.1: their `config.json` lacks input feeding and residuals, their checkpoints have these paths."""
+    """Runs of 0.1: their `config.json` lacks input feeding and residuals, their checkpoints have
+    these paths.
+    """
     old = {
         "vocabulary_size": 13, "source_vocabulary_size": None, "pad_id": 0, "cell": "lstm", "encoder_layers": 1,
         "decoder_layers": 1, "width": 8, "encoder_width": None, "embedding_width": 6, "bidirectional": False,

@@ -1,4 +1,6 @@
-"""The decoder-only Transformer against NumPy, and what is its own; `tests/conformance` checks the contract."""
+"""The decoder-only Transformer against NumPy, and what is its own; `tests/conformance` checks the
+contract.
+"""
 
 import itertools
 import random
@@ -79,7 +81,9 @@ def test_equals_the_oracle(options):
 
 @pytest.mark.parametrize("options", list(_what_the_cache_meets()), ids=_named)
 def test_steps_equal_the_whole_sequence(options):
-    """Prompts of different lengths, left-padded, in one batch: each row as if alone, at once and unpadded."""
+    """Prompts of different lengths, left-padded, in one batch: each row as if alone, at once and
+    unpadded.
+    """
     model, tokens, lengths = _model(**options), _tokens(3, 9), np.array([1, 5, 3])
     whole = model({"target_tokens": tokens}).numpy()
     prompts = np.zeros((3, 5), np.int32)

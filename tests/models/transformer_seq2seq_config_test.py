@@ -22,7 +22,8 @@ def test_one_vocabulary_unless_told():
         ({"num_kv_heads": 3}, "--transformer_seq2seq.num_kv_heads=3: expected a divisor"),
         (
             {"source_vocabulary_size": 9},
-            "shared_embeddings with 9 source and 10 target tokens: .*or --transformer_seq2seq.shared_embeddings=false",
+            "shared_embeddings with 9 source and 10 target tokens: .*or "
+            "--transformer_seq2seq.shared_embeddings=false",
         ),
         (
             {"source_vocabulary_size": 3, "pad_id": 3, "shared_embeddings": False},

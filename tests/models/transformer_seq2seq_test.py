@@ -1,4 +1,6 @@
-"""The encoder-decoder Transformer against NumPy, and what is its own; `tests/conformance` checks the contract."""
+"""The encoder-decoder Transformer against NumPy, and what is its own; `tests/conformance` checks
+the contract.
+"""
 
 import numpy as np
 import pytest
@@ -103,7 +105,9 @@ def test_decoding_under_xla_equals_eager():
 
 
 def test_initial_weights():
-    """Embeddings times sqrt(width) and logits begin with variance 1, matrices as Glorot and Bengio say."""
+    """Embeddings times sqrt(width) and logits begin with variance 1, matrices as Glorot and Bengio
+    say.
+    """
     config = TransformerSeq2SeqConfig(
         vocabulary_size=200, encoder_layers=1, decoder_layers=1, width=64
     )

@@ -35,7 +35,9 @@ def rmsprop(config, w, g, t, memory):
 
 
 def adafactor(config, w, g, t, memory):
-    """Algorithm 4 (matrices) and 5 (vectors) of Shazeer and Stern, with the factors as sums as printed there."""
+    """Algorithm 4 (matrices) and 5 (vectors) of Shazeer and Stern, with the factors as sums as
+    printed there.
+    """
     beta, square = 1 - t**-0.8, g * g + 1e-30
     if w.ndim == 1:
         memory["v"] = estimate = beta * memory.get("v", 0 * w) + (1 - beta) * square
@@ -77,7 +79,8 @@ def test_updates_equal_numpy(name, weight_decay):
         apply([tf.constant(g, tf.float32) for g in gradients])
         for i, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
             kept = 1 - RATE * weight_decay if weight.name in ("kernel", "tensor") else 1.0
-            # Decoupled: the decay does not enter the moments, and is relative to the weight before the update.
+            # Decoupled: the decay does not enter the moments, and is relative to the weight before
+            # the update.
             size = {"adafactor": kept * expected[i]}.get(name, expected[i])
             change = ORACLES[name](config, size, gradient, t, memories[i]) - size
             expected[i] = kept * expected[i] + change

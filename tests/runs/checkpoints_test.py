@@ -1,4 +1,6 @@
-"""Every variable comes back; a damaged, half-written or unwritable checkpoint costs nothing that was there."""
+"""Every variable comes back; a damaged, half-written or unwritable checkpoint costs nothing that
+was there.
+"""
 
 import errno
 import json
@@ -21,7 +23,9 @@ from tf_textgen.runs.run_state import RunState
 
 
 class Stack(keras.Model):
-    """Layers in a list and in a dict, one frozen, with dropout: what `tf.train.Checkpoint(model=)` leaves out."""
+    """Layers in a list and in a dict, one frozen, with dropout: what `tf.train.Checkpoint(model=)`
+    leaves out.
+    """
 
     def __init__(self, width=3):
         super().__init__(name="stack")

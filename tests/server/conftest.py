@@ -40,7 +40,9 @@ def pair_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def real_root(tmp_path_factory):
-    """The folder of a real export, with every signature there is; one process of the tests writes it for all."""
+    """The folder of a real export, with every signature there is; one process of the tests writes
+    it for all.
+    """
     folder = tmp_path_factory.getbasetemp()
     root = (
         (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "real" / "quickstart"
@@ -69,7 +71,9 @@ def local_server(real_root, tmp_path_factory):
 
 @pytest.fixture(scope="package", params=["local", model_server.NAME])
 def address_of(request, real_root, tmp_path_factory):
-    """`address_of(name)`: where a server answers over REST that has the real export under that name."""
+    """`address_of(name)`: where a server answers over REST that has the real export under that
+    name.
+    """
     if request.param == "local":
         started = request.getfixturevalue("local_server")
         yield lambda name: urlsplit(started(name).url).netloc

@@ -1,8 +1,8 @@
 """The `curl` examples of a text in Markdown, and whether an answer looks as the pasted one does.
 
-An example is a line of a fenced block that begins with `$ curl ` (or `curl `) and asks this machine; it goes on over
-lines as in a shell. What stands behind it, up to the next `$ `, is its answer: JSON, the events of a stream, or
-nothing.
+An example is a line of a fenced block that begins with `$ curl ` (or `curl `) and asks this
+machine; it goes on over lines as in a shell. What stands behind it, up to the next `$ `, is its
+answer: JSON, the events of a stream, or nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def examples(markdown: str) -> list[Example]:
     found = [one for block in _FENCED.findall(markdown) for one in _of_block(block.splitlines())]
     if not found:
         raise ValueError(
-            "no example: expected a fenced block with a line that begins with `$ curl ` and asks localhost"
+            "no example: expected a fenced block with a line that begins with `$ curl ` and asks "
+            "localhost"
         )
     return found
 
@@ -147,7 +148,10 @@ def _first_event(text: str) -> Any:
 
 
 def _shape(value: Any, is_batch: bool = True) -> Any:
-    """Keys and types. The outermost list has a place for each row; those in it are as long as texts happen to be."""
+    """Keys and types.
+
+    The outermost list has a place for each row; those in it are as long as texts happen to be.
+    """
     if isinstance(value, dict):
         return {name: _shape(one, is_batch) for name, one in value.items()}
     if isinstance(value, list):

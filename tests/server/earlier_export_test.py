@@ -1,4 +1,6 @@
-"""An export by an earlier version, which has `serving_default`, `generate` and `score` alone, works as it did."""
+"""An export by an earlier version, which has `serving_default`, `generate` and `score` alone, works
+as it did.
+"""
 
 import re
 

@@ -1,4 +1,6 @@
-"""A real export behind a server: the examples of the documentation, and all that a client needs; also of TensorFlow Serving."""
+"""A real export behind a server: the examples of the documentation, and all that a client needs;
+also of TensorFlow Serving.
+"""
 
 import pathlib
 

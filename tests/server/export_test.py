@@ -1,4 +1,6 @@
-"""A real export behind a server: it answers as it does without one, also where many ask at once, and whatever comes."""
+"""A real export behind a server: it answers as it does without one, also where many ask at once,
+and whatever comes.
+"""
 
 import base64
 import contextlib
@@ -242,7 +244,9 @@ def rows_of(http, signature, texts):
 
 
 def same_row(found, alone, name=""):
-    """Numbers within 1e-4, all else to the letter; behind the end of a row's tokens stands what pads them."""
+    """Numbers within 1e-4, all else to the letter; behind the end of a row's tokens stands what
+    pads them.
+    """
     if isinstance(alone, dict):
         return found.keys() == alone.keys() and all(
             same_row(found[name], alone[name], name) for name in alone

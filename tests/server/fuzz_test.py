@@ -1,4 +1,6 @@
-"""Bodies that are malformed in every way: an error that is the client's, as JSON, and a server that goes on."""
+"""Bodies that are malformed in every way: an error that is the client's, as JSON, and a server that
+goes on.
+"""
 
 import json
 import os

@@ -1,6 +1,8 @@
-"""Exports that take no time: their texts follow from the prompt by a rule, in signatures as the real ones have.
+"""Exports that take no time: their texts follow from the prompt by a rule, in signatures as the
+real ones have.
 
-A continuation is the letters of `alphabet`, from the seed's on; a prompt that is "fail" fails in the graph.
+A continuation is the letters of `alphabet`, from the seed's on; a prompt that is "fail" fails in
+the graph.
 """
 
 from __future__ import annotations
@@ -72,7 +74,9 @@ class _Toy(tf.Module):
         return {**answer, "state": tf.strings.as_string(wanted)}
 
     def beam_search(self, max_new_tokens, length_penalty, length_penalty_alpha, **inputs):
-        """The best has one letter less than the second, so that rows have tokens of different numbers."""
+        """The best has one letter less than the second, so that rows have tokens of different
+        numbers.
+        """
         del length_penalty
         zero = tf.zeros_like(max_new_tokens)
         given = {**inputs, "temperature": tf.cast(zero, tf.float32), "top_k": zero}

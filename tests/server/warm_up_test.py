@@ -32,7 +32,9 @@ def delimited(number, payload):
 
 
 def record(signature, **inputs):
-    """A `PredictionLog` written by hand: predict_log 6, request 1, model_spec 1, signature_name 3, inputs 2."""
+    """A `PredictionLog` written by hand: predict_log 6, request 1, model_spec 1, signature_name 3,
+    inputs 2.
+    """
     request = delimited(1, delimited(1, b"toy") + delimited(3, signature))
     for name, value in inputs.items():
         tensor = tf.make_tensor_proto(value).SerializeToString()

@@ -1,7 +1,8 @@
-"""A headless Chromium, spoken to over pipes in its DevTools protocol: no driver and no package are needed.
+"""A headless Chromium, spoken to over pipes in its DevTools protocol: no driver and no package are
+needed.
 
-Reference: Chrome DevTools Protocol; `--remote-debugging-pipe` reads from descriptor 3 and writes to 4, JSON ended by a
-zero byte.
+Reference: Chrome DevTools Protocol; `--remote-debugging-pipe` reads from descriptor 3 and writes to
+4, JSON ended by a zero byte.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 DEADLINE_S = 120
 _FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --remote-debugging-pipe --hide-scrollbars"
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--remote-debugging-pipe --hide-scrollbars"
 )
 
 
@@ -35,7 +37,8 @@ class Page:
     """One page of a browser.
 
     Attributes:
-      problems: what the page wrote to its console as an error, violations of its content security policy included.
+      problems: what the page wrote to its console as an error, violations of its content security
+        policy included.
       requested: the addresses that it asked for.
     """
 

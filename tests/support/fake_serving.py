@@ -1,4 +1,5 @@
-"""An HTTP server that answers as TensorFlow Serving's REST API does, from a function, and fails where it is told to.
+"""An HTTP server that answers as TensorFlow Serving's REST API does, from a function, and fails
+where it is told to.
 
 Its words and codes are those of `tensorflow_model_server`. Imports no TensorFlow.
 """
@@ -47,7 +48,8 @@ class FakeServing:
       name: of the model.
 
     Attributes:
-      faults: what happens to the next requests, one each, in place of an answer: a function of the request's handler.
+      faults: what happens to the next requests, one each, in place of an answer: a function of the
+        request's handler.
       requests: `(method, path, headers, body)` of all that came.
       connections: how many were accepted.
       states: version -> its state.
@@ -186,7 +188,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def send(self, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:
-        """Writes JSON as TensorFlow Serving does: indented, UTF-8 as it is, NaN and Infinity bare; or bytes."""
+        """Writes JSON as TensorFlow Serving does: indented, UTF-8 as it is, NaN and Infinity bare;
+        or bytes.
+        """
         body = (
             value
             if isinstance(value, bytes)

@@ -1,6 +1,7 @@
 """A served model that needs no weights: it says a prompt backwards, character for character.
 
-It has the inputs and outputs of an export, refuses rows in band as one does, and generates no more than `MOST` tokens.
+It has the inputs and outputs of an export, refuses rows in band as one does, and generates no more
+than `MOST` tokens.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from tf_textgen.text.grammar import Child, SynchronousGrammar
 def source_is_ambiguous(grammar: SynchronousGrammar) -> bool:
     """Whether some source has two derivations.
 
-    Two leftmost derivations are followed side by side while they write the same words; a state is what each has yet to
-    write. Contexts that both share are walked once. The language is finite, so the search ends.
+    Two leftmost derivations are followed side by side while they write the same words; a state is
+    what each has yet to write. Contexts that both share are walked once. The language is finite, so
+    the search ends.
     """
     seen: set[Any] = set()
     open_states: list[Any] = [((Child("x", grammar.start),), None)]
@@ -52,8 +53,9 @@ def source_is_ambiguous(grammar: SynchronousGrammar) -> bool:
 def target_is_ambiguous(grammar: SynchronousGrammar) -> bool:
     """Whether some source derivation has two renderings with the same text.
 
-    As above, but the two walkers go through renderings of one source derivation, which is chosen as they meet it: an
-    item of a stack is a text or a node `(symbol, rule or None, children)`, and both stacks see a choice once made.
+    As above, but the two walkers go through renderings of one source derivation, which is chosen as
+    they meet it: an item of a stack is a text or a node `(symbol, rule or None, children)`, and
+    both stacks see a choice once made.
     """
     seen: set[Any] = set()
     open_states: list[Any] = [(((0, grammar.start),), None, ())]

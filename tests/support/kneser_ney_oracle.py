@@ -1,4 +1,6 @@
-"""Interpolated modified Kneser-Ney with dictionaries, formula by formula (Chen and Goodman 1999, section 3)."""
+"""Interpolated modified Kneser-Ney with dictionaries, formula by formula (Chen and Goodman 1999,
+section 3).
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class Oracle:
         return 0.5, 1.0, 1.5, False
 
     def probability(self, word, history):
-        """`history` is a list of ids, the last one nearest; what stands before its last `bos` is not read."""
+        """`history` is a list of ids, the last one nearest; what stands before its last `bos` is
+        not read.
+        """
         history = tuple(history)[-(self.order - 1) :] if self.order > 1 else ()
         if self.bos in history:
             history = history[len(history) - 1 - history[::-1].index(self.bos) :]

@@ -69,7 +69,9 @@ def generator(
     jit_compile: bool = False,
     **overrides,
 ) -> TextGenerator:
-    """A `TextGenerator` over bytes; over-long sources lose their end, as those of all pairs but dialogues."""
+    """A `TextGenerator` over bytes; over-long sources lose their end, as those of all pairs but
+    dialogues.
+    """
     tokenizer = ByteTokenizer()
     prompt_format = prompt_format or (
         "source" if family(name).kind == "encoder_decoder" else "continuation"

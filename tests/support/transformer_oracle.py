@@ -1,4 +1,6 @@
-"""A Transformer in NumPy, float64, one row, one query and one head at a time: what the layers are compared with."""
+"""A Transformer in NumPy, float64, one row, one query and one head at a time: what the layers are
+compared with.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +129,9 @@ def hidden(
     config: Any, weights: Mapping[str, Array], tokens: Array, positions: Array | None = None,
     segments: Array | None = None,
 ) -> Array:  # fmt: skip
-    """The last hidden states `[T, D]` of a row, from a `TransformerLMConfig`'s fields and the weights of `by_path`."""
+    """The last hidden states `[T, D]` of a row, from a `TransformerLMConfig`'s fields and the
+    weights of `by_path`.
+    """
     length = len(tokens)
     positions = np.arange(length) if positions is None else positions
     segments = np.zeros(length) if segments is None else segments
@@ -162,7 +166,9 @@ def logits(
 def seq2seq_logits(
     config: Any, weights: Mapping[str, Array], source: Array, target: Array
 ) -> Array:
-    """Logits `[T, V]` of one row, from the fields of a `TransformerSeq2SeqConfig` and the weights of `by_path`."""
+    """Logits `[T, V]` of one row, from the fields of a `TransformerSeq2SeqConfig` and the weights
+    of `by_path`.
+    """
     target_table, memory = weights["target_embedding/table"], encoded(config, weights, source)
     causal = np.tril(np.ones((len(target), len(target)), bool))
     x = _stack(

@@ -1,6 +1,8 @@
-"""Runs of the real command that are killed at any moment and started again: when, and what must be the same at the end.
+"""Runs of the real command that are killed at any moment and started again: when, and what must be
+the same at the end.
 
-A run in `tests/system` is a process of its own, or one that starts its workers; what it leaves is read from its files.
+A run in `tests/system` is a process of its own, or one that starts its workers; what it leaves is
+read from its files.
 """
 
 from __future__ import annotations
@@ -68,10 +70,12 @@ class Whole(NamedTuple):
         return self.folder / "whole"
 
     def command(self, run: pathlib.Path, *, launches: bool = True) -> list[str]:
-        """A training in the folder `run`: checkpoints every 3 steps, a learning rate at which not each is the best.
+        """A training in the folder `run`: checkpoints every 3 steps, a learning rate at which not
+        each is the best.
 
         Args:
-          launches: starts all workers, where there are several; otherwise it is the command of one of them.
+          launches: starts all workers, where there are several; otherwise it is the command of one
+            of them.
         """
         flags = [
             f"--data.train={self.folder / 'text.txt'}",
@@ -165,7 +169,9 @@ def wait_until(
 def wait_for_steps(
     run: pathlib.Path, count: int, process: subprocess.Popen, seconds: float = DEADLINE_S
 ) -> None:
-    """Until `count` more steps were measured (or a few more): each lengthens a file of `logs/train`."""
+    """Until `count` more steps were measured (or a few more): each lengthens a file of
+    `logs/train`.
+    """
 
     def size() -> int:
         return sum(file.stat().st_size for file in (run / "logs" / "train").glob("events*"))
@@ -215,7 +221,9 @@ _MOMENTS = (kill_while_saving, kill_after_steps, kill_at_start)
 
 
 def kill_and_compare(whole: Whole, seed: int) -> None:
-    """Starts a run and kills it, or one of its workers, `whole.kills` times; lets it end, and compares it."""
+    """Starts a run and kills it, or one of its workers, `whole.kills` times; lets it end, and
+    compares it.
+    """
     run, output, rng = whole.folder / "killed", whole.folder / "killed.txt", random.Random(seed)
     print(f"--kill_seed={seed}; the words of the runs are in {output}")
     moments = [_MOMENTS[i % len(_MOMENTS)] for i in range(whole.kills)]
@@ -252,7 +260,9 @@ def variables(run: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def curves(run: pathlib.Path) -> dict[tuple[str, str], list[tuple[int, bytes]]]:
-    """What TensorBoard reads: (`train` or `validation`, tag) -> steps and values in the order of the files."""
+    """What TensorBoard reads: (`train` or `validation`, tag) -> steps and values in the order of
+    the files.
+    """
     found = {}
     for name in ("train", "validation"):
         events = EventAccumulator(str(run / "logs" / name), size_guidance={TENSORS: 0}).Reload()
@@ -284,7 +294,9 @@ def assert_same_run(run: pathlib.Path, whole: Whole, interruptions: int) -> None
 
 
 def _assert_same_curves(actual, expected, interruptions: int) -> None:
-    """Steps done twice show one value twice; no step is left out, and the axis goes back at interruptions alone."""
+    """Steps done twice show one value twice; no step is left out, and the axis goes back at
+    interruptions alone.
+    """
     assert actual.keys() == expected.keys() and ("train", "training/learning_rate") in actual
     for curve, points in expected.items():
         steps = [step for step, _ in actual[curve]]

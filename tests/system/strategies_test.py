@@ -1,8 +1,10 @@
-"""The same training on one device, on replicas of one process, on several workers and in micro-batches.
+"""The same training on one device, on replicas of one process, on several workers and in
+micro-batches.
 
-By default a few steps of one model on one device and two workers; `--thorough` also has replicas and micro-batches
-compiled by XLA, which takes half a minute. `STRATEGY_STEPS=100 STRATEGY_WAYS=all` takes a hundred steps of every family
-on every way, and `pytest -s` shows the curves of the loss side by side.
+By default a few steps of one model on one device and two workers; `--thorough` also has replicas
+and micro-batches compiled by XLA, which takes half a minute. `STRATEGY_STEPS=100 STRATEGY_WAYS=all`
+takes a hundred steps of every family on every way, and `pytest -s` shows the curves of the loss
+side by side.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ WAYS = {
     "2 micro": ["--run.micro_batches=2"],
 }
 ALL = os.environ.get("STRATEGY_WAYS") == "all"
-# Rows that neither two nor four divide, of which some have no weight; clipping is active (see the test). By default of
-# one length, since XLA takes half a minute to compile one: 29 rows, of which a batch of the eight fills 26.
+# Rows that neither two nor four divide, of which some have no weight; clipping is active (see the
+# test). By default of one length, since XLA takes half a minute to compile one: 29 rows, of which a
+# batch of the eight fills 26.
 PAIRS = [
     "--data.format=tsv",
     *(
@@ -82,8 +85,9 @@ MODELS = {
         "--rnn_lm.dropout=0",
     ],
 }
-# At 0.3 the loss of the recurrent language model jumps, and a jump enlarges the last bits of floats a thousandfold on
-# whatever way: losses were apart by 2e-4 around step 61 while the weights agreed to 1e-5.
+# At 0.3 the loss of the recurrent language model jumps, and a jump enlarges the last bits of floats
+# a thousandfold on whatever way: losses were apart by 2e-4 around step 61 while the weights agreed
+# to 1e-5.
 RATES, TOLERANCES = {"sgd": 0.1, "adamw": 3e-3}, {"sgd": 1e-5, "adamw": 1e-3}
 
 
@@ -156,7 +160,8 @@ def compare(tmp_path: pathlib.Path, model: str, optimizer: str, ways: dict[str, 
         difference = np.linalg.norm(ends[way] - expected) / np.linalg.norm(expected)
         apart = np.abs(curves[way] - curves["1 device"]).max()
         print(
-            f"{way:>20}: losses apart by at most {apart:.1e}, weights by {difference:.1e} of their norm"
+            f"{way:>20}: losses apart by at most {apart:.1e}, weights by {difference:.1e} of their "
+            "norm"
         )
         assert apart < 1e-4, way
         assert difference < TOLERANCES[optimizer], way

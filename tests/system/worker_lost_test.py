@@ -1,4 +1,6 @@
-"""A worker that is killed, or falls silent: the other ends in time, and the restart ends as if nothing had happened."""
+"""A worker that is killed, or falls silent: the other ends in time, and the restart ends as if
+nothing had happened.
+"""
 
 import contextlib
 import signal
@@ -24,7 +26,9 @@ def whole(tmp_path_factory, request):
 
 
 def pytest_generate_tests(metafunc):
-    """Kills under the launcher are asked for by `--kills`: by default the test of lost workers kills one without it."""
+    """Kills under the launcher are asked for by `--kills`: by default the test of lost workers
+    kills one without it.
+    """
     if "launched_kill_seed" in metafunc.fixturenames:
         asked = metafunc.config.getoption("kills")
         metafunc.parametrize(

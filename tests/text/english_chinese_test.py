@@ -1,4 +1,6 @@
-"""The English-Chinese grammar: exact entropies, checked sentences, and statistics of what it writes."""
+"""The English-Chinese grammar: exact entropies, checked sentences, and statistics of what it
+writes.
+"""
 
 import collections
 import math
@@ -14,7 +16,8 @@ from tf_textgen.text.grammar import Pair
 
 @pytest.mark.thorough
 def test_no_sentence_has_two_derivations():
-    # One word of each class keeps every construction; the words of a class differ from each other (next test).
+    # One word of each class keeps every construction; the words of a class differ from each other
+    # (next test).
     assert not grammar_oracle.source_is_ambiguous(grammar(1))
     assert not grammar_oracle.target_is_ambiguous(grammar(1))
 

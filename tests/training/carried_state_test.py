@@ -111,7 +111,9 @@ def test_interrupted_and_resumed_equals_uninterrupted_bitwise(tmp_path, corpus, 
 
 
 def test_without_its_carried_state_a_run_would_end_elsewhere(tmp_path, corpus, whole):
-    """The test above sees the carried state: here it is set to zeros when the run is taken up again."""
+    """The test above sees the carried state: here it is set to zeros when the run is taken up
+    again.
+    """
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     model = make_model(corpus[0])
@@ -168,8 +170,8 @@ def test_states_saved_by_replica_are_read_side_by_side(corpus, whole, tmp_path):
 def test_a_family_without_such_a_state_is_refused():
     model = TransformerLM(TransformerLMConfig(vocabulary_size=5, width=8))
     message = (
-        "transformer_lm has no state that one batch could hand to the next: expected a recurrent language model for "
-        "--data.carry_state; leave it out or choose --model=rnn_lm"
+        "transformer_lm has no state that one batch could hand to the next: expected a recurrent "
+        "language model for --data.carry_state; leave it out or choose --model=rnn_lm"
     )
     with pytest.raises(UserError, match=message):
         model.compile("sgd", carried_rows=2)

@@ -145,7 +145,9 @@ def test_validation_is_the_mean_over_tokens(whole):
 
 
 def test_training_loss_is_of_the_last_interval_weighted_by_tokens(tmp_path):
-    """With a learning rate of next to nothing and no dropout, the loss is that of the initial weights."""
+    """With a learning rate of next to nothing and no dropout, the loss is that of the initial
+    weights.
+    """
     model = make_tiny(learning_rate=1e-12, dropout=0.0)
     expected = {step: token_loss(weights(model), range(step - 2, step)) for step in (2, 4)}
     _, state, _, _ = train(

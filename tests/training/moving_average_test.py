@@ -1,4 +1,6 @@
-"""Runs that keep a moving average of their weights: judged by it, trained as without it, resumed exactly."""
+"""Runs that keep a moving average of their weights: judged by it, trained as without it, resumed
+exactly.
+"""
 
 import functools
 import os
@@ -62,7 +64,9 @@ def saved_averages(path, step):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The folder of a run without interruption, its last variables, and what its samples saw of the weights."""
+    """The folder of a run without interruption, its last variables, and what its samples saw of the
+    weights.
+    """
     path, model, seen = tmp_path_factory.mktemp("whole"), new_model(), {}
 
     def sampler(step):

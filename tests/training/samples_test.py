@@ -32,7 +32,8 @@ class Generator:
 
 def test_prompts_are_beginnings_of_text_from_all_over_it(tmp_path):
     split, _ = text_split(tmp_path, ["一二三四五六".encode(), b"quick brown fox jumps"])
-    # `<s>`, 18 bytes and `</s>` are 20 of the stream's 43 tokens; a cut character and a space at the end go.
+    # `<s>`, 18 bytes and `</s>` are 20 of the stream's 43 tokens; a cut character and a space at
+    # the end go.
     assert prompts_from(split, Generator(), 2) == ["一二三", "quick brown"]
     assert prompts_from(split, Generator(), 0) == []
 

@@ -1,4 +1,6 @@
-"""The smallest model with the contract's training side, and its data: enough for callbacks and runs."""
+"""The smallest model with the contract's training side, and its data: enough for callbacks and
+runs.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def make_tiny(
 
 
 def batch(step):
-    """`(features, labels, weights)` of one step; rows of different weight, so a mean of means would be wrong."""
+    """`(features, labels, weights)` of one step; rows of different weight, so a mean of means would
+    be wrong.
+    """
     tokens = np.random.default_rng(step).integers(0, VOCABULARY, [BATCH, TIME + 1]).astype("int32")
     weights = (np.arange(TIME)[None, :] < 1 + (step + np.arange(BATCH)[:, None]) % TIME).astype(
         "float32"

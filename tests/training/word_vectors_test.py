@@ -71,7 +71,9 @@ def encoder_decoder():
 
 
 def expected_table(before):
-    """The rows of cat, Dog and MAT (which only the lower-cased word matches), all others as they were."""
+    """The rows of cat, Dog and MAT (which only the lower-cased word matches), all others as they
+    were.
+    """
     after = before.copy()
     after[6], after[7], after[8] = ROWS["cat"], ROWS["Dog"], ROWS["mat"]
     return after

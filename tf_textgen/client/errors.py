@@ -1,4 +1,7 @@
-"""What a client raises: one line that says what came, what was expected and what to do. Standard library only."""
+"""What a client raises: one line that says what came, what was expected and what to do.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ class ServingError(Exception):
     """Base of all errors of a client.
 
     Attributes:
-      may_retry: whether the server has done nothing yet and the same request may succeed a moment later.
+      may_retry: whether the server has done nothing yet and the same request may succeed a moment
+        later.
       retry_after_s: the seconds that the server asked to wait before that.
     """
 

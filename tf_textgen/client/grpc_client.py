@@ -1,4 +1,5 @@
-"""A client of a served model over gRPC: the methods of `Client`, for a server that opens no REST port.
+"""A client of a served model over gRPC: the methods of `Client`, for a server that opens no REST
+port.
 
 It needs the extra `grpc` (`pip install 'tf_textgen[grpc]'`), whose protocol imports TensorFlow.
 """
@@ -45,10 +46,12 @@ try:
     )
 except ImportError as error:
     raise ImportError(
-        f"the gRPC client needs tensorflow-serving-api and grpcio ({error}): pip install 'tf_textgen[grpc]'"
+        f"the gRPC client needs tensorflow-serving-api and grpcio ({error}): pip install "
+        "'tf_textgen[grpc]'"
     ) from error
 
-# A channel of its own accord would wait up to two minutes before it tries a server again that was restarted.
+# A channel of its own accord would wait up to two minutes before it tries a server again that was
+# restarted.
 _OPTIONS = {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 100,
@@ -63,7 +66,8 @@ class GrpcClient(TextClient):
     """A client of a model that TensorFlow Serving serves over gRPC.
 
     Args:
-      address: `HOST:PORT` or `[IPv6]:PORT` (8500 by default on the server), or an https URL for TLS.
+      address: `HOST:PORT` or `[IPv6]:PORT` (8500 by default on the server), or an https URL for
+        TLS.
       model: its name on the server.
       version: None asks the newest that is loaded.
       timeout_s: seconds for a call with all its attempts.
@@ -72,7 +76,8 @@ class GrpcClient(TextClient):
       max_response_bytes: a longer answer is refused.
 
     Raises:
-      InvalidRequest: where an argument is none of these. No connection is made before the first call.
+      InvalidRequest: where an argument is none of these. No connection is made before the first
+        call.
     """
 
     def __init__(

@@ -1,4 +1,7 @@
-"""HTTP connections that are kept open between requests, with a deadline over every byte. Standard library only."""
+"""HTTP connections that are kept open between requests, with a deadline over every byte.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,9 @@ class Address(NamedTuple):
 
 
 def parse_address(address: str) -> Address:
-    """Reads `HOST:PORT`, `[IPv6]:PORT` or an `http://` or `https://` URL; raises `InvalidRequest` for all else."""
+    """Reads `HOST:PORT`, `[IPv6]:PORT` or an `http://` or `https://` URL; raises `InvalidRequest`
+    for all else.
+    """
     try:
         if "://" not in address and not _HOST_AND_PORT.fullmatch(address):
             raise ValueError("neither HOST:PORT nor a URL")
@@ -59,7 +64,8 @@ def parse_address(address: str) -> Address:
         )
     except ValueError as error:
         raise InvalidRequest(
-            f"address {address!r}: {error}; expected HOST:PORT, like localhost:8501 or [::1]:8501, or an https:// URL"
+            f"address {address!r}: {error}; expected HOST:PORT, like localhost:8501 or [::1]:8501, "
+            "or an https:// URL"
         ) from None
 
 
@@ -72,10 +78,13 @@ class HttpAnswer(NamedTuple):
 
 
 class HttpPool:
-    """Sends requests to one server, from any number of threads; each has a connection to itself while it lasts.
+    """Sends requests to one server, from any number of threads; each has a connection to itself
+    while it lasts.
 
-    A connection is kept for the next request. One that the server has closed meanwhile is opened again, once, unseen.
-    The environment's proxies are not used: what is served stands in the same network. After a `fork`, make a new pool.
+    A connection is kept for the next request. One that the server has closed meanwhile is opened
+    again, once, unseen.
+    The environment's proxies are not used: what is served stands in the same network. After a
+      `fork`, make a new pool.
 
     Args:
       address: of the server.
@@ -110,7 +119,8 @@ class HttpPool:
         """One request and its answer, whatever its status.
 
         Raises:
-          ServerUnavailable: where there is no connection, or it broke (`may_retry`: before any answer came).
+          ServerUnavailable: where there is no connection, or it broke (`may_retry`: before any
+            answer came).
           DeadlineExceeded: at the deadline, however far the answer is.
           ServerError: where the answer is no HTTP, or longer than `max_response_bytes`.
         """
@@ -177,8 +187,8 @@ class HttpPool:
             body = response.read()  # with a number, a body that breaks off would go unnoticed
         if length > most:
             raise ServerError(
-                f"{self._address}: the answer is longer than {most} bytes; expected at most max_response_bytes: "
-                "ask for less at once, or allow more"
+                f"{self._address}: the answer is longer than {most} bytes; expected at most "
+                "max_response_bytes: ask for less at once, or allow more"
             )
         return body
 
@@ -189,7 +199,8 @@ class HttpPool:
         if answered:
             advice = "expected a whole answer: ask again, or look into the server's log"
             return ServerUnavailable(
-                f"{self._address}: the connection broke in the middle of the answer ({came}); {advice}"
+                f"{self._address}: the connection broke in the middle of the answer ({came}); "
+                f"{advice}"
             )
         if isinstance(error, OSError):
             advice = "expected a server there: start it, or check host and port"
@@ -198,8 +209,8 @@ class HttpPool:
                 f"{self._address}: no connection ({came}); {advice}", may_retry=may_retry
             )
         return ServerError(
-            f"{self._address}: the answer is no HTTP ({came}); expected the port of the server's REST API (8501 by "
-            "default, where 8500 is gRPC)"
+            f"{self._address}: the answer is no HTTP ({came}); expected the port of the server's "
+            "REST API (8501 by default, where 8500 is gRPC)"
         )
 
 

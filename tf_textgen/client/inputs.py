@@ -11,8 +11,8 @@ from typing import Any
 from tf_textgen.client.errors import InvalidRequest
 from tf_textgen.client.results import Signature
 
-# The fields of `DecodingConfig` that a request carries, with their defaults: a test holds them to it. They are written
-# again, since clients must not need what that file imports.
+# The fields of `DecodingConfig` that a request carries, with their defaults: a test holds them to
+# it. They are written again, since clients must not need what that file imports.
 DEFAULTS: Mapping[str, Any] = {
     "temperature": 1.0,
     "top_k": 0,
@@ -47,7 +47,9 @@ _SEED_STRIDE, _INT64 = 0x1E3779B97F4A7C15, 2**63
 def check_texts(
     name: str, texts: str | Sequence[str], *, parameter: str | None = None
 ) -> list[str]:
-    """`texts` as a list (one text alone is a list of one); raises `InvalidRequest` where one is no valid text."""
+    """`texts` as a list (one text alone is a list of one); raises `InvalidRequest` where one is no
+    valid text.
+    """
     checked = [texts] if isinstance(texts, str) else list(texts)
     for number, text in enumerate(checked, 1):
         place = f"{name} {number}"
@@ -60,7 +62,8 @@ def check_texts(
             text.encode()
         except UnicodeEncodeError as error:
             raise InvalidRequest(
-                f"{place}: character {error.start + 1} of {text!r:.80} is a lone surrogate; expected valid Unicode",
+                f"{place}: character {error.start + 1} of {text!r:.80} is a lone surrogate; "
+                "expected valid Unicode",
                 parameter=parameter,
             ) from None
     return checked
@@ -74,7 +77,8 @@ def inputs_of(
     Args:
       signature: of the served model. An export by an earlier version lacks some inputs.
       columns: a value for each row, by name.
-      parameters: one value for all rows, by name; what is missing (or None) takes its neutral value.
+      parameters: one value for all rows, by name; what is missing (or None) takes its neutral
+        value.
 
     Raises:
       InvalidRequest: where a value is of the wrong type, or asks for what the model does not know.
@@ -91,8 +95,8 @@ def inputs_of(
             inputs[name] = [as_input(name, values[name], tensor.dtype)] * rows
         else:
             raise InvalidRequest(
-                f"the signature {signature.name!r} takes {name!r}, which this client does not know and was not given; "
-                "expected an export of the client's version: update the client"
+                f"the signature {signature.name!r} takes {name!r}, which this client does not know "
+                "and was not given; expected an export of the client's version: update the client"
             )
     return inputs
 
@@ -108,8 +112,8 @@ def _check_known(signature: Signature, columns: Sequence[str], given: Mapping[st
             continue
         if name in DEFAULTS:
             raise InvalidRequest(
-                f"{name}={value!r:.80}: the signature {signature.name!r} of this model takes no {name}; leave it out, "
-                "or serve an export that has it",
+                f"{name}={value!r:.80}: the signature {signature.name!r} of this model takes no "
+                f"{name}; leave it out, or serve an export that has it",
                 parameter=name,
             )
         near = difflib.get_close_matches(name, signature.inputs, n=1)
@@ -158,5 +162,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def sample_seed(seed: int, sample: int) -> int:
-    """The seed of one of a prompt's samples, as `generate` without a server has it; the first keeps the seed."""
+    """The seed of one of a prompt's samples, as `generate` without a server has it; the first keeps
+    the seed.
+    """
     return (seed + sample * _SEED_STRIDE + _INT64) % (2 * _INT64) - _INT64

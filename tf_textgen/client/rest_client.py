@@ -5,8 +5,8 @@
         for completion in client.generate(["Once upon a time"], temperature=0.8, stop=["\\n"]):
             print(completion.text)
 
-It speaks TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest). Where only the client is
-needed, `pip install --no-deps tf_textgen` is enough.
+It speaks TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest). Where
+only the client is needed, `pip install --no-deps tf_textgen` is enough.
 """
 
 from __future__ import annotations
@@ -83,17 +83,21 @@ class Client(TextClient):
     """A client of a model served over REST, by TensorFlow Serving or by `serve`.
 
     Args:
-      address: `HOST:PORT`, `[IPv6]:PORT`, or a URL with http or https. The environment's proxies are not used.
+      address: `HOST:PORT`, `[IPv6]:PORT`, or a URL with http or https. The environment's proxies
+        are not used.
       model: its name on the server.
       version: None asks the newest that is loaded.
       timeout_s: seconds for a call with all its attempts; 60 write some hundred tokens on a CPU.
-      retries: attempts after the first, where there is no connection or the server is UNAVAILABLE (503).
-      headers: sent with each request: what a gateway asks for, say `{"Authorization": "Bearer ..."}`.
+      retries: attempts after the first, where there is no connection or the server is UNAVAILABLE
+        (503).
+      headers: sent with each request: what a gateway asks for, say `{"Authorization": "Bearer
+        ..."}`.
       ssl_context: of https; None trusts the system's authorities.
       max_response_bytes: a longer answer is refused.
 
     Raises:
-      InvalidRequest: where an argument is none of these. No connection is made before the first call.
+      InvalidRequest: where an argument is none of these. No connection is made before the first
+        call.
     """
 
     def __init__(
@@ -192,8 +196,8 @@ class _Rest:
 
     def _unreadable(self, came: str) -> ServerError:
         return ServerError(
-            f"{self.where}: the answer cannot be read ({came}); expected the JSON of TensorFlow Serving's REST API: "
-            "check which server this is"
+            f"{self.where}: the answer cannot be read ({came}); expected the JSON of TensorFlow "
+            "Serving's REST API: check which server this is"
         )
 
     def _error(self, answer: HttpAnswer) -> ServingError:
@@ -214,7 +218,9 @@ class _Rest:
 
 
 def _loads(body: bytes) -> Any:
-    """JSON with TensorFlow Serving's NaN and Infinity; what is not UTF-8 is replaced, `{"b64": ...}` decoded."""
+    """JSON with TensorFlow Serving's NaN and Infinity; what is not UTF-8 is replaced, `{"b64":
+    ...}` decoded.
+    """
     return json.loads(body.decode("utf-8", "replace"), object_hook=_text_of_base64)
 
 

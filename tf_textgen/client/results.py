@@ -16,9 +16,10 @@ ResultT = TypeVar("ResultT")
 class Completion:
     """One generated text, without its prompt.
 
-    `score` is the sum of the tokens' log-probabilities in nats, `normalized_score` (of a beam) what its order follows;
-    `finish_reason` is "eos", "length", "stop" or "loop"; `sample` counts the texts of one prompt, `rank` the n-best of
-    a beam. The lists of tokens are empty where the signature gives none.
+    `score` is the sum of the tokens' log-probabilities in nats, `normalized_score` (of a beam) what
+    its order follows; `finish_reason` is "eos", "length", "stop" or "loop"; `sample` counts the
+    texts of one prompt, `rank` the n-best of a beam. The lists of tokens are empty where the
+    signature gives none.
     """
 
     prompt: str
@@ -66,7 +67,9 @@ class TextEmbedding:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """An input or output of a signature: `dtype` as "DT_FLOAT"; None in `shape` (or all of it None) is any size."""
+    """An input or output of a signature: `dtype` as "DT_FLOAT"; None in `shape` (or all of it None)
+    is any size.
+    """
 
     dtype: str
     shape: tuple[int | None, ...] | None
@@ -82,7 +85,9 @@ class Signature:
 
     @property
     def text_input(self) -> str:
-        """What the text is called: the source of an encoder-decoder, the prompt of a language model."""
+        """What the text is called: the source of an encoder-decoder, the prompt of a language
+        model.
+        """
         return "source" if "source" in self.inputs else "prompt"
 
 
@@ -97,7 +102,9 @@ class ModelMetadata:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VersionStatus:
-    """`state` is "START", "LOADING", "AVAILABLE", "UNLOADING" or "END"; the error is "OK" and "" unless it failed."""
+    """`state` is "START", "LOADING", "AVAILABLE", "UNLOADING" or "END"; the error is "OK" and ""
+    unless it failed.
+    """
 
     version: int
     state: str
@@ -153,17 +160,19 @@ def check_answer(answer: Mapping[str, Any], names: Sequence[str], rows: int, whe
     for name in names:
         if name not in answer:
             raise ServerError(
-                f"{where}: the answer has no output {name!r}, but {', '.join(answer) or 'none'}; expected those of an "
-                "export by tf_textgen: check which model is served"
+                f"{where}: the answer has no output {name!r}, but {', '.join(answer) or 'none'}; "
+                "expected those of an export by tf_textgen: check which model is served"
             )
         if not isinstance(answer[name], list) or len(answer[name]) != rows:
             raise ServerError(
-                f"{where}: the answer's {name!r} is not a list of {rows}; expected a value for each text"
+                f"{where}: the answer's {name!r} is not a list of {rows}; expected a value for "
+                "each text"
             )
 
 
 def check_refusals(answer: Mapping[str, Any], inputs: Mapping[str, Sequence[Any]]) -> None:
-    """Raises `InvalidRequest` where a row was refused: its finish reason, or error, is `invalid NAME: expected ...`.
+    """Raises `InvalidRequest` where a row was refused: its finish reason, or error, is `invalid
+    NAME: expected ...`.
 
     Args:
       answer: of a signature.
@@ -200,7 +209,9 @@ def completion(row: Mapping[str, Any], **place: Any) -> Completion:
 
 
 def chunk(row: Mapping[str, Any], prompt: str) -> tuple[Completion, str, bool]:
-    """A row of `generate_chunk`: the text so far, what the next chunk needs, and whether there is none."""
+    """A row of `generate_chunk`: the text so far, what the next chunk needs, and whether there is
+    none.
+    """
     return completion(row, prompt=prompt), row["state"], row["finished"]
 
 
@@ -225,8 +236,8 @@ def shaped(
         return [shape(row, one) for row, one in zip(rows, asked, strict=True)]
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise ServerError(
-            f"{where}: the answer cannot be read ({error}); expected the outputs of an export by tf_textgen: check "
-            "which model is served"
+            f"{where}: the answer cannot be read ({error}); expected the outputs of an export by "
+            "tf_textgen: check which model is served"
         ) from error
 
 

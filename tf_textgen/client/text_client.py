@@ -37,7 +37,9 @@ _BOUND = re.compile(r"expected an integer from 1 to (\d+)")
 
 
 class Transport(Protocol):
-    """One way to a served model; each method makes one attempt and raises errors of `client_errors`."""
+    """One way to a served model; each method makes one attempt and raises errors of
+    `client_errors`.
+    """
 
     where: str  # what is asked, for messages
 
@@ -48,7 +50,9 @@ class Transport(Protocol):
         version: int | None,
         deadline: Deadline,
     ) -> Mapping[str, Any]:
-        """The outputs of a signature by name, as nested lists; `version` None is the one that the client asks."""
+        """The outputs of a signature by name, as nested lists; `version` None is the one that the
+        client asks.
+        """
 
     def metadata(self, deadline: Deadline) -> ModelMetadata:
         """What the version that answers takes and gives."""
@@ -61,7 +65,9 @@ class Transport(Protocol):
 
 
 class _Question(NamedTuple):
-    """One request: a value for each row by the input's name, what all rows share, and the outputs that must come."""
+    """One request: a value for each row by the input's name, what all rows share, and the outputs
+    that must come.
+    """
 
     name: str  # of the signature
     columns: Mapping[str, list[Any]]
@@ -93,8 +99,9 @@ class TextStream(Iterator[str]):
 class TextClient:
     """The methods of `Client` and `GrpcClient`; all are safe to call from several threads.
 
-    Every method takes `timeout_s`, which replaces the client's and holds for the call with all its attempts. A request
-    is tried again, after a pause that doubles and has a random part, where there was no connection or the server is
+    Every method takes `timeout_s`, which replaces the client's and holds for the call with all its
+    attempts. A request is tried again, after a pause that doubles and has a random part, where
+    there was no connection or the server is
     UNAVAILABLE: it draws nothing from the server's state, so a second time does no harm.
 
     Args:
@@ -137,9 +144,9 @@ class TextClient:
           texts: the prompts, or the sources of an encoder-decoder; one alone may be a str.
           num_samples: texts for each of them, each with a seed of its own.
           timeout_s: for the whole call; None takes the client's.
-          **parameters: of `DecodingConfig`, for all texts: `temperature=0.8, stop=["\\n"]`. What is left out does
-            nothing (temperature 1, no cut-off, no penalty); `max_new_tokens` is 128, or fewer where the export allows
-            no more.
+          **parameters: of `DecodingConfig`, for all texts: `temperature=0.8, stop=["\\n"]`. What is
+            left out does nothing (temperature 1, no cut-off, no penalty); `max_new_tokens` is 128,
+            or fewer where the export allows no more.
 
         Returns:
           The samples of the first text, those of the second, and so on.
@@ -176,7 +183,8 @@ class TextClient:
         timeout_s: float | None = None,
         **parameters: Any,
     ) -> list[list[Completion]]:
-        """The n-best texts of each prompt or source, best first; the export fixes the beam's width and n.
+        """The n-best texts of each prompt or source, best first; the export fixes the beam's width
+        and n.
 
         Args:
           texts: as `generate` takes them.
@@ -195,7 +203,8 @@ class TextClient:
         most = len(answer["text"][0])
         if num_best is not None and not (isinstance(num_best, int) and 1 <= num_best <= most):
             raise InvalidRequest(
-                f"num_best={num_best!r}: expected an integer from 1 to {most}, which the export fixes",
+                f"num_best={num_best!r}: expected an integer from 1 to {most}, which the export "
+                "fixes",
                 parameter="num_best",
             )
         return [best[:num_best] for best in found]
@@ -252,7 +261,8 @@ class TextClient:
     def stream(
         self, text: str, *, chunk_tokens: int = 8, timeout_s: float | None = None, **parameters: Any
     ) -> TextStream:
-        """One text, piece by piece: together they are what `generate` gives for the same parameters.
+        """One text, piece by piece: together they are what `generate` gives for the same
+        parameters.
 
         Each piece is a request to the version that gave the first one.
 
@@ -298,8 +308,8 @@ class TextClient:
                 last = str(error) if deadline.left() else last
             if deadline.left() <= _POLL_S:
                 raise DeadlineExceeded(
-                    f"{self._transport.where}: not ready within {timeout_s:g} s ({last}); expected an AVAILABLE "
-                    "version: look into the server's log, or wait longer"
+                    f"{self._transport.where}: not ready within {timeout_s:g} s ({last}); expected "
+                    "an AVAILABLE version: look into the server's log, or wait longer"
                 )
             sleep(_POLL_S)
 
@@ -328,8 +338,9 @@ class TextClient:
             ((chunk, after, finished),) = self._shaped(answer, [prompt], client_results.chunk)
             if not chunk.text.startswith(seen) or (after == state and not finished):
                 raise ServerError(
-                    f"{self._transport.where}: the stream does not go on where it was (after {seen[-40:]!r} came "
-                    f"{chunk.text[-40:]!r}); expected more of the same text: ask again"
+                    f"{self._transport.where}: the stream does not go on where it was (after "
+                    f"{seen[-40:]!r} came {chunk.text[-40:]!r}); expected more of the same text: "
+                    "ask again"
                 )
             if piece := chunk.text[len(seen) :]:
                 yield piece
@@ -362,7 +373,9 @@ class TextClient:
         return self._shaped(answer, texts, shape)
 
     def _decode(self, texts: list[str], question: _Question) -> Mapping[str, Any]:
-        """Asks a signature that generates; where nobody chose `max_new_tokens`, within what the export allows."""
+        """Asks a signature that generates; where nobody chose `max_new_tokens`, within what the
+        export allows.
+        """
         text_input = self._signature(question.name, question.deadline).text_input
         chosen = {name: value for name, value in question.parameters.items() if value is not None}
         asked = question._replace(columns={text_input: texts, **question.columns})
@@ -416,13 +429,15 @@ class TextClient:
         if name not in known.signatures:
             names = ", ".join(sorted(known.signatures))
             raise InvalidRequest(
-                f"{self._transport.where}: version {known.version} has no signature {name!r}, but {names}; expected an "
-                "export that has it: export the run again as it needs to be"
+                f"{self._transport.where}: version {known.version} has no signature {name!r}, but "
+                f"{names}; expected an export that has it: export the run again as it needs to be"
             )
         return known.signatures[name]
 
     def _tried(self, attempt: Callable[[], ResultT], deadline: Deadline) -> ResultT:
-        """`attempt` until it succeeds, may not be tried again, or the next pause would end behind the deadline."""
+        """`attempt` until it succeeds, may not be tried again, or the next pause would end behind
+        the deadline.
+        """
         longest = FIRST_PAUSE_S
         for left in reversed(range(self._retries + 1)):
             try:

@@ -184,8 +184,7 @@ class TextFile:
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file of `tf.io.gfile` as a raw stream, for `io.BufferedReader`; its errors are `OSError`s.
-    """
+    """A file of `tf.io.gfile` as a raw stream, for `io.BufferedReader`; its errors are `OSError`s."""
 
     def __init__(self, path: str):
         self._file = _gfile().GFile(path, "rb")  # opened by the first read
@@ -224,8 +223,7 @@ def _split(block: bytes) -> Iterator[bytes]:
 
 
 def _safe_cut(piece: bytes) -> int:
-    """Where to cut a piece so that the rest is not empty: after a space, else before a code point.
-    """
+    """Where to cut a piece so that the rest is not empty: after a space, else before a code point."""
     space = piece.rfind(b" ", len(piece) // 2, len(piece) - 1)
     if space >= 0:
         return space + 1

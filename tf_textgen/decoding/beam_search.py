@@ -1,13 +1,16 @@
-"""Beam search: the most probable continuations, by keeping the W best hypotheses of each row at every step.
+"""Beam search: the most probable continuations, by keeping the W best hypotheses of each row at
+every step.
 
-A step extends every running hypothesis of a row by every token and keeps the W best of these `W * V` extensions. Those
-that have ended (end token, length, stop string, loop) leave the beam for the row's n-best, where nothing extends or
-moves them, and are ranked there as complete texts, one that loops among them; the others go on, so that a beam of 1 is
-greedy decoding and a beam that holds everything is an exhaustive search.
+A step extends every running hypothesis of a row by every token and keeps the W best of these `W *
+V` extensions. Those that have ended (end token, length, stop string, loop) leave the beam for the
+row's n-best, where nothing extends or moves them, and are ranked there as complete texts, one that
+loops among them; the others go on, so that a beam of 1 is greedy decoding and a beam that holds
+everything is an exhaustive search.
 
-What is ranked is the sum of `log_softmax` of the logits as the processors left them. Tokens that a processor takes
-away or weakens keep their share of the normaliser, as in Hugging Face transformers: a ban makes nothing else more
-probable. Hence no step adds to a sum (`_scores`), which the early stop relies on.
+What is ranked is the sum of `log_softmax` of the logits as the processors left them. Tokens that a
+processor takes
+away or weakens keep their share of the normaliser, as in Hugging Face transformers: a ban makes
+nothing else more probable. Hence no step adds to a sum (`_scores`), which the early stop relies on.
 
 Reference: Sutskever et al. (2014), Sequence to sequence learning with neural networks, section 3.2.
 """
@@ -38,14 +41,16 @@ from tf_textgen.decoding.parameters import Parameters, neutral_where
 from tf_textgen.decoding.sampling import log_normalizer, normalize
 
 _NOWHERE = np.float64("-inf")
-# The score of a hypothesis that no token can extend: behind all others, and yet one. It is told as the least float32.
+# The score of a hypothesis that no token can extend: behind all others, and yet one. It is told as
+# the least float32.
 _LAST = np.float64(-1e300)
 
 
 class Hypotheses(NamedTuple):
     """The n-best of each row, best first; `N` is the batch's largest number of new tokens.
 
-    Tokens, count, score and text are as in `single_search.Decoded`. A row that has fewer than n hypotheses leaves the
+    Tokens, count, score and text are as in `single_search.Decoded`. A row that has fewer than n
+    hypotheses leaves the
     last places empty: no tokens, no text, no finish reason.
     """
 
@@ -120,21 +125,21 @@ def beam_search(
 ) -> Hypotheses:
     """Continues each row by its `num_best` best hypotheses.
 
-    A row's result depends on its own prompt and parameters alone. Equal scores: the hypothesis that ended earlier, then
-    the one that extends the better parent, then the lower token.
+    A row's result depends on its own prompt and parameters alone. Equal scores: the hypothesis that
+    ended earlier, then the one that extends the better parent, then the lower token.
 
     Args:
       logits: `[B, V]` float32 of each prompt's last position; `V` is static.
-      state: nest of `[B, ...]` tensors, a NamedTuple with `per_step` (its rows change places with the hypotheses) and
-        `per_source` (equal for all hypotheses of a row).
+      state: nest of `[B, ...]` tensors, a NamedTuple with `per_step` (its rows change places with
+        the hypotheses) and `per_source` (equal for all hypotheses of a row).
       step: as `single_search.decode` takes it.
       parameters: of the rows; those of sampling are not read.
       length_penalty: of the rows.
       width: `W`, hypotheses of a row.
       num_best: n, at most `width`.
-      prompt_tokens, prompt_lengths, eos_id, max_new_tokens, pad_id, banned_ids, constraints, detokenize: as
-        `single_search.decode` takes them. A hypothesis that misses a forced word cannot end but goes on until it is
-        written.
+      prompt_tokens, prompt_lengths, eos_id, max_new_tokens, pad_id, banned_ids, constraints,
+        detokenize: as `single_search.decode` takes them. A hypothesis that misses a forced word
+        cannot end but goes on until it is written.
     """
     rows = bounded_rows(parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens)
     own = {
@@ -195,7 +200,9 @@ class BeamSearch(Search):
         )
 
     def advance(self, progress: BeamProgress, logits: tf.Tensor) -> BeamProgress:
-        """Extends the hypotheses of every running row, given the logits `[B*W, V]` float32 of their next tokens."""
+        """Extends the hypotheses of every running row, given the logits `[B*W, V]` float32 of their
+        next tokens.
+        """
         extensions = self._extend(progress, logits)
         running = self._by_hypothesis(extensions.sums > _NOWHERE)
         grown, finish = self.append(
@@ -217,7 +224,9 @@ class BeamSearch(Search):
         )
 
     def _extend(self, progress: BeamProgress, logits: tf.Tensor) -> _Extensions:
-        """Chooses the extensions that stay, without a sort of all `W * V`: at most W of them have the same parent."""
+        """Chooses the extensions that stay, without a sort of all `W * V`: at most W of them have
+        the same parent.
+        """
         running = self._by_hypothesis(progress.sums > _NOWHERE)
         adjusted = adjust(
             logits,
@@ -282,7 +291,8 @@ class BeamSearch(Search):
         )
 
     def _forced_words(self, progress: BeamProgress) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Whether the next token is one of a forced word's, how to go on where nothing is possible, and whether words
+        """Whether the next token is one of a forced word's, how to go on where nothing is possible,
+        and whether words
         are missing: `[B*W]` bool, int32, bool."""
         words, state = self.constraints.forced, progress.forcing
         left = self.parameters.max_new_tokens - progress.step
@@ -320,9 +330,10 @@ class BeamSearch(Search):
     def _is_settled(self, sums: tf.Tensor, best: Ended) -> tf.Tensor:
         """The rows, `[B]` bool, whose n-best no running hypothesis can change any more.
 
-        No step adds to a sum, sums are not positive and divisors grow with the length: whatever a hypothesis becomes,
-        its score is at most its sum now over the divisor of the row's limit. An equal score would come too late. A row
-        without a running hypothesis is settled, and one with an empty place is not as long as a hypothesis runs.
+        No step adds to a sum, sums are not positive and divisors grow with the length: whatever a
+        hypothesis becomes, its score is at most its sum now over the divisor of the row's limit. An
+        equal score would come too late. A row without a running hypothesis is settled, and one with
+        an empty place is not as long as a hypothesis runs.
         """
         bound = tf.reduce_max(sums, axis=-1) / divisor(self.length_penalty, self.limit)
         return bound <= best.normalized[:, -1]
@@ -344,8 +355,8 @@ def _scores(
 ) -> tf.Tensor:
     """What the tokens add to the sum that is ranked: never more than 0.
 
-    Processors that weaken leave the model's own normaliser. Where one strengthens, or a logit is no number, the larger
-    of the two logits counts.
+    Processors that weaken leave the model's own normaliser. Where one strengthens, or a logit is no
+    number, the larger of the two logits counts.
 
     Args:
       logits: `[B*W, V]` float32, the model's own.

@@ -1,7 +1,9 @@
-"""Words as tokens: what may not, must and may alone be written, of each row, and where these contradict each other.
+"""Words as tokens: what may not, must and may alone be written, of each row, and where these
+contradict each other.
 
-Words come as text with the parameters (`Parameters.banned` and the like) and are tokenized in the graph, by whoever
-knows a tokenizer. Where no row has any, the tensors have no columns and nothing is computed.
+Words come as text with the parameters (`Parameters.banned` and the like) and are tokenized in the
+graph, by whoever knows a tokenizer. Where no row has any, the tensors have no columns and nothing
+is computed.
 """
 
 from __future__ import annotations
@@ -47,9 +49,10 @@ def parse(
 ) -> tuple[Constraints, tf.Tensor]:
     """Tokenizes the words of the rows.
 
-    A banned word is banned in two spellings, as it stands and with a space before it, since most tokenizers know a word
-    by the space before it. A word with a token that stands for the unknown is never written, so it need not be banned
-    and cannot be forced. Whether a banned word stands in what must be written is judged by their tokens, as the ban is.
+    A banned word is banned in two spellings, as it stands and with a space before it, since most
+    tokenizers know a word by the space before it. A word with a token that stands for the unknown
+    is never written, so it need not be banned and cannot be forced. Whether a banned word stands in
+    what must be written is judged by their tokens, as the ban is.
 
     Args:
       parameters: of the rows, within the bounds that `parameters.sanitize` checks.
@@ -125,12 +128,18 @@ def ends_with(
 
 
 def contain(words: Words, tokens: tf.Tensor) -> tf.Tensor:
-    """Whether a word stands anywhere in a row's tokens. `[B, K, M]`, `[B, N]` int32 -> `[B]` bool."""
+    """Whether a word stands anywhere in a row's tokens.
+
+    `[B, K, M]`, `[B, N]` int32 -> `[B]` bool.
+    """
     return tf.reduce_any(contained(words, tokens), axis=1)
 
 
 def contained(words: Words, tokens: tf.Tensor) -> tf.Tensor:
-    """Which words stand anywhere in a row's tokens. `[B, K, M]`, `[B, N]` int32 -> `[B, K]` bool."""
+    """Which words stand anywhere in a row's tokens.
+
+    `[B, K, M]`, `[B, N]` int32 -> `[B, K]` bool.
+    """
     start = tf.zeros(tf.shape(tokens)[:1], tf.int32)
 
     def look(end: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -194,7 +203,9 @@ def _free_where(rows: tf.Tensor, constraints: Constraints) -> Constraints:
 def _if_any(
     texts: tf.Tensor, make: Callable[[tf.Tensor], tuple], nothing: tf.Tensor | Words
 ) -> tuple:
-    """What `make` makes of the texts, with `[B]` bool of bad rows, or `nothing` where no row has any."""
+    """What `make` makes of the texts, with `[B]` bool of bad rows, or `nothing` where no row has
+    any.
+    """
     return tf.cond(
         tf.reduce_any(tf.not_equal(texts, "")),
         lambda: make(texts),
@@ -224,7 +235,9 @@ def _words(
 def _allowed(
     joined: tf.Tensor, tokenize: Tokenize, vocabulary_size: int, unk_id: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The tokens of the texts, all of them in rows without a text, and the rows in which there are none."""
+    """The tokens of the texts, all of them in rows without a text, and the rows in which there are
+    none.
+    """
     strings = tf.strings.split(joined, SEPARATOR)
     tokens = tokenize(strings.flat_values)
     rows = tf.gather(tf.cast(strings.value_rowids(), tf.int32), tokens.value_rowids())
@@ -238,7 +251,9 @@ def _allowed(
 def _prefix(
     texts: tf.Tensor, tokenize: Tokenize, unk_id: int, room: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The tokens of the texts, one more at the most than the longest `room` (`[B]` int32), and the bad rows."""
+    """The tokens of the texts, one more at the most than the longest `room` (`[B]` int32), and the
+    bad rows.
+    """
     tokens = tokenize(texts)
     foreign = tf.reduce_any(tf.equal(tokens, unk_id), axis=1)
     return tokens.to_tensor(-1)[:, : tf.reduce_max(room) + 1], foreign | (

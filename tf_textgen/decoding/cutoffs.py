@@ -1,7 +1,8 @@
 """Cut-offs: which tokens a row that samples may still choose.
 
-Each takes `[B, V]` float32 logits and a `[B]` parameter, leaves the logits of what is kept as they are and sets the
-others to -inf; something is always kept. A row whose parameter is neutral passes bit by bit.
+Each takes `[B, V]` float32 logits and a `[B]` parameter, leaves the logits of what is kept as they
+are and sets the others to -inf; something is always kept. A row whose parameter is neutral passes
+bit by bit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ _TIERS = (256, 1024)  # candidates tried before all of the vocabulary is sorted
 
 
 def keep_top_k(logits: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
-    """Keeps the k most probable tokens and those equal to the k-th, as Hugging Face does; k < 1 keeps all.
+    """Keeps the k most probable tokens and those equal to the k-th, as Hugging Face does; k < 1
+    keeps all.
 
     Reference: Fan et al. (2018), Hierarchical neural story generation, section 5.1.
     """
@@ -32,7 +34,8 @@ def keep_top_k(logits: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
 
 
 def keep_top_p(logits: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
-    """Keeps the fewest most probable tokens whose mass is at least p; of equal ones the lower ids; 1 keeps all.
+    """Keeps the fewest most probable tokens whose mass is at least p; of equal ones the lower ids;
+    1 keeps all.
 
     A token stays if and only if the mass before it is below p, so the first always does.
 
@@ -58,7 +61,8 @@ def keep_top_p(logits: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
 def keep_min_p(logits: tf.Tensor, min_p: tf.Tensor) -> tf.Tensor:
     """Keeps tokens at least min_p times as probable as the most probable one; 0 keeps all.
 
-    Reference: Nguyen et al. (2024), Turning up the heat: min-p sampling for creative and coherent LLM outputs.
+    Reference: Nguyen et al. (2024), Turning up the heat: min-p sampling for creative and coherent
+    LLM outputs.
     """
     distance = tf.cast(tf.math.log(tf.cast(min_p, tf.float64)), tf.float32)[:, tf.newaxis]
     kept = logits - tf.reduce_max(logits, axis=-1, keepdims=True) >= distance
@@ -66,10 +70,11 @@ def keep_min_p(logits: tf.Tensor, min_p: tf.Tensor) -> tf.Tensor:
 
 
 def keep_typical(logits: tf.Tensor, mass: tf.Tensor) -> tf.Tensor:
-    """Keeps the tokens whose surprise is nearest to the expected one, until their mass is at least `mass`; 1 keeps all.
+    """Keeps the tokens whose surprise is nearest to the expected one, until their mass is at least
+    `mass`; 1 keeps all.
 
-    Tokens as far from it as the last one kept stay too, as with Hugging Face. The most probable token may go: it is no
-    typical one where the next token is uncertain.
+    Tokens as far from it as the last one kept stay too, as with Hugging Face. The most probable
+    token may go: it is no typical one where the next token is uncertain.
 
     Reference: Meister et al. (2023), Locally typical sampling, section 4.
     """
@@ -93,7 +98,8 @@ def keep_typical(logits: tf.Tensor, mass: tf.Tensor) -> tf.Tensor:
 
 
 def keep_epsilon(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-    """Keeps tokens of probability `epsilon` or more, and the most probable one in any case; 0 keeps all.
+    """Keeps tokens of probability `epsilon` or more, and the most probable one in any case; 0 keeps
+    all.
 
     Reference: Hewitt et al. (2022), Truncation sampling as language model desmoothing, section 4.1.
     """
@@ -105,7 +111,8 @@ def keep_epsilon(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
 
 
 def keep_eta(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-    """Keeps tokens of probability `min(epsilon, sqrt(epsilon) exp(-entropy))` or more, and the most probable; 0: all.
+    """Keeps tokens of probability `min(epsilon, sqrt(epsilon) exp(-entropy))` or more, and the most
+    probable; 0: all.
 
     Reference: Hewitt et al. (2022), Truncation sampling as language model desmoothing, section 4.2.
     """
@@ -120,8 +127,9 @@ def keep_eta(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
 def masses(logits: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
     """Unnormalised probabilities `exp(logits - best)` in float64.
 
-    Float64 keeps a row's result free of its neighbours and of the compiler: the order of a float32 sum depends
-    on the batch's size and shows in the sixth digit, that of a float64 sum would show in the fifteenth.
+    Float64 keeps a row's result free of its neighbours and of the compiler: the order of a float32
+    sum depends on the batch's size and shows in the sixth digit, that of a float64 sum would show
+    in the fifteenth.
 
     Args:
       logits: `[B, K]` float32.
@@ -152,7 +160,9 @@ def _expected(logits: tf.Tensor, unnormalized: tf.Tensor, best: tf.Tensor) -> tf
 def _is_probable(
     logits: tf.Tensor, best: tf.Tensor, total: tf.Tensor, border: tf.Tensor
 ) -> tf.Tensor:
-    """Tokens of probability `border` (`[B]` float64) or more, or as probable as the most probable: `[B, V]` bool."""
+    """Tokens of probability `border` (`[B]` float64) or more, or as probable as the most probable:
+    `[B, V]` bool.
+    """
     distance = tf.cast(
         tf.math.log(border * total), tf.float32
     )  # from the best logit; above 0 where no token is
@@ -160,10 +170,12 @@ def _is_probable(
 
 
 def _tiered(find: Callable[[int], tuple], vocabulary_size: int) -> tuple:
-    """`find(width)` of the narrowest tier that reaches far enough in every row, without the last of its results.
+    """`find(width)` of the narrowest tier that reaches far enough in every row, without the last of
+    its results.
 
-    `find` looks at the `width` largest logits; its last result, `[B]` bool, tells whether they were enough. The others
-    must not depend on the width where they were. To sort 50,257 logits takes 20 times as long as the largest 256.
+    `find` looks at the `width` largest logits; its last result, `[B]` bool, tells whether they were
+    enough. The others must not depend on the width where they were. To sort 50,257 logits takes 20
+    times as long as the largest 256.
     """
     widths = [tier for tier in _TIERS if tier < vocabulary_size] + [vocabulary_size]
 

@@ -46,7 +46,8 @@ class DecodingConfig(Config):
 
     temperature: float | None = field(
         None,
-        "Divides the logits: 1 samples from the model's own distribution, 0 is greedy. None is 1, and 0 with a beam.",
+        "Divides the logits: 1 samples from the model's own distribution, 0 is greedy. None is 1, "
+        "and 0 with a beam.",
         at_least=0.0,
     )
     top_k: int = field(0, "Samples among the k most probable tokens; 0 keeps all.", at_least=0)
@@ -64,7 +65,8 @@ class DecodingConfig(Config):
     )
     typical_p: float = field(
         1.0,
-        "Samples among the tokens that are about as surprising as expected and hold this mass together; 1 keeps all.",
+        "Samples among the tokens that are about as surprising as expected and hold this mass "
+        "together; 1 keeps all.",
         above=0.0,
         at_most=1.0,
     )
@@ -73,8 +75,8 @@ class DecodingConfig(Config):
     )
     eta_cutoff: float = field(
         0.0,
-        "Drops tokens less probable than this, and less than its square root where the next token is uncertain; "
-        "0 keeps all.",
+        "Drops tokens less probable than this, and less than its square root where the next token "
+        "is uncertain; 0 keeps all.",
         at_least=0.0,
         below=1.0,
     )
@@ -97,15 +99,15 @@ class DecodingConfig(Config):
     )
     no_repeat_ngram: int = field(
         0,
-        "No sequence of this many tokens comes twice in the prompt and the continuation (or in the target alone, where "
-        "there is a source); 0 allows it.",
+        "No sequence of this many tokens comes twice in the prompt and the continuation (or in the "
+        "target alone, where there is a source); 0 allows it.",
         at_least=0,
         at_most=MAX_TOKENS,
     )
     banned: tuple[str, ...] = field(
         (),
-        "A word that is not written, with a space before it or without. It is known by its tokens: the same letters in "
-        "other tokens are not.",
+        "A word that is not written, with a space before it or without. It is known by its tokens: "
+        "the same letters in other tokens are not.",
         escapes=True,
     )
     allowed: tuple[str, ...] = field(
@@ -115,8 +117,8 @@ class DecodingConfig(Config):
     )
     forced: tuple[str, ...] = field(
         (),
-        "A word that the text has when it ends: where the model would end without it, or no more tokens are left than "
-        "it takes, it is written as it stands here, spaces included.",
+        "A word that the text has when it ends: where the model would end without it, or no more "
+        "tokens are left than it takes, it is written as it stands here, spaces included.",
         escapes=True,
     )
     forced_prefix: str = field(
@@ -137,13 +139,15 @@ class DecodingConfig(Config):
     )
     max_length_ratio: float = field(
         0.0,
-        "A continuation ends after this many tokens for each token of the source, or at max_new_tokens; 0: no bound.",
+        "A continuation ends after this many tokens for each token of the source, or at "
+        "max_new_tokens; 0: no bound.",
         at_least=0.0,
     )
     stop: tuple[str, ...] = field((), "Ends the text before this string.", escapes=True)
     loop_repeats: int = field(
         0,
-        "Ends a text whose end is the same tokens this many times in a row, as degenerate texts do; 0 lets it go on.",
+        "Ends a text whose end is the same tokens this many times in a row, as degenerate texts "
+        "do; 0 lets it go on.",
         at_least=0,
         at_most=MAX_TOKENS,
     )
@@ -156,7 +160,8 @@ class DecodingConfig(Config):
     num_samples: int = field(1, "Continuations of each prompt.", at_least=1, at_most=MAX_TOKENS)
     beam_width: int = field(
         1,
-        "Hypotheses that a beam search keeps; 1 is no beam. 4 to 8 serve translation (Wu et al. 2016).",
+        "Hypotheses that a beam search keeps; 1 is no beam. 4 to 8 serve translation (Wu et al. "
+        "2016).",
         at_least=1,
     )
     num_best: int = field(
@@ -164,13 +169,14 @@ class DecodingConfig(Config):
     )
     length_penalty: str = field(
         "gnmt",
-        "With a beam: what divides a hypothesis' log-probability, n being its number of tokens: 1 (none), "
-        "((5 + n) / 6) ** alpha (gnmt), n ** alpha (average).",
+        "With a beam: what divides a hypothesis' log-probability, n being its number of tokens: 1 "
+        "(none), ((5 + n) / 6) ** alpha (gnmt), n ** alpha (average).",
         choices=LENGTH_PENALTIES,
     )
     length_penalty_alpha: float = field(
         0.6,
-        "With a beam: the larger, the longer the text; 0.6 is Vaswani et al.'s (2017, section 6.1).",
+        "With a beam: the larger, the longer the text; 0.6 is Vaswani et al.'s (2017, section "
+        "6.1).",
         at_least=0,
         at_most=MAX_ALPHA,
     )
@@ -226,8 +232,8 @@ class DecodingConfig(Config):
     def _check_contradictions(self) -> None:
         """What must be written may hold neither what must not nor what ends the text.
 
-        A banned word is known by its tokens, which only a tokenizer knows (`constraints.parse`): here only those are
-        found that stand as a whole word, or as all of the text.
+        A banned word is known by its tokens, which only a tokenizer knows (`constraints.parse`):
+        here only those are found that stand as a whole word, or as all of the text.
         """
         written = [("forced", text) for text in self.forced] + [
             ("forced_prefix", self.forced_prefix)
@@ -238,8 +244,8 @@ class DecodingConfig(Config):
             found += [("stop", one) for one in self.stop if one in text]
             for forbidding, one in found:
                 raise UserError(
-                    f"--{self.prefix}.{name}={text!r}: has {one!r} of --{self.prefix}.{forbidding} in it, and cannot "
-                    "be written; leave one of them out"
+                    f"--{self.prefix}.{name}={text!r}: has {one!r} of --{self.prefix}.{forbidding} "
+                    "in it, and cannot be written; leave one of them out"
                 )
 
     def _check_beam(self) -> None:
@@ -251,8 +257,8 @@ class DecodingConfig(Config):
             value = getattr(self, name)
             if value is not None and value != neutral:
                 raise UserError(
-                    f"{beam} and --{self.prefix}.{name}={value} contradict each other: a beam search does not sample; "
-                    f"expected --{self.prefix}.{name}={neutral} or no beam"
+                    f"{beam} and --{self.prefix}.{name}={value} contradict each other: a beam "
+                    f"search does not sample; expected --{self.prefix}.{name}={neutral} or no beam"
                 )
 
 
@@ -268,13 +274,13 @@ def check_against_vocabulary(config: DecodingConfig, vocabulary_size: int) -> No
     """Raises `UserError` where `config` asks for more tokens than there are."""
     if config.beam_width > vocabulary_size:
         raise UserError(
-            f"--{config.prefix}.beam_width={config.beam_width}: expected at most {vocabulary_size}, the vocabulary's "
-            "size"
+            f"--{config.prefix}.beam_width={config.beam_width}: expected at most "
+            f"{vocabulary_size}, the vocabulary's size"
         )
     if config.top_k > vocabulary_size:
         raise UserError(
-            f"--{config.prefix}.top_k={config.top_k}: expected at most {vocabulary_size}, the vocabulary's size; "
-            "0 keeps all tokens"
+            f"--{config.prefix}.top_k={config.top_k}: expected at most {vocabulary_size}, the "
+            "vocabulary's size; 0 keeps all tokens"
         )
 
 
@@ -283,16 +289,16 @@ def check_against_source(config: DecodingConfig, has_source: bool) -> None:
     for name in ("min_length_ratio", "max_length_ratio"):
         if getattr(config, name) and not has_source:
             raise UserError(
-                f"--{config.prefix}.{name}={getattr(config, name)}: this model continues texts and has no source; "
-                f"leave it out, or set {name.replace('length_ratio', 'new_tokens')}"
+                f"--{config.prefix}.{name}={getattr(config, name)}: this model continues texts and "
+                f"has no source; leave it out, or set {name.replace('length_ratio', 'new_tokens')}"
             )
 
 
 def sample_seed(seed: int, sample: int) -> int:
     """The seed, an int64, of one of a prompt's samples.
 
-    The first keeps the seed, so it is the text that one sample alone would be. The others are far from the seeds that
-    people choose, lest the second sample of seed 1 be the first of seed 2.
+    The first keeps the seed, so it is the text that one sample alone would be. The others are far
+    from the seeds that people choose, lest the second sample of seed 1 be the first of seed 2.
     """
     return (seed + sample * _SEED_STRIDE + _INT64) % (2 * _INT64) - _INT64
 

@@ -1,8 +1,11 @@
-"""Words that a text must have: written where the model would end without them, at the latest where room runs out.
+"""Words that a text must have: written where the model would end without them, at the latest where
+room runs out.
 
 The guarantee is exact: a row that ends by its end token or its length has every forced word, since
-  - the end token is impossible while a word is missing: a search that picks it writes the first missing word instead;
-  - a missing word is begun as soon as the tokens left are as many as all missing words together take;
+  - the end token is impossible while a word is missing: a search that picks it writes the first
+    missing word instead;
+  - a missing word is begun as soon as the tokens left are as many as all missing words together
+    take;
   - a word that is begun is written to its last token.
 A word counts as written wherever its tokens stand in the continuation one after the other.
 """
@@ -31,7 +34,9 @@ def begin(words: Words) -> Forcing:
 
 
 def resume(words: Words, tokens: tf.Tensor, word: tf.Tensor, place: tf.Tensor) -> Forcing:
-    """The state after `tokens` (`[B, N]` int32), from `word` and `place` as they were told; nonsense counts as none."""
+    """The state after `tokens` (`[B, N]` int32), from `word` and `place` as they were told;
+    nonsense counts as none.
+    """
     own = tf.equal(tf.range(tf.shape(words.lengths)[1]), word[:, tf.newaxis])
     fits = tf.reduce_any(own & (place[:, tf.newaxis] < words.lengths), axis=1) & (place >= 0)
     found = tf.equal(words.lengths, 0) | contained(words, tokens)
@@ -59,7 +64,8 @@ def is_due(state: Forcing, words: Words, left: tf.Tensor) -> tf.Tensor:
 
 
 def next_token(state: Forcing, words: Words) -> tf.Tensor:
-    """The token with which the word being written, or else the first missing one, goes on: `[B]` int32.
+    """The token with which the word being written, or else the first missing one, goes on: `[B]`
+    int32.
 
     Of no meaning in rows that miss no word.
     """

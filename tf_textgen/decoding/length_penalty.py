@@ -12,7 +12,8 @@ from tf_textgen.decoding.decoding_config import LENGTH_PENALTIES, MAX_ALPHA, Dec
 class LengthPenalty(NamedTuple):
     """The fields of `DecodingConfig` for each row.
 
-    With `n` the number of generated tokens, the end token among them and the prompt's never, the divisor is
+    With `n` the number of generated tokens, the end token among them and the prompt's never, the
+    divisor is
       none     1
       gnmt     `((5 + n) / 6) ** alpha`
       average  `n ** alpha`
@@ -36,14 +37,18 @@ def length_penalty_of(config: DecodingConfig, rows: int | tf.Tensor) -> LengthPe
 
 
 def divisor(penalty: LengthPenalty, count: tf.Tensor) -> tf.Tensor:
-    """The divisor of `count` tokens (a scalar, or one number for each row), at least 1: `[B]` float64."""
+    """The divisor of `count` tokens (a scalar, or one number for each row), at least 1: `[B]`
+    float64.
+    """
     offset = tf.where(tf.equal(penalty.length_penalty, "gnmt"), tf.constant(5.0, tf.float64), 0.0)
     alpha = tf.where(tf.equal(penalty.length_penalty, "none"), 0.0, penalty.length_penalty_alpha)
     return ((offset + tf.cast(count, tf.float64)) / (offset + 1.0)) ** tf.cast(alpha, tf.float64)
 
 
 def sanitize_length_penalty(penalty: LengthPenalty) -> tuple[LengthPenalty, tf.Tensor]:
-    """Makes bad rows harmless: penalties within their bounds, and `[B]` string: what is wrong with a row, or ""."""
+    """Makes bad rows harmless: penalties within their bounds, and `[B]` string: what is wrong with
+    a row, or "".
+    """
     kind, alpha = penalty
     known = tf.reduce_any(tf.equal(kind[:, tf.newaxis], tf.constant(LENGTH_PENALTIES)), axis=-1)
     fits = (alpha >= 0.0) & (alpha <= MAX_ALPHA)

@@ -1,8 +1,9 @@
 """Logits processors: pure functions `[B, V]` float32 -> `[B, V]` float32 with a `[B]` parameter.
 
-They are applied in the order of Hugging Face transformers (`GenerationMixin._get_logits_processor`): `adjust` for every
-row (penalties, n-grams, words, banned ids, no end before its time, what must be written), then `narrow` for rows that
-sample (temperature, top-k, top-p, min-p, typical, epsilon, eta). A row whose parameter is neutral passes bit by bit,
+They are applied in the order of Hugging Face transformers
+(`GenerationMixin._get_logits_processor`): `adjust` for every row (penalties, n-grams, words, banned
+ids, no end before its time, what must be written), then `narrow` for rows that sample (temperature,
+top-k, top-p, min-p, typical, epsilon, eta). A row whose parameter is neutral passes bit by bit,
 whatever its neighbours ask for, and a processor that no row asks for is skipped.
 """
 
@@ -56,8 +57,8 @@ def adjust(
       history: what the rows have so far.
       eos_id: the end token.
       banned_ids: never generated.
-      replaces_end: whether the caller writes `forcing.next_token` where it picks the end token before all forced words
-        are there. Else the end token is impossible until then.
+      replaces_end: whether the caller writes `forcing.next_token` where it picks the end token
+        before all forced words are there. Else the end token is impossible until then.
     """
     own, penalty, size = logits, parameters.repetition_penalty, parameters.no_repeat_ngram
     frequency, presence = parameters.frequency_penalty, parameters.presence_penalty
@@ -86,7 +87,9 @@ def _write(
     history: History,
     held_id: int | None,
 ) -> tf.Tensor:
-    """Leaves nothing possible but what must be written, and not `held_id` as long as words are missing."""
+    """Leaves nothing possible but what must be written, and not `held_id` as long as words are
+    missing.
+    """
     words, state, prefix = constraints.forced, history.forcing, constraints.prefix
 
     def force(x: tf.Tensor) -> tf.Tensor:
@@ -126,7 +129,9 @@ def narrow(logits: tf.Tensor, parameters: Parameters) -> tf.Tensor:
 
 
 def forbid_words(logits: tf.Tensor, words: Words, history: History) -> tf.Tensor:
-    """Takes each word's last token where its first ones stand at the end of prompt and continuation."""
+    """Takes each word's last token where its first ones stand at the end of prompt and
+    continuation.
+    """
     complete = ends_with(words, history.sequence, history.start, history.end, dropped=1)
     last = tf.gather(words.tokens, tf.maximum(words.lengths - 1, 0), batch_dims=2)
     return forbid(logits, last, complete)
@@ -138,9 +143,11 @@ def allow(logits: tf.Tensor, allowed: tf.Tensor, eos_id: int) -> tf.Tensor:
 
 
 def only(logits: tf.Tensor, own: tf.Tensor, tokens: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Makes `tokens` (`[B]` int32) the only possible ones of some rows, `[B]` bool, however improbable they are.
+    """Makes `tokens` (`[B]` int32) the only possible ones of some rows, `[B]` bool, however
+    improbable they are.
 
-    They get back the model's `own` logits, by which a beam ranks its hypotheses, or 0 where that is no number.
+    They get back the model's `own` logits, by which a beam ranks its hypotheses, or 0 where that is
+    no number.
     """
     chosen = tf.equal(tf.range(logits.shape[-1]), tokens[:, tf.newaxis])
     own = tf.where(tf.math.is_finite(own), own, 0.0)
@@ -148,7 +155,9 @@ def only(logits: tf.Tensor, own: tf.Tensor, tokens: tf.Tensor, rows: tf.Tensor) 
 
 
 def ban(logits: tf.Tensor, ids: Sequence[int]) -> tf.Tensor:
-    """Takes the ids, and what is NaN or infinite, from every row: a diverged model must not crash its neighbours."""
+    """Takes the ids, and what is NaN or infinite, from every row: a diverged model must not crash
+    its neighbours.
+    """
     allowed = np.isin(np.arange(logits.shape[-1]), list(ids), invert=True)  # --> [V]
     # Not `~(logits < inf)`: Grappler makes `logits >= inf` of it, which lets NaN through.
     return tf.where(allowed & (logits < float("inf")), logits, -float("inf"))

@@ -1,4 +1,6 @@
-"""The decoding loop, a model's `step` and a search's `advance` in turn, and what all searches share."""
+"""The decoding loop, a model's `step` and a search's `advance` in turn, and what all searches
+share.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def bounded_rows(
 
 
 def loop_periods(parameters: Parameters, steps: tf.Tensor) -> tf.Tensor:
-    """How long the blocks of `steps` tokens are in which loops are looked for; 0 where no row wants it."""
+    """How long the blocks of `steps` tokens are in which loops are looked for; 0 where no row wants
+    it.
+    """
     asked = tf.reduce_any(parameters.loop_repeats > 0)
     return tf.where(asked, steps // 2, 0)  # a longer block comes only once
 
@@ -113,7 +117,8 @@ def make_search(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Search:
-    """What all ways of searching share: the wishes of the rows, and what follows from one more token.
+    """What all ways of searching share: the wishes of the rows, and what follows from one more
+    token.
 
     A beam has several rows for each row of the batch; `B` is their number here.
     """
@@ -157,8 +162,8 @@ class Search:
           forced: `[B]` bool, rows in which `chosen` is a forced word's.
 
         Returns:
-          The progress, and why each row ends with this token: `[B]` int32, an index into `stopping.REASONS`, of no
-          meaning in rows that do not run.
+          The progress, and why each row ends with this token: `[B]` int32, an index into
+          `stopping.REASONS`, of no meaning in rows that do not run.
         """
         tokens = write_column(
             progress.tokens, progress.step, tf.where(running, chosen, self.pad_id)
@@ -255,7 +260,8 @@ def run(
             new_logits, new_state = step(progress.tokens[:, progress.step - 1], arranged)
             return _shaped_as((logits, state), (tf.cast(new_logits, tf.float32), new_state))
 
-        # The model reads no token that nothing follows. The search stands in the graph once: it is the larger part.
+        # The model reads no token that nothing follows. The search stands in the graph once: it is
+        # the larger part.
         return progress, *tf.cond(running(progress), read, lambda: (logits, state))
 
     progress, _, _ = tf.while_loop(running, body, (progress, tf.cast(logits, tf.float32), state))

@@ -19,7 +19,10 @@ from tf_textgen.decoding.decoding_config import (
 
 
 class Parameters(NamedTuple):
-    """The fields of `DecodingConfig` for each row. TF Serving merges requests along the first dimension only."""
+    """The fields of `DecodingConfig` for each row.
+
+    TF Serving merges requests along the first dimension only.
+    """
 
     temperature: tf.Tensor  # [B] float32, 0 = greedy
     top_k: tf.Tensor  # [B] int32, 0 = all
@@ -71,7 +74,8 @@ def values_of(config: DecodingConfig) -> dict[str, Any]:
 
 
 def neutral_where(rows: tf.Tensor, parameters: Parameters) -> Parameters:
-    """Switches every logits processor off in the rows that do not need it, so that they cost nothing.
+    """Switches every logits processor off in the rows that do not need it, so that they cost
+    nothing.
 
     Args:
       rows: `[B]` bool.
@@ -89,7 +93,8 @@ def neutral_where(rows: tf.Tensor, parameters: Parameters) -> Parameters:
 def sanitize(
     parameters: Parameters, vocabulary_size: int, bound: int, has_source: bool = False
 ) -> tuple[Parameters, tf.Tensor]:
-    """Makes bad rows harmless, so that one bad request does not fail those that were merged with it.
+    """Makes bad rows harmless, so that one bad request does not fail those that were merged with
+    it.
 
     Args:
       parameters: as they came.
@@ -98,7 +103,8 @@ def sanitize(
       has_source: whether the model maps a source, so that lengths relative to it have a meaning.
 
     Returns:
-      Parameters within their bounds (a bad row gets one greedy token), and `[B]` string: what is wrong with it, or "".
+      Parameters within their bounds (a bad row gets one greedy token), and `[B]` string: what is
+        wrong with it, or "".
     """
     error = tf.fill(tf.shape(parameters.seed), "")
     for text, fits in reversed(_checks(parameters, bound, has_source).items()):
@@ -123,12 +129,13 @@ def with_ratios(parameters: Parameters, source_lengths: tf.Tensor, needed: tf.Te
       needed: `[B]` int32, tokens that must be written: the least that the longest length is.
 
     Returns:
-      Parameters with `min_new_tokens` and `max_new_tokens` to match: the shortest length rounded up, the longest down,
-      but to 1 at least.
+      Parameters with `min_new_tokens` and `max_new_tokens` to match: the shortest length rounded
+      up, the longest down, but to 1 at least.
     """
     lengths = tf.cast(source_lengths, tf.float32)
     most, bound = parameters.max_new_tokens, tf.cast(parameters.max_new_tokens, tf.float32)
-    # In float32, since 10 tokens times 1.1 are 11, but more in float64 once the ratio is rounded to float32.
+    # In float32, since 10 tokens times 1.1 are 11, but more in float64 once the ratio is rounded to
+    # float32.
     longest = tf.cast(tf.minimum(tf.floor(parameters.max_length_ratio * lengths), bound), tf.int32)
     longest = tf.maximum(tf.maximum(longest, needed), 1)
     longest = tf.where(parameters.max_length_ratio > 0.0, longest, most)

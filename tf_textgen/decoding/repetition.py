@@ -8,7 +8,8 @@ from tf_textgen.decoding.state import History
 
 
 def penalize_repetition(logits: tf.Tensor, penalty: tf.Tensor, history: History) -> tf.Tensor:
-    """Divides positive logits of the prompt's and the continuation's tokens by the penalty, multiplies negative ones.
+    """Divides positive logits of the prompt's and the continuation's tokens by the penalty,
+    multiplies negative ones.
 
     Reference: Keskar et al. (2019), CTRL, section 4.1; the sign rule is Hugging Face's.
     """
@@ -26,11 +27,13 @@ def penalize_repetition(logits: tf.Tensor, penalty: tf.Tensor, history: History)
 def penalize_counts(
     logits: tf.Tensor, frequency: tf.Tensor, presence: tf.Tensor, history: History
 ) -> tf.Tensor:
-    """Takes `frequency` for each time that the continuation has a token, and `presence` once, from its logit.
+    """Takes `frequency` for each time that the continuation has a token, and `presence` once, from
+    its logit.
 
     The prompt does not count.
 
-    Reference: the API documentation of OpenAI, which gives the formula under "frequency and presence penalties".
+    Reference: the API documentation of OpenAI, which gives the formula under "frequency and
+    presence penalties".
     """
     written = tf.broadcast_to(
         tf.range(tf.shape(history.tokens)[1]) < history.step, tf.shape(history.tokens)
@@ -41,14 +44,16 @@ def penalize_counts(
 
 
 def forbid_ngrams(logits: tf.Tensor, size: tf.Tensor, history: History) -> tf.Tensor:
-    """Takes the tokens with which the last `size` tokens would stand in prompt and continuation a second time.
+    """Takes the tokens with which the last `size` tokens would stand in prompt and continuation a
+    second time.
 
     Args:
       logits: `[B, V]` float32.
       size: `[B]` int32, 0 = forbid nothing.
       history: of the rows.
 
-    Reference: Paulus et al. (2018), A deep reinforced model for abstractive summarization, section 2.5.
+    Reference: Paulus et al. (2018), A deep reinforced model for abstractive summarization, section
+    2.5.
     """
     again = repeated_ngrams(history.sequence, history.start, history.end, size)
     return forbid(logits, history.sequence, again)
@@ -74,7 +79,9 @@ def repeated_ngrams(
     enough = (size > 0) & (columns >= first) & (columns < end) & (end >= first)
 
     def undecided(back: tf.Tensor, same: tf.Tensor) -> tf.Tensor:
-        """Whether an n-gram may yet prove to be another one: a wish that nothing can match must cost nothing."""
+        """Whether an n-gram may yet prove to be another one: a wish that nothing can match must
+        cost nothing.
+        """
         return tf.reduce_any(same & (back < size))
 
     def compare(back: tf.Tensor, same: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -91,9 +98,11 @@ def forbid(logits: tf.Tensor, tokens: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
 
 
 def token_counts(tokens: tf.Tensor, where: tf.Tensor, vocabulary_size: int) -> tf.Tensor:
-    """How often each id stands in a row, where `where` is true; ids outside the vocabulary are ignored.
+    """How often each id stands in a row, where `where` is true; ids outside the vocabulary are
+    ignored.
 
-    Made anew in each step: that takes less than to carry `[B, V]` through the loop, and nothing where nobody asks.
+    Made anew in each step: that takes less than to carry `[B, V]` through the loop, and nothing
+      where nobody asks.
 
     Args:
       tokens: `[B, N]` int32.

@@ -12,8 +12,8 @@ from tf_textgen.decoding.parameters import Parameters, neutral_where
 def uniforms(seed: tf.Tensor, steps: int | tf.Tensor) -> tf.Tensor:
     """One uniform of [0, 1) for each row and step, a function of the row's seed and the step alone.
 
-    Philox is counter-based: more steps only append. 52 random bits, since 23 would never reach tokens
-    less probable than 1e-7.
+    Philox is counter-based: more steps only append. 52 random bits, since 23 would never reach
+    tokens less probable than 1e-7.
 
     Args:
       seed: `[B]` int64.
@@ -42,7 +42,8 @@ def greedy(logits: tf.Tensor) -> tf.Tensor:
 
 
 def inverse_cdf(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-    """The first token, in the order of ids, at which the cumulative probability exceeds the uniform.
+    """The first token, in the order of ids, at which the cumulative probability exceeds the
+    uniform.
 
     Tokens with a logit of -inf are never chosen.
 
@@ -68,14 +69,16 @@ def log_normalizer(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       logits: `[B, V]` float32.
 
     Returns:
-      The row's maximum, `[B]` float32, and the logarithm of the sum of `exp(logit - maximum)`, `[B]` float64.
+      The row's maximum, `[B]` float32, and the logarithm of the sum of `exp(logit - maximum)`,
+      `[B]` float64.
     """
     best = tf.reduce_max(logits, axis=-1)
     return best, tf.math.log(tf.reduce_sum(masses(logits, best), axis=-1))
 
 
 def normalize(logits: tf.Tensor, normalizer: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    """Log-probabilities of some of a row's tokens; finite where the logits are, however far apart these are.
+    """Log-probabilities of some of a row's tokens; finite where the logits are, however far apart
+    these are.
 
     Args:
       logits: `[B, K]` float32.
@@ -91,7 +94,10 @@ def normalize(logits: tf.Tensor, normalizer: tuple[tf.Tensor, tf.Tensor]) -> tf.
 
 
 def log_probability(logits: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
-    """Natural logarithm of the tokens' probabilities. `[B, V]` float32, `[B]` int32 -> `[B]` float32."""
+    """Natural logarithm of the tokens' probabilities.
+
+    `[B, V]` float32, `[B]` int32 -> `[B]` float32.
+    """
     chosen = tf.gather(logits, tokens, batch_dims=1)[:, tf.newaxis]
     return tf.cast(normalize(chosen, log_normalizer(logits))[:, 0], tf.float32)
 

@@ -1,12 +1,14 @@
 """Searching with one hypothesis a row, picked greedily or by sampling: what is picked is kept.
 
-A search may begin where an earlier one paused, and goes on as though that had never paused; one from the prompt alone
-begins with nothing. What a search knows of a row's past follows from the row's tokens, but for one thing: how much of a
-forced word is written. The model may have begun the same word by itself, and then may leave it.
+A search may begin where an earlier one paused, and goes on as though that had never paused; one
+from the prompt alone
+begins with nothing. What a search knows of a row's past follows from the row's tokens, but for one
+thing: how much of a forced word is written. The model may have begun the same word by itself, and
+then may leave it.
 
-Rows pause after different numbers of tokens, so their tokens so far are aligned to the right: all rows write one
-column at each step. A row whose tokens begin `first` columns later is given its draws, bounds and prefix as many
-columns later.
+Rows pause after different numbers of tokens, so their tokens so far are aligned to the right: all
+rows write one column at each step. A row whose tokens begin `first` columns later is given its
+draws, bounds and prefix as many columns later.
 """
 
 from __future__ import annotations
@@ -61,10 +63,11 @@ def nothing_begun(rows: tf.Tensor, more: int) -> Begun:
 
 
 class Decoded(NamedTuple):
-    """Continuations; `N` is the batch's largest number of tokens, with the columns of what had been begun.
+    """Continuations; `N` is the batch's largest number of tokens, with the columns of what had been
+    begun.
 
-    The end token, and the token that completed a stop string, belong to `tokens`, `token_count` and `score`. The text
-    ends before the stop string.
+    The end token, and the token that completed a stop string, belong to `tokens`, `token_count` and
+    `score`. The text ends before the stop string.
     """
 
     tokens: (
@@ -98,24 +101,26 @@ def decode(
 ) -> Decoded:
     """Continues each row by sampling, or greedily where its temperature is 0.
 
-    A row's result depends on its own prompt and parameters alone, and not on where earlier searches paused. If no token
-    is left (all logits -inf, or NaN), the row ends with the end token, or goes on with a forced word that it misses.
-    Its score is finite where the model's own logits are.
+    A row's result depends on its own prompt and parameters alone, and not on where earlier searches
+    paused. If no token is left (all logits -inf, or NaN), the row ends with the end token, or goes
+    on with a forced word that it misses. Its score is finite where the model's own logits are.
 
     Args:
       logits: `[B, V]` float32 of each row's last position; `V` is static.
       state: nest of `[B, ...]` tensors as `step` takes it.
       step: `(tokens [B] int32, state) -> (logits [B, V], state)`; rows that have ended get pad.
       parameters: of the whole rows, within the bounds that `parameters.sanitize` checks.
-      prompt_tokens: `[B, P]` int32, left-padded; with the tokens so far, as the model has read them.
+      prompt_tokens: `[B, P]` int32, left-padded; with the tokens so far, as the model has read
+        them.
       prompt_lengths: `[B]` int32.
       eos_id: the end token.
       max_new_tokens: bound of `parameters.max_new_tokens`.
       pad_id: stands in `tokens` beyond a row's end.
       banned_ids: never generated; padding has to be among them where something has been begun.
-      constraints: the words of `parameters` as tokens (`constraints.parse`); None leaves them out of account.
-      detokenize: `[B, N]` int32 -> `[B]` string, dropping pad and the end token. Without it there are no texts and stop
-        strings are ignored.
+      constraints: the words of `parameters` as tokens (`constraints.parse`); None leaves them out
+        of account.
+      detokenize: `[B, N]` int32 -> `[B]` string, dropping pad and the end token. Without it there
+        are no texts and stop strings are ignored.
       begun: the rows so far; None where they have no tokens yet and do not pause.
     """
     parameters, constraints, *prompts = bounded_rows(
@@ -252,7 +257,9 @@ class SingleSearch(Search):
 
 
 def _draws(parameters: Parameters, steps: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-    """The uniforms of each row and column, `[B, N]` float64, a row's from `first` on; not made where no row samples."""
+    """The uniforms of each row and column, `[B, N]` float64, a row's from `first` on; not made
+    where no row samples.
+    """
 
     def make() -> tf.Tensor:
         at = tf.maximum(tf.range(steps) - first[:, tf.newaxis], 0)
@@ -263,7 +270,9 @@ def _draws(parameters: Parameters, steps: tf.Tensor, first: tf.Tensor) -> tf.Ten
 
 
 def _later(prefix: tf.Tensor, first: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Each row's prefix `[B, Q]` moved by `first` columns: `[B, C + Q]`, or no columns where no row has any."""
+    """Each row's prefix `[B, Q]` moved by `first` columns: `[B, C + Q]`, or no columns where no row
+    has any.
+    """
     length = tf.shape(prefix)[1]
     at = tf.range(tf.where(length > 0, columns + length, 0)) - first[:, tf.newaxis]
     at = tf.where((at >= 0) & (at < length), at, length)

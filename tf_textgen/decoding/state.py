@@ -27,7 +27,8 @@ class Progress(NamedTuple):
 class History(NamedTuple):
     """All that the logits processors know of the rows' past.
 
-    A prompt ends where its continuation begins, so that both together are one sequence with one end for all rows.
+    A prompt ends where its continuation begins, so that both together are one sequence with one end
+    for all rows.
     """
 
     prompt_tokens: tf.Tensor  # [B, P] int32, left-padded
@@ -56,7 +57,10 @@ class History(NamedTuple):
 
 
 def write_column(matrix: tf.Tensor, column: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """`matrix[:, column] = values`, in place where TensorFlow can. `[B, N]`, scalar, `[B]` -> `[B, N]`."""
+    """`matrix[:, column] = values`, in place where TensorFlow can.
+
+    `[B, N]`, scalar, `[B]` -> `[B, N]`.
+    """
     return tf.raw_ops.TensorStridedSliceUpdate(
         input=matrix,
         begin=tf.stack([0, column]),

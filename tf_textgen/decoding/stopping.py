@@ -1,4 +1,6 @@
-"""When a row ends: the end token, its number of tokens, a stop string in its text, or a loop in its tokens."""
+"""When a row ends: the end token, its number of tokens, a stop string in its text, or a loop in its
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def parse_stops(stop: tf.Tensor) -> Stops:
 
 
 def first_match(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
-    """The byte at which a row's earliest stop string begins, or the largest int32 where there is none.
+    """The byte at which a row's earliest stop string begins, or the largest int32 where there is
+    none.
 
     Args:
       texts: `[B]` string.
@@ -54,7 +57,8 @@ def first_match(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
 
 
 def holds_stop(texts: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-    """Whether a stop string stands in a text as it came. `[B]` string, `[B]` string of stop strings -> `[B]` bool.
+    """Whether a stop string stands in a text as it came. `[B]` string, `[B]` string of stop strings
+    -> `[B]` bool.
 
     One string after the other, so that memory is that of the texts, however long they are.
     """
@@ -84,12 +88,14 @@ def common_prefix(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 
 
 def cut(before: tf.Tensor, after: tf.Tensor, stops: Stops) -> tuple[tf.Tensor, tf.Tensor]:
-    """Looks for stop strings in a text that has grown, and takes away the earliest one and what follows it.
+    """Looks for stop strings in a text that has grown, and takes away the earliest one and what
+    follows it.
 
-    Only the part that a new match can touch is searched. Both texts are compared as a whole, and the caller makes the
-    whole text anew of all its tokens, so a text's cost does grow with its square: which tokens may be made text by
-    themselves only a tokenizer knows. A token may change the end of the text before it (half a character becomes a
-    whole one), hence the common prefix.
+    Only the part that a new match can touch is searched. Both texts are compared as a whole, and
+    the caller makes the
+    whole text anew of all its tokens, so a text's cost does grow with its square: which tokens may
+    be made text by themselves only a tokenizer knows. A token may change the end of the text before
+    it (half a character becomes a whole one), hence the common prefix.
 
     Args:
       before: `[B]` string, without a stop string.
@@ -137,7 +143,9 @@ def held_back(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
 
 
 def recount_repeats(repeats: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
-    """The counts, `[B, R]` int32 and 0 before the first token, after all of `tokens` (`[B, N]` int32)."""
+    """The counts, `[B, R]` int32 and 0 before the first token, after all of `tokens` (`[B, N]`
+    int32).
+    """
     steps = tf.where(tf.shape(repeats)[1] > 0, tf.shape(tokens)[1], 0)
     return tf.while_loop(
         lambda last, _: last < steps,
@@ -147,7 +155,8 @@ def recount_repeats(repeats: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
 
 
 def count_repeats(repeats: tf.Tensor, tokens: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-    """How many of a row's last tokens equal, one after the other, the token so many places before them.
+    """How many of a row's last tokens equal, one after the other, the token so many places before
+    them.
 
     Args:
       repeats: `[B, R]` int32, the counts before the last token; column `p - 1` is of `p` places.
@@ -164,10 +173,11 @@ def count_repeats(repeats: tf.Tensor, tokens: tf.Tensor, last: tf.Tensor) -> tf.
 
 
 def is_loop(repeats: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
-    """Whether the same tokens stand at the end of a row `times` (`[B]` int32) in a row; never where that is below 2.
+    """Whether the same tokens stand at the end of a row `times` (`[B]` int32) in a row; never where
+    that is below 2.
 
-    A text that repeats itself is the commonest failure of greedy and of narrow decoding, and it never ends by itself:
-    each repetition makes the next more probable.
+    A text that repeats itself is the commonest failure of greedy and of narrow decoding, and it
+    never ends by itself: each repetition makes the next more probable.
 
     Reference: Holtzman et al. (2020), The curious case of neural text degeneration, section 4.1.
     """

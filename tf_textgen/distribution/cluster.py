@@ -1,8 +1,11 @@
-"""Which machines train together: what the environment variable `TF_CONFIG` says. Imports no TensorFlow.
+"""Which machines train together: what the environment variable `TF_CONFIG` says. Imports no
+TensorFlow.
 
-    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
+    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type":
+    "worker", "index": 0}}'
 
-Every machine is given the same list and its own index; the first of all (the `chief`, where there is one) writes.
+Every machine is given the same list and its own index; the first of all (the `chief`, where there
+is one) writes.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ _EXAMPLE = (
     'expected {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
 )
 _REFUSED = {
-    "ps": "Keras 3 has no ParameterServerStrategy; name workers alone, which average their gradients in each step",
+    "ps": "Keras 3 has no ParameterServerStrategy; name workers alone, which average their "
+    "gradients in each step",
     "evaluator": "validation is part of `train`, on all workers; leave the evaluator out",
 }
 
@@ -92,7 +96,8 @@ def read_cluster(environment: Mapping[str, str]) -> Cluster:
         )
     if len(set(workers)) != len(workers) or len(addresses.get("chief", ())) > 1:
         raise UserError(
-            f"TF_CONFIG names {', '.join(workers)}: expected each address once, and one chief at most"
+            f"TF_CONFIG names {', '.join(workers)}: expected each address once, and one chief at "
+            "most"
         )
     has_chief = bool(addresses.get("chief"))
     return Cluster(tuple(workers), index + int(has_chief and kind == "worker"), has_chief)

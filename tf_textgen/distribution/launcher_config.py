@@ -21,6 +21,7 @@ class LauncherConfig(Config):
     )
     grace_s: float = field(
         30.0,
-        "Seconds between SIGTERM and SIGKILL for the other workers when one has failed; 30 save a checkpoint.",
+        "Seconds between SIGTERM and SIGKILL for the other workers when one has failed; 30 save a "
+        "checkpoint.",
         at_least=0.0,
     )

@@ -8,9 +8,11 @@ _ERROR = b"error: "  # how the last words of a job begin
 
 
 class PrefixedLines:
-    r"""Writes whole lines alone, so that those of several workers never mix, nor a character is cut.
+    r"""Writes whole lines alone, so that those of several workers never mix, nor a character is
+    cut.
 
-    Of a line that was drawn again and again behind carriage returns, the last state counts, as on a terminal.
+    Of a line that was drawn again and again behind carriage returns, the last state counts, as on a
+    terminal.
 
     Args:
       prefix: written before each line.
@@ -24,7 +26,9 @@ class PrefixedLines:
 
     @property
     def last(self) -> str:
-        """The last line that says something; one that begins with `error: ` outlives what comes after it."""
+        """The last line that says something; one that begins with `error: ` outlives what comes
+        after it.
+        """
         return self._last.decode("utf-8", "replace").strip()
 
     def feed(self, data: bytes) -> None:
@@ -51,5 +55,7 @@ class PrefixedLines:
 
 
 def _after_return(line: bytes) -> bytes:
-    """What a carriage return has not yet replaced; one at the end replaces nothing until more comes."""
+    """What a carriage return has not yet replaced; one at the end replaces nothing until more
+    comes.
+    """
     return line[line.rstrip(b"\r").rfind(b"\r") + 1 :]

@@ -16,7 +16,8 @@ _HOST = "127.0.0.1"
 def tf_configs(num_workers: int) -> list[str]:
     """The `TF_CONFIG` of each worker of a cluster on the loopback device.
 
-    A port that another process takes before its worker does makes that worker fail, and is told by it.
+    A port that another process takes before its worker does makes that worker fail, and is told by
+    it.
     """
     addresses = [f"{_HOST}:{port}" for port in _free_ports(num_workers)]
     cluster = {"worker": addresses}
@@ -39,7 +40,8 @@ def _free_ports(count: int) -> list[int]:
 
 
 def cores_of_workers(num_workers: int, cores_per_worker: int) -> list[Sequence[int]]:
-    """The numbers of each worker's own cores, of those that this process may use; none where none are pinned.
+    """The numbers of each worker's own cores, of those that this process may use; none where none
+    are pinned.
 
     Raises:
       UserError: where there are too few, or the platform cannot pin.
@@ -52,7 +54,8 @@ def cores_of_workers(num_workers: int, cores_per_worker: int) -> list[Sequence[i
     cores = sorted(os.sched_getaffinity(0))
     if num_workers * cores_per_worker > len(cores):
         raise UserError(
-            f"{came}: {num_workers} workers would need {num_workers * cores_per_worker} cores, and {len(cores)} may be "
-            f"used here; expected at most {len(cores) // num_workers}, or fewer workers"
+            f"{came}: {num_workers} workers would need {num_workers * cores_per_worker} cores, and "
+            f"{len(cores)} may be used here; expected at most {len(cores) // num_workers}, or "
+            "fewer workers"
         )
     return [cores[i * cores_per_worker : (i + 1) * cores_per_worker] for i in range(num_workers)]

@@ -15,7 +15,8 @@ from tf_textgen.runs.run_config import RunConfig
 def make_strategy(config: RunConfig, cluster: Cluster) -> tf.distribute.Strategy:
     """The strategy of `--run.strategy`; to be made before anything else is done with TensorFlow.
 
-    `auto` takes all workers of the cluster where it names several, else all GPUs of this machine, or the logical CPUs.
+    `auto` takes all workers of the cluster where it names several, else all GPUs of this machine,
+    or the logical CPUs.
 
     Raises:
       UserError: where cluster, devices and strategy contradict each other.
@@ -32,19 +33,21 @@ def make_strategy(config: RunConfig, cluster: Cluster) -> tf.distribute.Strategy
     if kind == "multi_worker":
         if len(cluster.workers) < 2:
             raise UserError(
-                "--run.strategy=multi_worker without a TF_CONFIG of several workers: expected one on each machine; set "
-                "it, or start `python -m tf_textgen launch --num_workers=2 -- train ...` on one machine"
+                "--run.strategy=multi_worker without a TF_CONFIG of several workers: expected one "
+                "on each machine; set it, or start `python -m tf_textgen launch --num_workers=2 -- "
+                "train ...` on one machine"
             )
         if config.logical_cpus > 1:
             raise UserError(
-                f"--run.logical_cpus={config.logical_cpus} with several workers: each has one CPU replica; leave it "
-                "out, or start more workers"
+                f"--run.logical_cpus={config.logical_cpus} with several workers: each has one CPU "
+                "replica; leave it out, or start more workers"
             )
         return tf.distribute.MultiWorkerMirroredStrategy()
     if len(cluster.workers) > 1:
         raise UserError(
-            f"--run.strategy={kind} with a TF_CONFIG of {len(cluster.workers)} workers: expected multi_worker, since "
-            "each would train for itself in the same run folder; unset TF_CONFIG or choose auto"
+            f"--run.strategy={kind} with a TF_CONFIG of {len(cluster.workers)} workers: expected "
+            "multi_worker, since each would train for itself in the same run folder; unset "
+            "TF_CONFIG or choose auto"
         )
     if kind == "mirrored":
         return tf.distribute.MirroredStrategy(_devices(gpus, config.logical_cpus))
@@ -86,7 +89,8 @@ def _make_logical_cpus(count: int) -> None:
         )
     except RuntimeError as error:
         raise UserError(
-            f"--run.logical_cpus={count}: TensorFlow is in use already; expected a process of its own"
+            f"--run.logical_cpus={count}: TensorFlow is in use already; expected a process of its "
+            "own"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Runs workers together: their output becomes one, and they end as one.
 
-One thread does it all. It looks ten times a second, which needs neither a handler of SIGCHLD nor locks.
+One thread does it all. It looks ten times a second, which needs neither a handler of SIGCHLD nor
+locks.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Outcome(NamedTuple):
     """How the workers ended.
 
     Attributes:
-      exit_code: 0; that of the worker which failed first; or 128 + the signal at which they stopped.
+      exit_code: 0; that of the worker which failed first; or 128 + the signal at which they
+        stopped.
       failure: which worker failed first, how, and its last error line; None where none did.
     """
 
@@ -46,16 +48,16 @@ class Outcome(NamedTuple):
 class Supervisor:
     """Starts workers and waits for all of them.
 
-    When one fails, the others are asked to save and stop (SIGTERM), and killed after a grace time. The same request
-    follows SIGINT and SIGTERM, without a limit; a second signal kills. Belongs to the main thread: workers die with
-    the thread that started them, and signals are handled there.
+    When one fails, the others are asked to save and stop (SIGTERM), and killed after a grace time.
+    The same request follows SIGINT and SIGTERM, without a limit; a second signal kills. Belongs to
+    the main thread: workers die with the thread that started them, and signals are handled there.
 
     Args:
       tasks: the workers to start.
       grace_s: between SIGTERM and SIGKILL for the other workers when one has failed.
       stdout, stderr: what the workers write, line by line behind `[worker 0] `.
-      cause_s: how long after a worker that lost a peer another failure counts as the first: 2 s, since the worker that
-        failed may take longer to end than those which it left.
+      cause_s: how long after a worker that lost a peer another failure counts as the first: 2 s,
+        since the worker that failed may take longer to end than those which it left.
     """
 
     def __init__(
@@ -156,8 +158,8 @@ class Supervisor:
         self._first = (causes or self._failed)[0]
         if alive:
             self._note(
-                f"worker {self._first} failed by {self._workers[self._first].describe_exit()}: the others save and "
-                f"stop, and are killed after {self._grace_s:g} s"
+                f"worker {self._first} failed by {self._workers[self._first].describe_exit()}: the "
+                f"others save and stop, and are killed after {self._grace_s:g} s"
             )
             self._terminate()
             self._kill_at = now + self._grace_s

@@ -15,7 +15,8 @@ _STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # before it could save, and 
 
 
 class Worker:
-    """A process that leads a session of its own, so that Ctrl-C in a terminal reaches the launcher alone.
+    """A process that leads a session of its own, so that Ctrl-C in a terminal reaches the launcher
+    alone.
 
     Args:
       command: the program's path and its arguments.
@@ -50,7 +51,9 @@ class Worker:
         self._terminated = self._killed = False
 
     def poll(self) -> int | None:
-        """The return code as `subprocess` has it, once the process has ended; what it started ends with it."""
+        """The return code as `subprocess` has it, once the process has ended; what it started ends
+        with it.
+        """
         if self.process.returncode is None and self.process.poll() is not None:
             self._kill_group()
         return self.process.returncode
@@ -76,7 +79,9 @@ class Worker:
         return f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exit code {code}"
 
     def terminate(self) -> None:
-        """Asks the process, not its children, to save and stop: once, since a second signal would end it at once."""
+        """Asks the process, not its children, to save and stop: once, since a second signal would
+        end it at once.
+        """
         if not self._terminated and self.is_alive:
             self._terminated = True
             self.process.terminate()

@@ -11,8 +11,9 @@ from tf_textgen.distribution.cluster import ALONE, Cluster
 from tf_textgen.errors import UserError
 from tf_textgen.runs.checkpoints import Checkpoints
 
-# TensorFlow's coordination service calls a worker lost that was silent for 10 seconds, also one that hangs or is cut
-# off without a word; the others hear of it at the step they are in, or when they have written what they write.
+# TensorFlow's coordination service calls a worker lost that was silent for 10 seconds, also one
+# that hangs or is cut off without a word; the others hear of it at the step they are in, or when
+# they have written what they write.
 WORKER_LOST_SECONDS = 30
 WORKER_LOST_EXIT_CODE = 3
 _SIGNS_OF_LOSS = (
@@ -99,6 +100,6 @@ def _lost(error: tf.errors.OpError, cluster: Cluster, checkpoints: Checkpoints) 
     steps = checkpoints.steps()
     kept = f"goes on from step {steps[-1]}" if steps else "begins anew, as nothing was saved before"
     return (
-        f"{lost} was lost, or ended with an error of its own: expected all {len(cluster.workers)} workers to answer; "
-        f"give the same command on all of them again, which {kept}"
+        f"{lost} was lost, or ended with an error of its own: expected all {len(cluster.workers)} "
+        f"workers to answer; give the same command on all of them again, which {kept}"
     )

@@ -19,17 +19,18 @@ def bleu(
 ) -> Scores:
     """Corpus BLEU of 1- to 4-grams, 0 to 100.
 
-    An n-gram counts where it stands in any of a text's references; the length is compared with the nearest one's.
+    An n-gram counts where it stands in any of a text's references; the length is compared with the
+    nearest one's.
 
     Args:
       hypotheses: the generated texts, detokenized.
       references: of each, as many as there are.
-      tokenizer: one of `TOKENIZERS`; None takes sacreBLEU's `zh` where most letters of the references are Chinese,
-        else its default `13a`.
+      tokenizer: one of `TOKENIZERS`; None takes sacreBLEU's `zh` where most letters of the
+        references are Chinese, else its default `13a`.
 
     Returns:
-      `bleu`, `bleu_brevity_penalty` (0 to 1) and `bleu_length_ratio` (generated to reference length), and sacreBLEU's
-      signature.
+      `bleu`, `bleu_brevity_penalty` (0 to 1) and `bleu_length_ratio` (generated to reference
+      length), and sacreBLEU's signature.
 
     Raises:
       UserError: where texts and references are not aligned.
@@ -51,7 +52,8 @@ def bleu(
 
 
 def columns_of(references: References) -> list[list[Any]]:
-    """The references as sacreBLEU reads them: first ones, second ones, ..., None where a text has no more.
+    """The references as sacreBLEU reads them: first ones, second ones, ..., None where a text has
+    no more.
 
     `Any`, since its types do not say that it takes None, as its documentation does.
     """

@@ -9,9 +9,11 @@ from tf_textgen.evaluation.words import tokens
 
 
 def distinct(texts: Sequence[str], *, sizes: Sequence[int] = (1, 2, 3)) -> Scores:
-    """Distinct n-grams of all texts together, divided by all their n-grams: 0 to 1, more is more diverse.
+    """Distinct n-grams of all texts together, divided by all their n-grams: 0 to 1, more is more
+    diverse.
 
-    It falls with the amount of text: compare equal numbers of texts of equal length alone. Without any n-gram it is 0.
+    It falls with the amount of text: compare equal numbers of texts of equal length alone. Without
+      any n-gram it is 0.
 
     Args:
       texts: the generated texts.
@@ -24,8 +26,9 @@ def distinct(texts: Sequence[str], *, sizes: Sequence[int] = (1, 2, 3)) -> Score
       UserError: where there is no text.
 
     Reference:
-      Li et al., "A Diversity-Promoting Objective Function for Neural Conversation Models", 2016, section 5 (which
-      divides by the number of tokens; by that of n-grams, as toolkits do, 1 means no repetition for every n).
+      Li et al., "A Diversity-Promoting Objective Function for Neural Conversation Models", 2016,
+      section 5 (which divides by the number of tokens; by that of n-grams, as toolkits do, 1 means
+      no repetition for every n).
     """
     check_any(texts)
     split = [tokens(text) for text in texts]

@@ -11,10 +11,12 @@ from tf_textgen.evaluation.words import tokens
 def memorization(
     texts: Sequence[str], training_texts: Iterable[str], *, sizes: Sequence[int] = (4, 8, 16)
 ) -> Scores:
-    """Share of generated n-grams that the training text contains, and the longest stretch that it contains.
+    """Share of generated n-grams that the training text contains, and the longest stretch that it
+    contains.
 
-    Tokens are words and punctuation marks (Chinese and Japanese by the character), compared as they are written but
-    for the spaces between them; none reaches across the border of a text. A share of no n-gram is 0.
+    Tokens are words and punctuation marks (Chinese and Japanese by the character), compared as they
+    are written but for the spaces between them; none reaches across the border of a text. A share
+    of no n-gram is 0.
 
     Args:
       texts: the generated texts, without their prompts.
@@ -28,15 +30,16 @@ def memorization(
       UserError: where there is no text.
 
     Reference:
-      McCoy et al., "How Much Do Language Models Copy From Their Training Data?", 2023, section 4 (`copied_N` is 1 less
-      their novelty of n-grams).
+      McCoy et al., "How Much Do Language Models Copy From Their Training Data?", 2023, section 4
+      (`copied_N` is 1 less their novelty of n-grams).
     """
     check_any(texts)
     rows = [tokens(text) for text in texts]
     copied = longest_copies(rows, map(tokens, training_texts))
     values: dict[str, float] = {}
     for size in sizes:
-        # The n-gram that ends at a token is a copy where the longest copy that ends there is as long.
+        # The n-gram that ends at a token is a copy where the longest copy that ends there is as
+        # long.
         ends = [length >= size for row in copied for length in row[size - 1 :]]
         values[f"copied_{size}"] = sum(ends) / max(len(ends), 1)
     values["longest_copy_tokens"] = max((length for row in copied for length in row), default=0)
@@ -51,7 +54,8 @@ def longest_copies(
 ) -> list[list[int]]:
     """For each token of each row, how many tokens ending there stand together in a document.
 
-    A suffix automaton of the rows reads the documents once: time in proportion to both, memory to the rows alone.
+    A suffix automaton of the rows reads the documents once: time in proportion to both, memory to
+      the rows alone.
 
     Reference:
       Blumer et al., "The smallest automaton recognizing the subwords of a text", 1985.
@@ -91,7 +95,9 @@ class _SuffixAutomaton:
         return new
 
     def longest_matches(self, documents: Iterable[Sequence[Hashable]]) -> list[int]:
-        """For each state, the longest stretch that some document contains, of all that end where it ends."""
+        """For each state, the longest stretch that some document contains, of all that end where it
+        ends.
+        """
         found = [0] * len(self.next)
         for document in documents:
             state = length = 0

@@ -22,7 +22,8 @@ class _Tokens:
         self.tokenize = tokenize
 
 
-# Tokens by name: those of published figures for English, and words of any script (Chinese: characters).
+# Tokens by name: those of published figures for English, and words of any script (Chinese:
+# characters).
 TOKENIZERS = {
     "english": _Tokens(lambda text: re.findall("[a-z0-9]+", text.lower())),
     "unicode": _Tokens(lambda text: words(text.lower())),
@@ -39,9 +40,10 @@ def rouge(
     Args:
       hypotheses: the generated texts.
       references: of each, as many as there are.
-      tokenizer: "english" counts lower-cased `[a-z0-9]+`, as published figures do, and would tear French words apart
-        and drop Chinese ones; "unicode" counts lower-cased words of any script, Chinese and Japanese by the character.
-        None takes the first where the references' letters are (99 % of them) those of English.
+      tokenizer: "english" counts lower-cased `[a-z0-9]+`, as published figures do, and would tear
+        French words apart and drop Chinese ones; "unicode" counts lower-cased words of any script,
+        Chinese and Japanese by the character. None takes the first where the references' letters
+        are (99 % of them) those of English.
 
     Returns:
       `rouge1`, `rouge2`, `rouge_l`, and how they were computed.

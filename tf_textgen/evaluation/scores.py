@@ -27,19 +27,23 @@ def check_aligned(hypotheses: Sequence[str], references: References) -> None:
     """Raises `UserError` unless each text has at least one reference, and there is a text."""
     if len(hypotheses) != len(references):
         raise UserError(
-            f"{len(hypotheses)} generated texts and references of {len(references)}: expected as many of each"
+            f"{len(hypotheses)} generated texts and references of {len(references)}: expected as "
+            "many of each"
         )
     check_any(hypotheses)
     for index, several in enumerate(references):
         if isinstance(several, str) or not several:
             came = "one text" if several else "none"
             raise UserError(
-                f"the references of text {index + 1} are {came}: expected a sequence of at least one"
+                f"the references of text {index + 1} are {came}: expected a sequence of at least "
+                "one"
             )
 
 
 def nref(references: References) -> str:
-    """Number of references a text: `nrefs:1`, or `nrefs:1-7` where it varies, as sacreBLEU's `var` does not say."""
+    """Number of references a text: `nrefs:1`, or `nrefs:1-7` where it varies, as sacreBLEU's `var`
+    does not say.
+    """
     numbers = [len(several) for several in references]
     fewest, most = min(numbers), max(numbers)
     return f"nrefs:{fewest}" if fewest == most else f"nrefs:{fewest}-{most}"

@@ -14,7 +14,9 @@ _LETTER = re.compile(r"[^\W\d_]")
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters and digits; each Chinese or Japanese character is one word, punctuation is none."""
+    """Runs of letters and digits; each Chinese or Japanese character is one word, punctuation is
+    none.
+    """
     return _WORD.findall(text)
 
 
@@ -33,7 +35,9 @@ def is_chinese(texts: Iterable[str]) -> bool:
 
 
 def is_ascii(texts: Iterable[str], most_others: float = 0.01) -> bool:
-    """Whether at most `most_others` of the letters are not of the English alphabet (names, signs of units)."""
+    """Whether at most `most_others` of the letters are not of the English alphabet (names, signs of
+    units).
+    """
     others = letters = 0
     for text in texts:
         found = _LETTER.findall(text)

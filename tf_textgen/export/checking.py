@@ -53,8 +53,8 @@ def check_export(
         found = answering.result()
     if found["foreign_ops"]:
         raise UserError(
-            f"the export uses ops that TF Serving does not have ({', '.join(found['foreign_ops'])}): nothing was "
-            "published"
+            "the export uses ops that TF Serving does not have "
+            f"({', '.join(found['foreign_ops'])}): nothing was published"
         )
     for name, answer, expected in zip(asked, found["answers"], wanted, strict=True):
         for key, value in expected.items():
@@ -68,7 +68,8 @@ def check_export(
 def answer_in_fresh_process(
     path: str | os.PathLike[str], requests: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Answers `requests` from the SavedModel at `path` with `self_check`, which says what comes back.
+    """Answers `requests` from the SavedModel at `path` with `self_check`, which says what comes
+    back.
 
     Args:
       path: a version's folder.
@@ -115,6 +116,6 @@ def _compare(name: str, prompts: Sequence[str], got: list[Any], wanted: list[Any
         )
         if not same:
             raise UserError(
-                f"the export gives {str(one)[:80]!r} as {name} for {prompt[:40]!r}, the run {str(other)[:80]!r}: "
-                "nothing was published"
+                f"the export gives {str(one)[:80]!r} as {name} for {prompt[:40]!r}, the run "
+                f"{str(other)[:80]!r}: nothing was published"
             )

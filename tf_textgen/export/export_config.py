@@ -31,7 +31,8 @@ class ExportConfig(Config):
     )
     max_new_tokens: int = field(
         256,
-        "Upper bound of the new tokens a request may ask for; it bounds a request's time and memory.",
+        "Upper bound of the new tokens a request may ask for; it bounds a request's time and "
+        "memory.",
         at_least=1,
     )
     max_prompt_tokens: int = field(

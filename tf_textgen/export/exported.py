@@ -53,7 +53,8 @@ class Exported:
     def generate(
         self, texts: Sequence[str], decoding: DecodingConfig | None = None
     ) -> list[Continuation]:
-        """Like `TextGenerator.generate`, answered by the signature `generate` or `beam_search` in one request.
+        """Like `TextGenerator.generate`, answered by the signature `generate` or `beam_search` in
+        one request.
 
         Raises:
           UserError: where a parameter is out of its bounds, or the export has no such beam.
@@ -74,7 +75,9 @@ class Exported:
         return to_continuations(rows, _told(answer, [()] * len(rows)), decoding)
 
     def _known(self, signature_name: str, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """What the export has inputs for: one by an earlier version lacks some, which do nothing at their defaults."""
+        """What the export has inputs for: one by an earlier version lacks some, which do nothing at
+        their defaults.
+        """
         known, defaults = (
             self_check.input_names(self._loaded, signature_name),
             values_of(DecodingConfig()),
@@ -82,8 +85,8 @@ class Exported:
         for name, values in inputs.items():
             if name not in known and values and values[0] != defaults[name]:
                 raise UserError(
-                    f"--decoding.{name}={values[0]}: {self.path} was exported by an earlier version, which knows no "
-                    f"{name}; leave it out, or export the run again"
+                    f"--decoding.{name}={values[0]}: {self.path} was exported by an earlier "
+                    f"version, which knows no {name}; leave it out, or export the run again"
                 )
         return {name: values for name, values in inputs.items() if name in known}
 
@@ -93,18 +96,22 @@ class Exported:
         if decoding.beam_width != width:
             has = f"a beam of {width}" if width > 1 else "no beam"
             raise UserError(
-                f"--decoding.beam_width={decoding.beam_width}: {self.path} was exported with {has}; expected "
-                f"{width}, or an export with --decoding.beam_width={decoding.beam_width}"
+                f"--decoding.beam_width={decoding.beam_width}: {self.path} was exported with "
+                f"{has}; expected {width}, or an export with "
+                f"--decoding.beam_width={decoding.beam_width}"
             )
         if decoding.num_best > number:
             raise UserError(
-                f"--decoding.num_best={decoding.num_best}: {self.path} was exported with {number}; expected at most "
-                f"{number}, or an export with --decoding.num_best={decoding.num_best}"
+                f"--decoding.num_best={decoding.num_best}: {self.path} was exported with {number}; "
+                f"expected at most {number}, or an export with "
+                f"--decoding.num_best={decoding.num_best}"
             )
 
 
 def _told(answer: dict[str, list[Any]], nothing: list[Any]) -> dict[str, list[Any]]:
-    """The answer with `nothing` for the tokens, of an export by an earlier version, which does not tell them."""
+    """The answer with `nothing` for the tokens, of an export by an earlier version, which does not
+    tell them.
+    """
     return {"token_log_probabilities": nothing, "token_texts": nothing, **answer}
 
 
@@ -140,8 +147,8 @@ def _told_as_damage(path: str | os.PathLike[str], folder: pathlib.Path) -> Itera
         tf.errors.OpError,
     ) as error:
         raise UserError(
-            f"--saved_model={path}: {folder} is damaged ({str(error)[:200]}); expected it as `export` wrote it; "
-            "export again"
+            f"--saved_model={path}: {folder} is damaged ({str(error)[:200]}); expected it as "
+            "`export` wrote it; export again"
         ) from error
 
 
@@ -174,6 +181,7 @@ def version_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     folder = folder / str(versions[-1]) if versions else folder
     if not (folder / "saved_model.pb").is_file() or not (folder / CONFIG_FILE).is_file():
         raise UserError(
-            f"--saved_model={path}: no export there; expected NAME or NAME/VERSION as `export` wrote it"
+            f"--saved_model={path}: no export there; expected NAME or NAME/VERSION as `export` "
+            "wrote it"
         )
     return folder

@@ -44,7 +44,8 @@ def model_card(
       generator: what is served.
       signatures: what it offers.
       functions: the concrete functions of `signatures`.
-      config: what export writes beside the card; what is not known of a model that no run trained is left out.
+      config: what export writes beside the card; what is not known of a model that no run trained
+        is left out.
       record: of its training (`run.json`).
     """
     task = "maps a source text to a target text" if generator.is_pair else "continues a text"
@@ -63,7 +64,8 @@ def model_card(
             {key: value for key, value in record.items() if key.startswith(_PARTS)}
         ),
         "## Decoding": [
-            "The parameters of `serving_default`; the other signatures take their own with each request.",
+            "The parameters of `serving_default`; the other signatures take their own with each "
+            "request.",
             "",
             *_table(_chosen(config["decoding"])),
         ],
@@ -71,8 +73,8 @@ def model_card(
             f"- A request may ask for at most {generator.max_new_tokens} new tokens.",
             f"- A prompt or source of more than {generator.max_prompt_tokens} tokens loses its "
             f"{generator.truncation_side}; `prompt_truncated` says so.",
-            "- It repeats what its training texts hold, wrong or offensive as that may be. Nothing here filters its "
-            "texts.",
+            "- It repeats what its training texts hold, wrong or offensive as that may be. Nothing "
+            "here filters its texts.",
         ],
         "## Signatures": [
             line
@@ -119,6 +121,7 @@ def _signature(
 
 def _specs(specs: Mapping[str, tf.TensorSpec]) -> str:
     return ", ".join(
-        f"{name} {spec.dtype.name} [{', '.join('?' if size is None else str(size) for size in spec.shape)}]"
+        f"{name} {spec.dtype.name} "
+        f"[{', '.join('?' if size is None else str(size) for size in spec.shape)}]"
         for name, spec in specs.items()
     )

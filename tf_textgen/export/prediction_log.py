@@ -1,7 +1,9 @@
-"""The requests that TF Serving replays before a version becomes available: a TFRecord of its `PredictionLog`.
+"""The requests that TF Serving replays before a version becomes available: a TFRecord of its
+`PredictionLog`.
 
-The messages are declared here as far as they are used, so that neither an export nor a server needs a further package
-for them. The wire format is that of tensorflow_serving/apis/{prediction_log,predict,model}.proto.
+The messages are declared here as far as they are used, so that neither an export nor a server needs
+a further package for them. The wire format is that of
+tensorflow_serving/apis/{prediction_log,predict,model}.proto.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from tensorflow.core.framework import tensor_pb2
 
 REQUESTS_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _PACKAGE = "tf_textgen.export"
-# message -> field -> (number, type); a type with a capital is a message of these, "Input" an entry of a map.
+# message -> field -> (number, type); a type with a capital is a message of these, "Input" an entry
+# of a map.
 _FIELDS = {
     "ModelSpec": {"name": (1, "string"), "signature_name": (3, "string")},
     "Input": {"key": (1, "string"), "value": (2, "tensorflow.TensorProto")},
@@ -36,7 +39,8 @@ def write_requests(
     """Writes requests to a new file.
 
     Args:
-      path: of the file, `NAME/VERSION/assets.extra/tf_serving_warmup_requests` where TF Serving is to find it.
+      path: of the file, `NAME/VERSION/assets.extra/tf_serving_warmup_requests` where TF Serving is
+        to find it.
       model_name: under which the model is served.
       requests: a signature's name and its inputs each.
     """

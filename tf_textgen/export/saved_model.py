@@ -1,4 +1,6 @@
-"""Writes a `TextGenerator` as a SavedModel version that TF Serving takes as it is; `signatures` says what it offers."""
+"""Writes a `TextGenerator` as a SavedModel version that TF Serving takes as it is; `signatures`
+says what it offers.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ def export_saved_model(
     record: Mapping[str, Any] | None = None,
     prompts: Sequence[str] = CHECK_PROMPTS,
 ) -> pathlib.Path:
-    """Writes `directory/VERSION`, after a fresh process has given the generator's own answers from it.
+    """Writes `directory/VERSION`, after a fresh process has given the generator's own answers from
+    it.
 
     Args:
       generator: what is served.
@@ -53,8 +56,8 @@ def export_saved_model(
       The version's folder. It is written beside and renamed, so a server never sees half of it.
 
     Raises:
-      UserError: where the version exists, the generator cannot do what `decoding` asks for, or the export answers
-        otherwise than it.
+      UserError: where the version exists, the generator cannot do what `decoding` asks for, or the
+        export answers otherwise than it.
     """
     decoding = decoding or DecodingConfig(max_new_tokens=generator.default_new_tokens)
     generator.check(decoding)
@@ -65,7 +68,8 @@ def export_saved_model(
         target, beside = root / str(version), root / f".{version}.writing"
         if target.exists():
             raise UserError(
-                f"--export.version={version}: {target} exists already; choose another version or leave it out"
+                f"--export.version={version}: {target} exists already; choose another version or "
+                "leave it out"
             )
         shutil.rmtree(beside, ignore_errors=True)  # of an export that was killed
         try:
@@ -105,8 +109,8 @@ def export_saved_model(
 class _Served(tf.Module):
     """What the graphs of a generator read, and no more.
 
-    The model itself would bring its optimizer and a signature of Keras, the generator's functions a second copy of
-    every graph.
+    The model itself would bring its optimizer and a signature of Keras, the generator's functions a
+    second copy of every graph.
     """
 
     def __init__(self, generator: TextGenerator) -> None:

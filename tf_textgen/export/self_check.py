@@ -1,12 +1,15 @@
-"""Answers requests from a SavedModel as TF Serving does, with TensorFlow's and tensorflow-text's ops alone.
+"""Answers requests from a SavedModel as TF Serving does, with TensorFlow's and tensorflow-text's
+ops alone.
 
 Run in a fresh process it shows what a server will answer:
 
     python -m tf_textgen.export.self_check EXPORTED_VERSION < requests.json > answers.json
 
-`requests.json` is a list of `{"signature": name, "inputs": {name: list}}`. The answer is `{"foreign_ops": [...],
-"answers": [...], "warm_up": number}`: the ops that TF Serving does not have (then nothing else is done), a `{name:
-list}` for each request, and how many of the version's own warm-up requests were replayed before them.
+`requests.json` is a list of `{"signature": name, "inputs": {name: list}}`. The answer is
+`{"foreign_ops": [...],
+"answers": [...], "warm_up": number}`: the ops that TF Serving does not have (then nothing else is
+done), a `{name: list}` for each request, and how many of the version's own warm-up requests were
+replayed before them.
 """
 
 import concurrent.futures
@@ -37,7 +40,8 @@ def input_names(loaded, signature_name):
 
 
 def foreign_ops(path):
-    """The ops of a SavedModel, in all of its functions, that are neither TensorFlow's nor tensorflow-text's.
+    """The ops of a SavedModel, in all of its functions, that are neither TensorFlow's nor
+    tensorflow-text's.
 
     Those that call back into Python are not TF Serving's either.
     """
@@ -73,7 +77,8 @@ def check(path, requests):
     if found["foreign_ops"]:
         return found
     served, warm_up = ServedModel(path), list(read_requests(os.path.join(path, REQUESTS_FILE)))
-    # A signature's first request takes seconds, in which TensorFlow makes its graph ready on one core.
+    # A signature's first request takes seconds, in which TensorFlow makes its graph ready on one
+    # core.
     with concurrent.futures.ThreadPoolExecutor() as threads:
         names = sorted({name for name, _ in warm_up})
         list(

@@ -1,28 +1,35 @@
 """What an export offers: each signature's function, its inputs, and inputs to try it with.
 
-`B` rows; every input has the batch first and nothing behind it, since TF Serving merges requests along the batch:
-  serving_default  text `[B]` string -> text `[B]` string, with all decoding parameters as the export fixed them; of a
+`B` rows; every input has the batch first and nothing behind it, since TF Serving merges requests
+along the batch:
+  serving_default  text `[B]` string -> text `[B]` string, with all decoding parameters as the
+  export fixed them; of a
                    beam the best text, of several samples (num_samples) the first
-  generate         prompt (or source) `[B]` string and every parameter of `Parameters` as `[B]`, none taken from the
+  generate         prompt (or source) `[B]` string and every parameter of `Parameters` as `[B]`,
+  none taken from the
                    export ->
                    text, score, token_count, finish_reason, prompt_truncated,
                    token_log_probabilities `[B, N]`, token_texts `[B, N]`.
-                   One text a row and no beam: num_samples, beam_width, num_best and the length penalty are not read;
-                   who wants several samples sends the prompt in several rows, each with a seed of its own
-  generate_chunk   the same inputs, state `[B]` string ("" at first, then what the last answer said) and chunk_tokens
-                   `[B]` int32 -> text (all of it so far), state, finished, finish_reason, score, token_count,
-                   prompt_truncated
-  beam_search      only of an export with a beam, which fixes beam_width and num_best, n here: prompt (or source), the
-                   parameters that do not sample and the length penalty, as `[B]` (no seed, no temperature, no cut-offs)
-                   ->
-                   text, score, normalized_score, token_count, finish_reason `[B, n]`, prompt_truncated `[B]`,
+                   One text a row and no beam: num_samples, beam_width, num_best and the length
+                   penalty are not read; who wants several samples sends the prompt in several rows,
+                   each with a seed of its own
+  generate_chunk   the same inputs, state `[B]` string ("" at first, then what the last answer said)
+  and chunk_tokens
+                   `[B]` int32 -> text (all of it so far), state, finished, finish_reason, score,
+                   token_count, prompt_truncated
+  beam_search      only of an export with a beam, which fixes beam_width and num_best, n here:
+                   prompt (or source), the parameters that do not sample and the length penalty, as
+                   `[B]` (no seed, no temperature, no cut-offs) -> text, score, normalized_score,
+                   token_count, finish_reason `[B, n]`, prompt_truncated `[B]`,
                    token_log_probabilities, token_texts `[B, n, N]`
   score            text (and source) `[B]` string -> log_probability, token_count, perplexity,
                    token_log_probabilities `[B, T]`, token_texts `[B, T]`, truncated
-  tokenize         text `[B]` string -> tokens `[B]` string (ids in decimal with spaces between), token_count,
+  tokenize         text `[B]` string -> tokens `[B]` string (ids in decimal with spaces between),
+  token_count,
                    token_texts `[B, T]`
   detokenize       tokens `[B]` string -> text, error (what is wrong with a row, or "")
-  embed            only of a neural model: text `[B]` string -> embedding `[B, D]`, token_count, truncated
+  embed            only of a neural model: text `[B]` string -> embedding `[B, D]`, token_count,
+    truncated
 """
 
 from __future__ import annotations

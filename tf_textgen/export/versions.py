@@ -1,4 +1,6 @@
-"""The folder of a served model: its numbered versions, one writer at a time, and old versions that go."""
+"""The folder of a served model: its numbered versions, one writer at a time, and old versions that
+go.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,11 @@ def version_numbers(root: pathlib.Path) -> list[int]:
 
 
 def remove_old_versions(root: pathlib.Path, written: int, keep: int) -> list[int]:
-    """Removes all versions but the one just written, the newest, and the `keep` newest of all others.
+    """Removes all versions but the one just written, the newest, and the `keep` newest of all
+    others.
 
-    A version disappears under another name before its files do: a server never sees a part of it. A folder that holds
-    no SavedModel, and one that stands elsewhere, are left alone.
+    A version disappears under another name before its files do: a server never sees a part of it. A
+    folder that holds no SavedModel, and one that stands elsewhere, are left alone.
 
     Returns:
       The versions that are gone, ascending.
@@ -72,6 +75,6 @@ def writing(root: pathlib.Path) -> Iterator[None]:
         yield
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
-            f"--export.dir={root}: cannot be written ({reason(error)}); expected a folder with room for the export; "
-            "make room or name another"
+            f"--export.dir={root}: cannot be written ({reason(error)}); expected a folder with "
+            "room for the export; make room or name another"
         ) from error

@@ -1,4 +1,5 @@
-"""The requests that a server asks a new version before others may: the first of a kind is slow, and no user waits.
+"""The requests that a server asks a new version before others may: the first of a kind is slow, and
+no user waits.
 
 TensorFlow makes a graph ready when it is first run, and its memory grows to what the batches need.
 """
@@ -22,7 +23,9 @@ _NEW_TOKENS = 16  # a loop that has run a few times is as warm as one that has r
 def warm_up_requests(
     signatures: Mapping[str, Signature], decoding: DecodingConfig, prompts: Sequence[str] = PROMPTS
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """For each signature each prompt alone, and a batch of all lengths: a signature's name and its inputs each."""
+    """For each signature each prompt alone, and a batch of all lengths: a signature's name and its
+    inputs each.
+    """
     most = min(_NEW_TOKENS, decoding.max_new_tokens)
     short = dataclasses.replace(
         decoding,

@@ -22,8 +22,8 @@ class TextEmbedding(NamedTuple):
 class Embedding(PromptReader):
     """Vectors of texts, of a model that `has_hidden`.
 
-    A text is read as a prompt is, or as a source where the model maps one. The tokens of the frame (`<s>`, `<sep>`,
-    `</s>`) have a part in what is read, but not in the mean.
+    A text is read as a prompt is, or as a source where the model maps one. The tokens of the frame
+    (`<s>`, `<sep>`, `</s>`) have a part in what is read, but not in the mean.
 
     Attributes:
       embed_graph: `(texts [B] string) -> TextEmbedding`.

@@ -1,6 +1,7 @@
 """Text in, text out: tokenizer, model and decoding in one graph.
 
-The prompt on the terminal, the samples in TensorBoard, the evaluation of translations and the SavedModel all call the
+The prompt on the terminal, the samples in TensorBoard, the evaluation of translations and the
+SavedModel all call the
 same `tf.function` of `TextGenerator`: what is measured is what is served.
 """
 
@@ -46,16 +47,20 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
     Args:
       model: a built model of any family.
       tokenizer: gives the ids that the model was trained on.
-      prompt_format: how a prompt is laid out, which is how the training rows began. "continuation": the prompt's
-        tokens alone, for a model trained on windows cut anywhere (an empty prompt is `<s>`); "document": `<s>` before
-        the prompt, for packed documents; "pair": `<s> source <sep>`, for a language model trained on pairs; "source":
-        the source of an encoder-decoder.
-      max_new_tokens: upper bound of the new tokens a request may ask for; a greater wish is refused row by row.
-      max_prompt_tokens: longer prompts are cut. Lowered to what the model's positions leave room for.
-      truncation_side: what such a prompt loses, which is what training rows lost. "beginning", since what is continued,
-        or answered in a dialogue, is what stands last; "end": a source says first what it is about.
+      prompt_format: how a prompt is laid out, which is how the training rows began. "continuation":
+        the prompt's tokens alone, for a model trained on windows cut anywhere (an empty prompt is
+        `<s>`); "document": `<s>` before the prompt, for packed documents; "pair": `<s> source
+        <sep>`, for a language model trained on pairs; "source": the source of an encoder-decoder.
+      max_new_tokens: upper bound of the new tokens a request may ask for; a greater wish is refused
+        row by row.
+      max_prompt_tokens: longer prompts are cut. Lowered to what the model's positions leave room
+        for.
+      truncation_side: what such a prompt loses, which is what training rows lost. "beginning",
+        since what is continued, or answered in a dialogue, is what stands last; "end": a source
+        says first what it is about.
       source_tokenizer: tokenizer of the source, if it is not that of the target.
-      jit_compile: compile the model's step by XLA, once for each power of two of rows and of slots in its cache.
+      jit_compile: compile the model's step by XLA, once for each power of two of rows and of slots
+        in its cache.
 
     Raises:
       UserError: where XLA cannot compile the model.
@@ -90,7 +95,8 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         self.max_prompt_tokens = min(max_prompt_tokens, longest) if longest else max_prompt_tokens
         if jit_compile and not model.has_hidden:
             raise UserError(
-                f"jit_compile: XLA does not compile {model.name}; expected a neural model, or leave it out"
+                f"jit_compile: XLA does not compile {model.name}; expected a neural model, or "
+                "leave it out"
             )
         self.jit_compile, self.step = (
             jit_compile,
@@ -120,13 +126,17 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         return self.leave_room(DecodingConfig().max_new_tokens)
 
     def leave_room(self, new_tokens: int) -> int:
-        """`new_tokens`, or what is possible of it where a prompt keeps half of the context they share."""
+        """`new_tokens`, or what is possible of it where a prompt keeps half of the context they
+        share.
+        """
         shared = self.context if self.prompt_format != "source" else None
         most = min(new_tokens, self.max_new_tokens)
         return min(most, max(1, shared // 2)) if shared else most
 
     def check(self, decoding: DecodingConfig) -> None:
-        """Raises `UserError` where this generator cannot do what `decoding` asks for, before it has prompts."""
+        """Raises `UserError` where this generator cannot do what `decoding` asks for, before it has
+        prompts.
+        """
         _, _, problem = self._checked(from_config(decoding, 1))
         if problem.numpy()[0]:
             raise UserError(refusal(problem.numpy()[0].decode(), decoding))
@@ -143,19 +153,21 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
 
         Args:
           prompts: texts, or one; an empty one starts from the beginning-of-text token.
-          decoding: parameters for all of them; None samples `default_new_tokens`. A prompt's samples have seeds of
-            their own (`sample_seed`), so a text depends on its prompt and seed alone, not on its place among the
-            prompts.
+          decoding: parameters for all of them; None samples `default_new_tokens`. A prompt's
+            samples have seeds of their own (`sample_seed`), so a text depends on its prompt and
+            seed alone, not on its place among the prompts.
           batch_size: rows decoded at once.
-          seeds: of each prompt in place of `decoding.seed`, where the texts are to be judged together: with one seed,
-            the texts of different prompts are drawn by the same random numbers, and resemble each other.
+          seeds: of each prompt in place of `decoding.seed`, where the texts are to be judged
+            together: with one seed, the texts of different prompts are drawn by the same random
+            numbers, and resemble each other.
 
         Returns:
-          `num_samples` continuations a prompt, or the `num_best` of a beam (fewer where it found fewer), in the
-          prompts' order.
+          `num_samples` continuations a prompt, or the `num_best` of a beam (fewer where it found
+          fewer), in the prompts' order.
 
         Raises:
-          UserError: where a parameter is out of its bounds, or there are not as many seeds as prompts.
+          UserError: where a parameter is out of its bounds, or there are not as many seeds as
+            prompts.
         """
         prompts = [prompts] if isinstance(prompts, str) else prompts
         decoding = decoding or DecodingConfig(max_new_tokens=self.default_new_tokens)
@@ -184,7 +196,8 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         return results
 
     def beam_graph(self, width: int, num_best: int) -> Callable[..., BestGeneration]:
-        """`(prompts [B] string, Parameters, LengthPenalty) -> BestGeneration`, traced once for each width and number.
+        """`(prompts [B] string, Parameters, LengthPenalty) -> BestGeneration`, traced once for each
+        width and number.
 
         Args:
           width: `W`, hypotheses that the beam keeps.
@@ -254,7 +267,9 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         )
 
     def _answer(self, found: Decoded | Hypotheses, problem: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The fields that `Generation` and `BestGeneration` share; nothing but the `problem` in bad rows."""
+        """The fields that `Generation` and `BestGeneration` share; nothing but the `problem` in bad
+        rows.
+        """
         good = tf.equal(problem, "")
         counts = tf.where(good, found.token_count, 0)
         present = tf.range(tf.shape(found.tokens)[-1]) < counts[..., tf.newaxis]

@@ -24,7 +24,9 @@ class Framed(NamedTuple):
 
 
 class PromptReader:
-    """The layout of prompts: what all graphs of `TextGenerator` share, which says what the attributes are."""
+    """The layout of prompts: what all graphs of `TextGenerator` share, which says what the
+    attributes are.
+    """
 
     model: TextModel
     jit_compile: bool
@@ -66,7 +68,8 @@ class PromptReader:
         tokenizer = self.tokenizer
         tokens = self.source_tokenizer.tokenize(prompts)
         before, behind = self._frame(tokens)
-        # Every new token needs its own position: what a row wants to add is taken from its prompt's room.
+        # Every new token needs its own position: what a row wants to add is taken from its prompt's
+        # room.
         room = tf.fill(tf.shape(prompts), self.max_prompt_tokens)
         if self.context:
             room = tf.minimum(room, self.context - max_new_tokens)

@@ -1,4 +1,6 @@
-"""What a request for new text asks for, checked row by row, its prompts as the model's state, and its search."""
+"""What a request for new text asks for, checked row by row, its prompts as the model's state, and
+its search.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ class RequestReader(PromptReader):
 
     Attributes:
       step: of the model, compiled where `jit_compile` says so.
-      continue_graph: `(prompts [B] string, Parameters, Begun) -> (Decoded, problem [B] string, prompt_truncated [B]
-        bool)`; what is begun is left out of account in rows with a problem.
+      continue_graph: `(prompts [B] string, Parameters, Begun) -> (Decoded, problem [B] string,
+        prompt_truncated [B] bool)`; what is begun is left out of account in rows with a problem.
     """
 
     step: Step
@@ -36,7 +38,9 @@ class RequestReader(PromptReader):
         return decode(logits, state, self.step, safe, begun=begun, **known), problem, truncated
 
     def _checked(self, parameters: Parameters) -> tuple[Parameters, Constraints, tf.Tensor]:
-        """The parameters and their words with bad rows made harmless, and what is wrong with those `[B]`, else ""."""
+        """The parameters and their words with bad rows made harmless, and what is wrong with those
+        `[B]`, else "".
+        """
         tokenizer = self.tokenizer
         safe, problem = sanitize(
             parameters, tokenizer.vocabulary_size, self.max_new_tokens, self.is_pair
@@ -60,7 +64,8 @@ class RequestReader(PromptReader):
         """Reads the prompts, and the tokens that were `begun`.
 
         Returns:
-          Logits, state, parameters with the lengths of the sources, what else a search wants, which prompts were cut.
+          Logits, state, parameters with the lengths of the sources, what else a search wants, which
+          prompts were cut.
         """
         model, tokenizer = self.model, self.tokenizer
         features, truncated = self._prompt_features(prompts, parameters.max_new_tokens)

@@ -51,7 +51,9 @@ class BestGeneration(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Continuation:
-    """One generated text, as Python values; the fields are those of `Generation` and `BestGeneration`."""
+    """One generated text, as Python values; the fields are those of `Generation` and
+    `BestGeneration`.
+    """
 
     prompt: str
     text: str

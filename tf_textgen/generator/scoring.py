@@ -31,13 +31,15 @@ class Scoring(PromptReader):
     """Scores of texts.
 
     Attributes:
-      score_graph: `(sources [B] string, texts [B] string) -> TextScore`; sources are not read of a text alone.
+      score_graph: `(sources [B] string, texts [B] string) -> TextScore`; sources are not read of a
+        text alone.
     """
 
     score_graph: Callable[[tf.Tensor, tf.Tensor], TextScore]
 
     def score(self, texts: Sequence[str], sources: Sequence[str] | None = None) -> TextScore:
-        """Log-probability of each text, or of one, given its source where the model maps a source to a target.
+        """Log-probability of each text, or of one, given its source where the model maps a source
+        to a target.
 
         Raises:
           UserError: where sources are missing, not wanted, or of another number.
@@ -76,7 +78,8 @@ class Scoring(PromptReader):
         features["target_tokens"] = padded[:, :-1]
         logits = self.model(features, training=False)
         all_log_probabilities = token_log_probabilities(logits, padded[:, 1:])
-        # The first label stands behind the last token of the context: shift each row to begin there.
+        # The first label stands behind the last token of the context: shift each row to begin
+        # there.
         width = tf.reduce_max(tf.concat([[0], counts], axis=0))
         columns = tf.range(width)[None, :]
         at = tf.minimum(skipped[:, None] - 1 + columns, tf.maximum(tf.shape(padded)[1] - 2, 0))
@@ -97,7 +100,9 @@ class Scoring(PromptReader):
     def _score_context(
         self, sources: tf.Tensor, room: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], tf.RaggedTensor, tf.Tensor]:
-        """Features of the source, what stands before the first label (`[B]` `room` for it), which sources were cut."""
+        """Features of the source, what stands before the first label (`[B]` `room` for it), which
+        sources were cut.
+        """
         tokenizer, one = self.tokenizer, tf.ones(tf.shape(sources), tf.int32)
         if self.prompt_format == "source":
             source = self._source(sources)

@@ -1,6 +1,8 @@
-"""Streaming without a stream: each request carries what the one before it answered, and asks for a few tokens more.
+"""Streaming without a stream: each request carries what the one before it answered, and asks for a
+few tokens more.
 
-A server's prediction calls are unary, and any of its replicas may answer the next one. So all that has happened is in
+A server's prediction calls are unary, and any of its replicas may answer the next one. So all that
+has happened is in
 the request: the ids of the tokens so far, since text that is tokenized again gives other ids.
 """
 
@@ -19,8 +21,8 @@ from tf_textgen.text.decimal_ids import join_ids, split_ids
 from tf_textgen.text.rows import keep_first, pad_left
 from tf_textgen.text.tokenizer import repair_utf8
 
-# A state is decimal numbers: version, mark (of all that follows, and the prompt), the score's bits, the word being
-# forced and how much of it is written, and the ids.
+# A state is decimal numbers: version, mark (of all that follows, and the prompt), the score's bits,
+# the word being forced and how much of it is written, and the ids.
 _VERSION, _MARKS, _HEAD = "1", 10**10, 5
 _FINISHED = "finished"
 _BAD_STATE = (
@@ -47,8 +49,9 @@ class Streaming(RequestReader):
     """Continuations in chunks, which end as the same text that one request for all of it gives.
 
     Attributes:
-      chunk_graph: `(prompts [B] string, states [B] string, chunk_tokens [B] int32, Parameters) -> Chunk`. The first
-        state is ""; the parameters are those of the whole text, and the same in all of its requests.
+      chunk_graph: `(prompts [B] string, states [B] string, chunk_tokens [B] int32, Parameters) ->
+        Chunk`. The first state is ""; the parameters are those of the whole text, and the same in
+        all of its requests.
     """
 
     chunk_graph: Callable[..., Chunk]
@@ -114,7 +117,9 @@ class Streaming(RequestReader):
         return numbers, tf.where(fits | tf.equal(states, ""), "", _BAD_STATE)
 
     def _sealed(self, prompts: tf.Tensor, numbers: tf.RaggedTensor) -> tf.Tensor:
-        """The state of `numbers`, marked as one of this tokenizer and prompt: damage and mix-ups show."""
+        """The state of `numbers`, marked as one of this tokenizer and prompt: damage and mix-ups
+        show.
+        """
         body = join_ids(numbers)
         everything = tf.strings.join([self.tokenizer.fingerprint, prompts, body], separator="\x1f")
         mark = tf.strings.as_string(tf.strings.to_hash_bucket_fast(everything, _MARKS))
@@ -133,8 +138,8 @@ class Streaming(RequestReader):
 def settled_text(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
     """What of an unfinished text stays whatever comes: `[B]` string -> `[B]` string, valid UTF-8.
 
-    An incomplete character at the end waits for the rest of it, and what may be the beginning of a stop string for the
-    proof that it is none.
+    An incomplete character at the end waits for the rest of it, and what may be the beginning of a
+    stop string for the proof that it is none.
     """
     whole = tf.strings.regex_replace(repair_utf8(texts), "\ufffd+$", "")
     kept = tf.strings.length(whole) - held_back(whole, stops)

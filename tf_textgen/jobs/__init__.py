@@ -1,7 +1,7 @@
 """One absl-flag-driven program each: `python -m tf_textgen JOB --flags`.
 
-A job is a module with `HELP` (one line), `define_flags(flag_values)` and `run(flag_values)`. It imports TensorFlow
-inside `run` alone, so that `--helpshort` and a mistyped flag answer at once.
+A job is a module with `HELP` (one line), `define_flags(flag_values)` and `run(flag_values)`. It
+imports TensorFlow inside `run` alone, so that `--helpshort` and a mistyped flag answer at once.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one job.
 
     Returns:
-      The exit code: 0 done, 1 a bug, 2 bad input (one line on standard error each), 130 interrupted; `train` documents
-      its own.
+      The exit code: 0 done, 1 a bug, 2 bad input (one line on standard error each), 130
+      interrupted; `train` documents its own.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault(
@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader (`head`, say) has had enough; the interpreter's own flush at exit must not complain again.
+        # The reader (`head`, say) has had enough; the interpreter's own flush at exit must not
+        # complain again.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -98,7 +99,8 @@ def _allocation(error: Exception) -> str:
     """What could not be allocated, "" where that is not the error."""
     if isinstance(error, MemoryError):
         return str(error) or "MemoryError"
-    # By its name: not every job has loaded TensorFlow, whose error of this class may also tell of a full disk.
+    # By its name: not every job has loaded TensorFlow, whose error of this class may also tell of a
+    # full disk.
     found = re.search(
         r"(OOM when|[Oo]ut of memory).{,200}?(?= on /job:|$)", str(error), re.MULTILINE
     )
@@ -106,7 +108,9 @@ def _allocation(error: Exception) -> str:
 
 
 def _check_utf8(arguments: Sequence[str]) -> None:
-    """Bytes that are not UTF-8 come from the shell as lone surrogates, which no file or tensor takes."""
+    """Bytes that are not UTF-8 come from the shell as lone surrogates, which no file or tensor
+    takes.
+    """
     for argument in arguments:
         try:
             argument.encode()
@@ -168,7 +172,8 @@ def parse(arguments: Sequence[str]) -> tuple[ModuleType, flags.FlagValues, list[
     for flag_name in flag_values:
         if isinstance(value := flag_values[flag_name].value, str) and "\0" in value:
             raise UserError(
-                f"--{flag_name}={value.replace(chr(0), '<NUL>')}: expected text without the character NUL"
+                f"--{flag_name}={value.replace(chr(0), '<NUL>')}: expected text without the "
+                "character NUL"
             )
     if positional:
         takes = (
@@ -189,8 +194,8 @@ def _check_flagfile_comes_first(arguments: Sequence[str]) -> None:
     ]
     if at and at[0] > 0:
         raise UserError(
-            f"{arguments[at[0]]} stands after {arguments[0]}: expected --flagfile as the first flag, "
-            "since a later value replaces an earlier one; move it to the front"
+            f"{arguments[at[0]]} stands after {arguments[0]}: expected --flagfile as the first "
+            "flag, since a later value replaces an earlier one; move it to the front"
         )
 
 

@@ -1,4 +1,6 @@
-"""Writes the mean of the last checkpoints of a run as a run folder that every job but `train` takes."""
+"""Writes the mean of the last checkpoints of a run as a run folder that every job but `train`
+takes.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ HELP = "Write the mean of the last checkpoints of a run as a run of its own."
 def define_flags(flag_values: flags.FlagValues) -> None:
     loading.define_run_dir_flag(flag_values)
     text = (
-        "Checkpoints to average: the newest whole ones (--run.keep_checkpoints of train says how many there are); 5 as "
-        "in Vaswani et al. 2017, section 6.1."
+        "Checkpoints to average: the newest whole ones (--run.keep_checkpoints of train says how "
+        "many there are); 5 as in Vaswani et al. 2017, section 6.1."
     )
     flags.DEFINE_integer("last", 5, text, lower_bound=2, flag_values=flag_values)
     flags.DEFINE_string("output", None, "Run folder to make.", flag_values=flag_values)
@@ -54,13 +56,13 @@ def _check_averages(source: Path, config: Mapping[str, Any]) -> None:
     """Raises `UserError` where a run has no checkpoints that a mean could be of."""
     if family(config["model"]).trained_by == "counting":
         raise UserError(
-            f"--run.dir={source} holds counts (--model={config['model']}), one checkpoint of them: expected a model "
-            "trained by steps, whose weights have a mean; name another run"
+            f"--run.dir={source} holds counts (--model={config['model']}), one checkpoint of them: "
+            "expected a model trained by steps, whose weights have a mean; name another run"
         )
     if "averaged_run" in config:
         raise UserError(
-            f"--run.dir={source} is a mean of checkpoints already: expected a run that train made; name "
-            f"{config['averaged_run']}"
+            f"--run.dir={source} is a mean of checkpoints already: expected a run that train made; "
+            f"name {config['averaged_run']}"
         )
 
 
@@ -75,6 +77,7 @@ def _output(source: Path, name: str | None) -> Path:
         )
     if output.resolve().is_relative_to(source.resolve()):
         raise UserError(
-            f"--output={output} lies in the run that is averaged: expected a folder outside; name another"
+            f"--output={output} lies in the run that is averaged: expected a folder outside; name "
+            "another"
         )
     return output

@@ -39,6 +39,8 @@ class Conversation:
 
 
 def conversation_of(config: Mapping[str, Any]) -> Conversation | None:
-    """A conversation with the run (or export) of this `config.json`; None where it did not learn dialogues."""
+    """A conversation with the run (or export) of this `config.json`; None where it did not learn
+    dialogues.
+    """
     data = config.get("data") or {}
     return Conversation(DataConfig.from_json(data)) if data.get("format") == "dialogue" else None

@@ -1,6 +1,7 @@
 """Says what a recipe or a run costs before anybody pays: weights, operations and memory.
 
-The formulas, and what they leave out, stand in `models.cost_parts`. Imports TensorFlow only to read `--tokenizer.dir`.
+The formulas, and what they leave out, stand in `models.cost_parts`. Imports TensorFlow only to read
+`--tokenizer.dir`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Description:
     """What `describe` finds; all memory in bytes, all FLOPs for one token.
 
     Attributes:
-      source_tokens, target_tokens: the lengths that FLOPs and memory are given for; no sources in a language model.
+      source_tokens, target_tokens: the lengths that FLOPs and memory are given for; no sources in a
+        language model.
       batch_tokens: tokens of one training batch, of both sides.
       training_flops, training_memory: empty where nothing is trained by gradients.
       vocabulary_at_most: whether the number of token ids is a limit that the text may not reach.
@@ -73,7 +75,8 @@ def run(flag_values: flags.FlagValues) -> None:
 
 
 def describe_flags(flag_values: flags.FlagValues) -> Description:
-    """Describes the run in `--run.dir` if there is one, with the command line's changes; else the recipe.
+    """Describes the run in `--run.dir` if there is one, with the command line's changes; else the
+    recipe.
 
     Raises:
       UserError: where `--run.dir` is no run and no recipe is given either.
@@ -103,8 +106,8 @@ def describe_flags(flag_values: flags.FlagValues) -> Description:
         name = str(flag_values["model"].value)
         if family(name).trained_by == "counting":
             raise UserError(
-                f"--model={name}: its size follows from counting; expected --run.dir of a run that train has counted; "
-                "train first"
+                f"--model={name}: its size follows from counting; expected --run.dir of a run that "
+                "train has counted; train first"
             )
         size, at_most = _vocabulary_size(flag_values)
         sizes = {"vocabulary_size": size}

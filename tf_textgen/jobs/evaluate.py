@@ -1,4 +1,6 @@
-"""Judges a run on a split or given files: nats and bits over every token, and the texts that it generates."""
+"""Judges a run on a split or given files: nats and bits over every token, and the texts that it
+generates.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     target_help = "Target side of --file, line by line, where the run's data format is parallel."
     flags.DEFINE_multi_string("target_file", [], target_help, flag_values=flag_values)
     stride_help = (
-        "Distance of the windows' beginnings, in tokens; none is the context. Smaller gives each token at least "
-        "context - stride tokens before it and takes as many times longer."
+        "Distance of the windows' beginnings, in tokens; none is the context. Smaller gives each "
+        "token at least context - stride tokens before it and takes as many times longer."
     )
     flags.DEFINE_integer("stride", None, stride_help, lower_bound=1, flag_values=flag_values)
     generation_metrics.define_flags(flag_values)
@@ -93,8 +95,8 @@ def evaluate(
       nats_per_token, perplexity, bits_per_byte, accuracy, tokens and bytes.
 
     Raises:
-      UserError: where the run has no such split, the files are not what `data` says, or the stride is longer than
-        the context.
+      UserError: where the run has no such split, the files are not what `data` says, or the stride
+        is longer than the context.
     """
     from tf_textgen.data.dataset import evaluation_batches
     from tf_textgen.judging import likelihood
@@ -117,7 +119,9 @@ def evaluate(
 def _with_files(
     data: DataConfig, files: tuple[str, ...], target_files: tuple[str, ...]
 ) -> DataConfig:
-    """`data` with these files as its split `test`, found here so that errors name the flags that were given."""
+    """`data` with these files as its split `test`, found here so that errors name the flags that
+    were given.
+    """
     if (data.format == "parallel") != bool(target_files):
         wanted = (
             "the target side too; give --target_file"
@@ -128,13 +132,14 @@ def _with_files(
         raise UserError(f"{came} with --data.format={data.format}: expected {wanted}")
     if not files:
         raise UserError(
-            f"--target_file={target_files[0]} without --file: expected both sides of the pairs; give both"
+            f"--target_file={target_files[0]} without --file: expected both sides of the pairs; "
+            "give both"
         )
     sources, targets = expand(files, "file"), expand(target_files, "target_file")
     if targets and len(sources) != len(targets):
         raise UserError(
-            f"--file names {len(sources)} files and --target_file {len(targets)}: expected one target file for each "
-            "source file"
+            f"--file names {len(sources)} files and --target_file {len(targets)}: expected one "
+            "target file for each source file"
         )
     return dataclasses.replace(data, test=tuple(sources), test_target=tuple(targets))
 

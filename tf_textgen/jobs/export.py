@@ -55,18 +55,22 @@ def run(flag_values: flags.FlagValues) -> None:
     if wanted.keep and (gone := remove_old_versions(root, int(path.name), wanted.keep)):
         print(f"  removed the older versions {', '.join(map(str, gone))}")
     print(
-        "  checked: a session in a fresh process, as TF Serving runs it, gives the run's own answers by every signature"
+        "  checked: a session in a fresh process, as TF Serving runs it, gives the run's own "
+        "answers by every signature"
     )
     print(
-        f"  at most {generator.max_prompt_tokens} prompt tokens and {generator.max_new_tokens} new tokens a request"
+        f"  at most {generator.max_prompt_tokens} prompt tokens and {generator.max_new_tokens} new "
+        "tokens a request"
     )
     if decoding.beam_width > 1:
         print(
-            f"  a beam of {decoding.beam_width} answers, in the signature beam_search with {decoding.num_best} best"
+            f"  a beam of {decoding.beam_width} answers, in the signature beam_search with "
+            f"{decoding.num_best} best"
         )
     print("serve it with TF Serving:")
     print(
-        f"  tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path={quote(str(root))} \\"
+        f"  tensorflow_model_server --rest_api_port=8501 --model_name={name} "
+        f"--model_base_path={quote(str(root))} \\"
     )
     xla = " \\\n    --xla_cpu_compilation_enabled=true" if wanted.jit_compile else ""
     print(

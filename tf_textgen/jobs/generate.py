@@ -1,4 +1,6 @@
-"""Continues prompts, or maps sources to targets, with a trained run, an export, or what a server has."""
+"""Continues prompts, or maps sources to targets, with a trained run, an export, or what a server
+has.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ _PLACES = ("run.dir", "saved_model", "server")
 
 
 class _Model(NamedTuple):
-    """Who is asked: `generate` continues texts, which are sources where `is_pair`, and cuts over-long ones at
-    `truncation_side`; `config` is the run's. `stream` says one text piece by piece, where it can.
+    """Who is asked: `generate` continues texts, which are sources where `is_pair`, and cuts
+    over-long ones at `truncation_side`; `config` is the run's. `stream` says one text piece by
+    piece, where it can.
     """
 
     generate: Callable[[Sequence[str]], Sequence[Written]]
@@ -51,8 +54,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string("saved_model", None, saved_help, flag_values=flag_values)
     define_server_flags(flag_values)
     prompt_help = (
-        "A text to continue, or a source to map. Without it: standard input, a line a prompt; typed lines are the "
-        "turns of a dialogue where the run learnt dialogues."
+        "A text to continue, or a source to map. Without it: standard input, a line a prompt; "
+        "typed lines are the turns of a dialogue where the run learnt dialogues."
     )
     flags.DEFINE_multi_string("prompt", [], prompt_help, flag_values=flag_values)
     flags.DEFINE_string(
@@ -109,11 +112,13 @@ def _model(flag_values: flags.FlagValues) -> Iterator[_Model]:
         raise UserError(f"--{given[0]} and --{given[1]} are both given: expected one of them")
     if given and given[0] != "run.dir" and flag_values["run.checkpoint"].present:
         raise UserError(
-            f"--run.checkpoint and --{given[0]} are both given: an export has no checkpoints; leave one out"
+            f"--run.checkpoint and --{given[0]} are both given: an export has no checkpoints; "
+            "leave one out"
         )
     if flag_values["server_model"].value and not flag_values["server"].value:
         raise UserError(
-            "--server_model is given without --server: expected --server=HOST:PORT with it, or neither"
+            "--server_model is given without --server: expected --server=HOST:PORT with it, or "
+            "neither"
         )
     if flag_values["server"].value:
         with served_model(flag_values) as served:

@@ -2,9 +2,9 @@
 
     python -m tf_textgen launch --num_workers=2 -- train --flagfile=RECIPE --run.dir=RUN
 
-Exit codes: 0 all workers are done; 2 bad input; 130 (SIGINT) or 143 (SIGTERM) all saved and stopped; else that of the
-worker which failed first, or 128 + the number of the signal that ended it. 3, a worker was lost, only where no worker
-failed otherwise.
+Exit codes: 0 all workers are done; 2 bad input; 130 (SIGINT) or 143 (SIGTERM) all saved and
+stopped; else that of the worker which failed first, or 128 + the number of the signal that ended
+it. 3, a worker was lost, only where no worker failed otherwise.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def run(flag_values: flags.FlagValues, command: Sequence[str]) -> int:
     _check_command(command)
     if os.environ.get("TF_CONFIG"):
         raise UserError(
-            "TF_CONFIG is set: launch makes it for the workers of one machine; unset it, or start the worker of each "
-            f"machine without launch: python -m tf_textgen {command[0]}"
+            "TF_CONFIG is set: launch makes it for the workers of one machine; unset it, or start "
+            f"the worker of each machine without launch: python -m tf_textgen {command[0]}"
         )
     cores = cores_of_workers(wanted.num_workers, wanted.cores_per_worker)
     program = [sys.executable, "-m", "tf_textgen", *command]

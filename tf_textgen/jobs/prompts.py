@@ -23,10 +23,12 @@ def lines_of(
       path: of a file.
       flag: that named it.
       hint: what a person who types is told.
-      escapes: whether backslash escapes are read (see `config.unescape`), so that a line may stand for several.
+      escapes: whether backslash escapes are read (see `config.unescape`), so that a line may stand
+        for several.
 
     Raises:
-      UserError: where there is no such file, or a line is not UTF-8 (named by number and byte) or has a bad escape.
+      UserError: where there is no such file, or a line is not UTF-8 (named by number and byte) or
+        has a bad escape.
     """
     typed = path is None and sys.stdin is not None and sys.stdin.isatty()
     name = path or "standard input"

@@ -30,7 +30,8 @@ def run(flag_values: flags.FlagValues) -> None:
         import uvicorn
     except ImportError as error:
         raise UserError(
-            f"serve needs the package {error.name}, which is not installed; pip install 'tf_textgen[serve]'"
+            f"serve needs the package {error.name}, which is not installed; pip install "
+            "'tf_textgen[serve]'"
         ) from error
     del starlette, uvicorn
     import_tensorflow_quietly()

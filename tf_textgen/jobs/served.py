@@ -28,8 +28,9 @@ _OF_A_BEAM = {"beam_width", "num_best", "length_penalty", "length_penalty_alpha"
 def define_server_flags(flag_values: flags.FlagValues) -> None:
     """`--server`, `--server_model` and `--server_timeout_s`."""
     server_help = (
-        "Ask this server (HOST:PORT of its REST API, or a URL) in place of a run. What is not said is not taken from "
-        "the export: temperature 1, no cut-offs. With a beam, the export fixes its width."
+        "Ask this server (HOST:PORT of its REST API, or a URL) in place of a run. What is not said "
+        "is not taken from the export: temperature 1, no cut-offs. With a beam, the export fixes "
+        "its width."
     )
     flags.DEFINE_string("server", None, server_help, flag_values=flag_values)
     flags.DEFINE_string(
@@ -46,7 +47,8 @@ def served_model(flag_values: flags.FlagValues) -> Iterator[Served]:
     """The model that the flags name, until the block ends.
 
     Raises:
-      UserError: where the server cannot be asked, also in the block, or for flags that it cannot obey.
+      UserError: where the server cannot be asked, also in the block, or for flags that it cannot
+        obey.
     """
     address, name = str(flag_values["server"].value), str(flag_values["server_model"].value or "")
     if not name:

@@ -1,10 +1,10 @@
 """Trains a model, or goes on with a training.
 
-Where `TF_CONFIG` names several workers, the same command on each of them is one training: the first one writes, into a
-folder that all of them can read.
+Where `TF_CONFIG` names several workers, the same command on each of them is one training: the first
+one writes, into a folder that all of them can read.
 
-Exit codes: 0 done; 2 bad input, a loss that is no number, a full disk; 3 another worker was lost; 130 (SIGINT) or 143
-(SIGTERM) saved and stopped.
+Exit codes: 0 done; 2 bad input, a loss that is no number, a full disk; 3 another worker was lost;
+130 (SIGINT) or 143 (SIGTERM) saved and stopped.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def run(flag_values: flags.FlagValues) -> int:
     recipe.check_complete()
     cluster = read_cluster(os.environ)
     with RunFolder(recipe.run.dir, writes=cluster.is_chief) as folder:
-        # What the flags alone tell is compared, and the recipe written, before TensorFlow is imported; the form of the
-        # data may yet come from the corpus.
+        # What the flags alone tell is compared, and the recipe written, before TensorFlow is
+        # imported; the form of the data may yet come from the corpus.
         folder.check_same_run(
             {part: values for part, values in recipe.to_json().items() if part != "data"}
         )
@@ -63,7 +63,9 @@ def run(flag_values: flags.FlagValues) -> int:
 
 
 def _train(recipe: Recipe, folder: RunFolder, cluster: Cluster) -> int:
-    """Trains by steps of an optimizer, on all replicas; a worker that another one leaves ends at once."""
+    """Trains by steps of an optimizer, on all replicas; a worker that another one leaves ends at
+    once.
+    """
     from tf_textgen.distribution.strategies import make_strategy
     from tf_textgen.distribution.workers import WORKER_LOST_EXIT_CODE, WorkerLost, Workers, watched
     from tf_textgen.runs.checkpoints import Checkpoints
@@ -84,7 +86,8 @@ def _train(recipe: Recipe, folder: RunFolder, cluster: Cluster) -> int:
     except WorkerLost as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        # TensorFlow's threads still wait for the worker that is gone; nothing of this process is left to be written.
+        # TensorFlow's threads still wait for the worker that is gone; nothing of this process is
+        # left to be written.
         os._exit(WORKER_LOST_EXIT_CODE)
 
 
@@ -101,7 +104,8 @@ def _fit(opened: OpenedRun) -> int:
     opened.say(opened.describe(model) + on, *opened.summaries())
     if decay := recipe.optimizer.ema_decay:
         opened.say(
-            f"moving average of the weights, decay {decay:g}: validated, sampled and exported in their place"
+            f"moving average of the weights, decay {decay:g}: validated, sampled and exported in "
+            "their place"
         )
     if state.step:
         opened.say(f"going on from step {state.step}")

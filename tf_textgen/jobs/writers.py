@@ -39,7 +39,8 @@ class JsonWriter:
 
 
 class TextWriter:
-    """The bare texts: a line each, or where one of two neighbours has several lines, a rule between them.
+    """The bare texts: a line each, or where one of two neighbours has several lines, a rule between
+    them.
 
     Args:
       is_pair: whether texts answer sources, which are not written again.
@@ -72,7 +73,7 @@ class TextWriter:
 def _note_truncated(continuation: Written, truncation_side: str) -> None:
     if continuation.prompt_truncated:
         print(
-            f"note: the prompt {continuation.prompt[:40]!r}... is longer than the room of the context; "
-            f"its {truncation_side} was cut",
+            f"note: the prompt {continuation.prompt[:40]!r}... is longer than the room of the "
+            f"context; its {truncation_side} was cut",
             file=sys.stderr,
         )

@@ -37,8 +37,9 @@ _PROGRESS_SECONDS = 10.0
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     text = (
-        f"What to judge by, comma-separated: {', '.join(METRICS)}. likelihood needs no generated text; "
-        f"{', '.join(REFERENCE_METRICS)} are for pairs. Texts are generated with the run's decoding parameters."
+        f"What to judge by, comma-separated: {', '.join(METRICS)}. likelihood needs no generated "
+        f"text; {', '.join(REFERENCE_METRICS)} are for pairs. Texts are generated with the run's "
+        "decoding parameters."
     )
     flags.DEFINE_multi_string("metrics", ["likelihood"], text, flag_values=flag_values)
     text = f"Generate for this many sources, from the first on; texts: from so many prompts ({_SAMPLES} if not set)."
@@ -72,7 +73,8 @@ def asked_metrics(flag_values: flags.FlagValues) -> list[str]:
     for name in given:
         if name not in METRICS:
             raise UserError(
-                f"--metrics={name}: expected some of {', '.join(METRICS)}{did_you_mean(name, METRICS)}"
+                f"--metrics={name}: expected some of "
+                f"{', '.join(METRICS)}{did_you_mean(name, METRICS)}"
             )
     if not given:
         raise UserError(f"--metrics is empty: expected some of {', '.join(METRICS)}")
@@ -96,8 +98,8 @@ def _refuse_idle_flags(metrics: Sequence[str], flag_values: flags.FlagValues) ->
     for name, users in needed.items():
         if flag_values[name].present and not set(users) & set(metrics):
             raise UserError(
-                f"--{name} with --metrics={','.join(metrics)}: expected some of {', '.join(users)} beside it; "
-                "add one or leave it out"
+                f"--{name} with --metrics={','.join(metrics)}: expected some of {', '.join(users)} "
+                "beside it; add one or leave it out"
             )
 
 
@@ -107,8 +109,8 @@ def check_metrics(metrics: Sequence[str], data: DataConfig) -> None:
     if needed and not data.is_pairs:
         others = ", ".join(name for name in METRICS if name not in REFERENCE_METRICS)
         raise UserError(
-            f"--metrics={needed[0]} with --data.format=text: it compares with references, expected pairs; "
-            f"for texts take some of {others}"
+            f"--metrics={needed[0]} with --data.format=text: it compares with references, expected "
+            f"pairs; for texts take some of {others}"
         )
 
 
@@ -119,7 +121,8 @@ def judge(
     metrics: Sequence[str],
     flag_values: flags.FlagValues,
 ) -> dict[str, Any]:
-    """Generates a text for each source of a split (for texts: after prompts taken from it) and judges them.
+    """Generates a text for each source of a split (for texts: after prompts taken from it) and
+    judges them.
 
     Args:
       loaded: the run.
@@ -138,8 +141,8 @@ def judge(
     for name in ("num_samples", "num_best"):
         if getattr(decoding, name) != 1:
             raise UserError(
-                f"--decoding.{name}={getattr(decoding, name)}: expected 1, one text a source is judged; add "
-                f"--decoding.{name}=1"
+                f"--decoding.{name}={getattr(decoding, name)}: expected 1, one text a source is "
+                f"judged; add --decoding.{name}=1"
             )
     generator = loading.generator_of(loaded, max_new_tokens=max(256, decoding.max_new_tokens))
     decoding = loading.within_bounds(decoding, generator, flag_values)
@@ -180,9 +183,10 @@ def generate_all(
 ) -> list[Continuation]:
     """One text for each prompt, in the prompts' order.
 
-    Prompts of like length are decoded together, the longest first: what does not fit in memory is known at once. A
-    text does not depend on its batch. A source's text is that of `generate` with the same parameters; prompts to be
-    continued have a seed each, lest diversity be judged on texts drawn by the same random numbers.
+    Prompts of like length are decoded together, the longest first: what does not fit in memory is
+    known at once. A text does not depend on its batch. A source's text is that of `generate` with
+    the same parameters; prompts to be continued have a seed each, lest diversity be judged on texts
+    drawn by the same random numbers.
 
     Args:
       output: for progress; standard error if None.
@@ -224,8 +228,8 @@ def _examples(
     further = bool(flag_values["further_references"].value)
     if split == "test" or data.valid or not data.validation_fraction:
         return read_examples(data, split, further_columns=further)[:limit]
-    # Cut from the training files. Over-long pairs are counted out there, so the same number from the end (or the
-    # beginning) has none of the other part's.
+    # Cut from the training files. Over-long pairs are counted out there, so the same number from
+    # the end (or the beginning) has none of the other part's.
     count = loading.open_split(loaded, data, split).num_documents
     part = slice(-count, None) if split == "valid" else slice(count)
     return read_examples(data, "train", part=part, further_columns=further)[:limit]
@@ -263,7 +267,9 @@ def _score(
 
 
 def _training_texts(loaded: LoadedRun) -> Iterator[str]:
-    """What the model learned to write: the training documents (very long ones in parts), or the targets of pairs."""
+    """What the model learned to write: the training documents (very long ones in parts), or the
+    targets of pairs.
+    """
     from tf_textgen.data import sources
 
     data = DataConfig.from_json(loaded.config["data"])

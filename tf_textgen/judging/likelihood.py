@@ -18,10 +18,12 @@ def evaluate(
       model: compiled.
       batches: of one pass.
       bytes_per_token: of their text, if known.
-      steps: their number where they are distributed: Keras would take the parts of the replicas for steps.
+      steps: their number where they are distributed: Keras would take the parts of the replicas for
+        steps.
 
     Returns:
-      `nats_per_token`, `perplexity`, `accuracy`, `tokens`, and `bits_per_byte` if `bytes_per_token` is known.
+      `nats_per_token`, `perplexity`, `accuracy`, `tokens`, and `bits_per_byte` if `bytes_per_token`
+      is known.
     """
     values = model.evaluate(batches, verbose=0, steps=steps, return_dict=True)
     model.reset_metrics()

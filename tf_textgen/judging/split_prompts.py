@@ -9,7 +9,9 @@ _PROMPT_TOKENS = 12
 
 
 def prompts_from(split: TokenizedSplit, generator: TextGenerator, count: int) -> list[str]:
-    """Sources of pairs, or beginnings of text, from `count` places evenly over a split; none if `count` is 0."""
+    """Sources of pairs, or beginnings of text, from `count` places evenly over a split; none if
+    `count` is 0.
+    """
     if split.is_pairs:
         places = [i * split.num_documents // count for i in range(min(count, split.num_documents))]
         rows = [split.document("source", place) for place in places]

@@ -1,7 +1,8 @@
-"""Attention of many heads: of a sequence to itself, with a cache of keys and values, and to another one.
+"""Attention of many heads: of a sequence to itself, with a cache of keys and values, and to another
+one.
 
-Letters: `B` batch, `T` queries, `C` keys (slots), `D` width, `N` query heads, `K` key and value heads, `G = N / K`
-queries sharing a key, `H` head width.
+Letters: `B` batch, `T` queries, `C` keys (slots), `D` width, `N` query heads, `K` key and value
+heads, `G = N / K` queries sharing a key, `H` head width.
 """
 
 from __future__ import annotations
@@ -36,43 +37,51 @@ def segment_mask(segment_ids: tf.Tensor) -> tf.Tensor:
 
 
 def prompt_mask(length: int | tf.Tensor, padding: tf.Tensor) -> tf.Tensor:
-    """`[B, P, P]` bool for left-padded prompts: a causal mask that hides the `padding` `[B]` first places of each."""
+    """`[B, P, P]` bool for left-padded prompts: a causal mask that hides the `padding` `[B]` first
+    places of each.
+    """
     return causal_mask(length) & (tf.range(length) >= padding[:, tf.newaxis])[:, tf.newaxis]
 
 
 def cached_mask(cache: KeyValues, slot: tf.Tensor, padding: tf.Tensor) -> tf.Tensor:
-    """`[B, 1, C]` bool for the token at `slot`: it sees the slots written so far, but for each row's padding."""
+    """`[B, 1, C]` bool for the token at `slot`: it sees the slots written so far, but for each
+    row's padding.
+    """
     past = tf.range(tf.shape(cache.keys)[2])
     return ((past <= slot) & (past >= padding[:, tf.newaxis]))[:, tf.newaxis]
 
 
 def attention_bias(attention_mask: tf.Tensor) -> tf.Tensor:
-    """What is added to the scores: 0 where the mask `[B, T, C]` is true, -1e30 elsewhere --> `[B, 1, 1, T, C]`."""
+    """What is added to the scores: 0 where the mask `[B, T, C]` is true, -1e30 elsewhere --> `[B,
+    1, 1, T, C]`.
+    """
     return tf.where(attention_mask, 0.0, _HIDDEN)[:, tf.newaxis, tf.newaxis]
 
 
 class Attention(keras.layers.Layer):
-    """What self- and cross-attention share: heads, scores and weighted sums, without the input's projections.
+    """What self- and cross-attention share: heads, scores and weighted sums, without the input's
+    projections.
 
-    Keras' casting of arguments is off: rotations and biases stay float32 under mixed precision, and so do scores and
-    softmax; the products are made in the compute dtype.
+    Keras' casting of arguments is off: rotations and biases stay float32 under mixed precision, and
+    so do scores and softmax; the products are made in the compute dtype.
 
     Args:
       width: D.
       num_heads: N.
-      num_kv_heads: K, a divisor of N; each key serves N / K neighbouring queries (Ainslie et al., 2023).
+      num_kv_heads: K, a divisor of N; each key serves N / K neighbouring queries (Ainslie et al.,
+        2023).
       head_width: H, of queries and keys.
       value_width: of the values of one head.
-      score: `dot_product` `q k / sqrt(H)`; `cosine` `s q k / (|q| |k|)` with one learned `s` for each head (Henry et
-        al., 2020); `euclidean` `-|q - k|`.
+      score: `dot_product` `q k / sqrt(H)`; `cosine` `s q k / (|q| |k|)` with one learned `s` for
+        each head (Henry et al., 2020); `euclidean` `-|q - k|`.
       use_bias: add biases to the projections.
       dropout: share of attention weights dropped.
       stddev, output_stddev: standard deviations of the initial matrices; None as in `Projection`.
       seed: of the initial matrices and of dropout.
 
     Reference:
-      Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Henry et al., "Query-Key Normalization for
-      Transformers", 2020; Ainslie et al., "GQA", 2023.
+      Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Henry et al., "Query-Key
+      Normalization for Transformers", 2020; Ainslie et al., "GQA", 2023.
     """
 
     def __init__(
@@ -259,7 +268,9 @@ class CrossAttention(Attention):
     def call(
         self, inputs: tf.Tensor, memory: KeyValues, bias: tf.Tensor, *, training: bool = False
     ) -> tf.Tensor:
-        """`[B, T, D]` --> `[B, T, D]`, over keys and values of `project`; `bias` is float32 `[B, 1, 1, 1, S]`."""
+        """`[B, T, D]` --> `[B, T, D]`, over keys and values of `project`; `bias` is float32 `[B, 1,
+        1, 1, S]`.
+        """
         queries = self._heads(self.query(inputs), self.num_heads)
         return self._attend(self._prepare_queries(queries), memory, bias, training)
 
@@ -271,7 +282,8 @@ def _unit(vectors: tf.Tensor) -> tf.Tensor:
 def _distances(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     """Euclidean distances `[..., M, C]` float32 of `[..., M, H]` and `[..., C, H]`.
 
-    In float32 throughout: the square is a difference of large terms. The epsilon keeps the root's slope finite at 0.
+    In float32 throughout: the square is a difference of large terms. The epsilon keeps the root's
+      slope finite at 0.
     """
     queries, keys = tf.cast(queries, tf.float32), tf.cast(keys, tf.float32)
     products = tf.matmul(queries, keys, transpose_b=True)

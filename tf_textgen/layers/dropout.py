@@ -9,13 +9,16 @@ import tensorflow as tf
 
 
 class Dropout(keras.layers.Dropout):
-    """`keras.layers.Dropout`, of which every replica draws its own masks; those of the first are the ones of Keras.
+    """`keras.layers.Dropout`, of which every replica draws its own masks; those of the first are
+    the ones of Keras.
 
-    Keras gives all replicas of a `MirroredStrategy` one seed, hence one mask: rows at the same place of the parts of a
-    batch would lose the same units, and the gradient would be noisier than that of the batch on one device. The masks
-    follow from the seed, the number of draws before, and the replica, so that a run can be repeated and taken up again.
+    Keras gives all replicas of a `MirroredStrategy` one seed, hence one mask: rows at the same
+    place of the parts of a batch would lose the same units, and the gradient would be noisier than
+    that of the batch on one device. The masks follow from the seed, the number of draws before, and
+    the replica, so that a run can be repeated and taken up again.
 
-    Reference: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
+    Reference: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting".
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -29,7 +32,9 @@ class Dropout(keras.layers.Dropout):
 
 
 def _replica_offset() -> tf.Tensor:
-    """A number of the replica, 0 for the first; far from each other, so that neighbouring seeds do not meet."""
+    """A number of the replica, 0 for the first; far from each other, so that neighbouring seeds do
+    not meet.
+    """
     context: Any = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tf.constant(0, tf.int64)

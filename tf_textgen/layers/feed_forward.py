@@ -32,14 +32,15 @@ class FeedForward(keras.layers.Layer):
     Args:
       width: D.
       inner_width: F.
-      activation: `relu` (Vaswani et al., 2017), `gelu` (exact), `gelu_tanh` (GPT-2's approximation) or `swiglu`, whose
-        gate and value stand side by side in one matrix `[D, 2 F]`.
+      activation: `relu` (Vaswani et al., 2017), `gelu` (exact), `gelu_tanh` (GPT-2's approximation)
+        or `swiglu`, whose gate and value stand side by side in one matrix `[D, 2 F]`.
       use_bias: add biases.
       stddev, output_stddev: standard deviations of the initial matrices; None as in `Projection`.
       seed: of the initial matrices.
 
     Reference:
-      Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016; Shazeer, "GLU Variants Improve Transformer", 2020.
+      Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016; Shazeer, "GLU Variants Improve
+      Transformer", 2020.
     """
 
     def __init__(

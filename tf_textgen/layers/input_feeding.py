@@ -25,10 +25,11 @@ from tf_textgen.layers.recurrent_attention import Memory, dot_attention
 class InputFeedingDecoder(keras.layers.Layer):
     """Stacked layers that read, beside a token, the attentional vector of the step before.
 
-    At each step all layers move on, the top one looks at the memory, and ``tanh(W [context; hidden])`` is what the step
-    gives out and what the bottom layer reads at the next: it learns what was attended to already. So everything but
-    the products of the tokens with the bottom layer's kernel stands in one loop, which makes it slower than a decoder
-    that looks at the memory for all steps at once.
+    At each step all layers move on, the top one looks at the memory, and ``tanh(W [context;
+    hidden])`` is what the step
+    gives out and what the bottom layer reads at the next: it learns what was attended to already.
+    So everything but the products of the tokens with the bottom layer's kernel stands in one loop,
+    which makes it slower than a decoder that looks at the memory for all steps at once.
 
     Args:
       units: width D of every layer, and of the queries.
@@ -91,7 +92,9 @@ class InputFeedingDecoder(keras.layers.Layer):
         )
 
     def begin(self, states: tuple[RecurrentState, ...]) -> tuple[RecurrentState, ...]:
-        """The states of all layers with a vector of zeros `[B, R]` behind them, which the first step reads."""
+        """The states of all layers with a vector of zeros `[B, R]` behind them, which the first
+        step reads.
+        """
         return (
             *states,
             (tf.zeros([tf.shape(states[0][0])[0], self.vector_units], self.variable_dtype),),
@@ -111,7 +114,8 @@ class InputFeedingDecoder(keras.layers.Layer):
           inputs: `[B, T, E]`.
           memory: what the top layer looks at, keys of width D.
           states: what `begin` or a call before returned.
-          valid: `[B, T]` bool, False at padding, which never changes the states; None if there is no padding.
+          valid: `[B, T]` bool, False at padding, which never changes the states; None if there is
+            no padding.
           training: whether dropout acts.
         """
         rows = [self.stack[0].project(inputs)]

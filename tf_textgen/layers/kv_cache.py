@@ -1,7 +1,7 @@
 """The keys and values of past tokens, written one slot at a time.
 
-All rows of a batch write the same slot, since prompts are left-padded: the cache is updated in place, without a copy,
-which a write at a slot of each row's own would need.
+All rows of a batch write the same slot, since prompts are left-padded: the cache is updated in
+place, without a copy, which a write at a slot of each row's own would need.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ class KeyValues(NamedTuple):
 def writes_for_xla() -> Iterator[None]:
     """Traces writes that XLA can compile at a slot not known before.
 
-    Outside XLA the default, `TensorStridedSliceUpdate`, takes half the time of a scatter; inside it would need a
-    constant slot. Nothing public tells whether a function is being traced for XLA, so the one who compiles says it.
+    Outside XLA the default, `TensorStridedSliceUpdate`, takes half the time of a scatter; inside it
+    would need a constant slot. Nothing public tells whether a function is being traced for XLA, so
+    the one who compiles says it.
     """
     token = _FOR_XLA.set(True)
     try:

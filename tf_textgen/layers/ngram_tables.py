@@ -1,4 +1,6 @@
-"""The tables of an interpolated n-gram model: a distribution for nothing, and one order more for each layer."""
+"""The tables of an interpolated n-gram model: a distribution for nothing, and one order more for
+each layer.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,13 @@ class Unigrams(keras.layers.Layer):
 
 
 class BackOff(keras.layers.Layer):
-    """One order of an interpolated n-gram model: contexts found by binary search, each with its continuations.
+    """One order of an interpolated n-gram model: contexts found by binary search, each with its
+    continuations.
 
-    A context is its parent (the context of one token less) and one token more before it; the last row of the tables
-    stands for all contexts that were never seen: it leaves the distribution as it is, and is nobody's parent. Until
-    values are assigned every context is one of these.
+    A context is its parent (the context of one token less) and one token more before it; the last
+    row of the tables
+    stands for all contexts that were never seen: it leaves the distribution as it is, and is
+    nobody's parent. Until values are assigned every context is one of these.
 
     Args:
       vocabulary_size: V; as a token it stands for "unknown", which no context has.

@@ -12,8 +12,9 @@ import tensorflow as tf
 class LearnedPositions(keras.layers.Layer):
     """One vector for each position, as in GPT-2.
 
-    Positions outside [0, max_positions) read the nearest vector: those below stand for left padding, those above must
-    be ruled out by the caller, who knows the length (a failing gather would fail the rows beside it too).
+    Positions outside [0, max_positions) read the nearest vector: those below stand for left
+    padding, those above must be ruled out by the caller, who knows the length (a failing gather
+    would fail the rows beside it too).
 
     Args:
       max_positions: number of positions.
@@ -87,7 +88,8 @@ def rotation(positions: tf.Tensor, head_width: int, base: float = 10000.0) -> Ro
 def rotate(heads: tf.Tensor, angles: Rotation) -> tf.Tensor:
     """Turns column i of the first half with column i of the second by one angle, in float32.
 
-    The product of a rotated query with a rotated key depends on the distance of their positions alone.
+    The product of a rotated query with a rotated key depends on the distance of their positions
+    alone.
 
     Args:
       heads: `[B, N, T, H]`.
@@ -97,8 +99,8 @@ def rotate(heads: tf.Tensor, angles: Rotation) -> tf.Tensor:
       `[B, N, T, H]` in the dtype of `heads`.
 
     Reference:
-      Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021, section 3.2; halves instead of
-      neighbours as in GPT-NeoX, the same up to a permutation of columns.
+      Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021, section 3.2;
+      halves instead of neighbours as in GPT-NeoX, the same up to a permutation of columns.
     """
     first, second = tf.split(tf.cast(heads, tf.float32), 2, axis=-1)
     turned = [

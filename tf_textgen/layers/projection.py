@@ -16,7 +16,9 @@ def fold_seed(seed: int | None, name: str | int) -> int | None:
 
 
 def dimensions(tensor: tf.Tensor) -> list[int | tf.Tensor]:
-    """The shape, static where it is known: reshapes keep what a `tf.while_loop` has to know of its variables."""
+    """The shape, static where it is known: reshapes keep what a `tf.while_loop` has to know of its
+    variables.
+    """
     dynamic = tf.shape(tensor)
     return [dynamic[axis] if size is None else size for axis, size in enumerate(tensor.shape)]
 
@@ -24,13 +26,14 @@ def dimensions(tensor: tf.Tensor) -> list[int | tf.Tensor]:
 class Projection(keras.layers.Layer):
     """`inputs @ kernel + bias` over the last axis.
 
-    All leading axes are flattened first, so that TensorFlow sees one plain matrix product and one bias, which oneDNN
-    fuses, instead of a batched product whose gradient sums `[B, D, E]`.
+    All leading axes are flattened first, so that TensorFlow sees one plain matrix product and one
+    bias, which oneDNN fuses, instead of a batched product whose gradient sums `[B, D, E]`.
 
     Args:
       input_width, output_width: D and E.
       use_bias: add a bias, 0 at first.
-      stddev: standard deviation of the initial kernel; None is `sqrt(2 / (D + E))` (Glorot and Bengio, 2010).
+      stddev: standard deviation of the initial kernel; None is `sqrt(2 / (D + E))` (Glorot and
+        Bengio, 2010).
       seed: of the initial kernel.
     """
 

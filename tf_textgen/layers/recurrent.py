@@ -1,12 +1,14 @@
 """Recurrent layers whose loop multiplies by the recurrent kernel alone.
 
-The products of the inputs with the input kernel stand in one matrix product of all steps before the loop; the loop is
-one `tf.while_loop` (`scan`) that carries the state and nothing else, over static or dynamic T, with and without XLA. A
-padded step leaves the state as it was, so right padding (sources) and left padding (prompts) never change a result,
-in either direction. A reset puts zeros in the state's place, so texts that share a row do not know of each other.
+The products of the inputs with the input kernel stand in one matrix product of all steps before the
+loop; the loop is one `tf.while_loop` (`scan`) that carries the state and nothing else, over static
+or dynamic T, with and without XLA. A padded step leaves the state as it was, so right padding
+(sources) and left padding (prompts) never change a result, in either direction. A reset puts zeros
+in the state's place, so texts that share a row do not know of each other.
 
-Under mixed bfloat16 the operands of the products are bfloat16, while states, gates and sums over time stay float32:
-the layers switch Keras' casting of arguments off and cast what they multiply themselves.
+Under mixed bfloat16 the operands of the products are bfloat16, while states, gates and sums over
+time stay float32: the layers switch Keras' casting of arguments off and cast what they multiply
+themselves.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ class RecurrentWeights(NamedTuple):
 
     Attributes:
       kernel: `[D, G * D]`, the G gates side by side, in the dtype of the products.
-      bias: `[G * D]` in the dtype of the state, or None for a cell that adds none to its recurrent product.
-      mask: `[B, D]` in the dtype of the state, what dropout multiplies the hidden state by, or None.
+      bias: `[G * D]` in the dtype of the state, or None for a cell that adds none to its recurrent
+        product.
+      mask: `[B, D]` in the dtype of the state, what dropout multiplies the hidden state by, or
+        None.
     """
 
     kernel: tf.Tensor
@@ -44,13 +48,16 @@ class RecurrentWeights(NamedTuple):
 
 
 class Cell(Protocol):
-    """The mathematics of one step; holds no weights. A new cell is one such class and one line in `CELLS`.
+    """The mathematics of one step; holds no weights. A new cell is one such class and one line in
+    `CELLS`.
 
     Attributes:
       gates: names of the blocks `[D]` of the kernels and biases, in their order.
-      bounded: for each tensor of the state whether it lies in [-1, 1]; the first one is the hidden state, the output.
+      bounded: for each tensor of the state whether it lies in [-1, 1]; the first one is the hidden
+        state, the output.
       initial_bias: initial values other than 0 of the biases, by gate.
-      recurrent_bias: whether the recurrent product has a bias of its own, beside the one of the inputs.
+      recurrent_bias: whether the recurrent product has a bias of its own, beside the one of the
+        inputs.
     """
 
     gates: ClassVar[tuple[str, ...]]
@@ -61,14 +68,17 @@ class Cell(Protocol):
     def step(
         self, inputs: tf.Tensor, state: RecurrentState, weights: RecurrentWeights
     ) -> RecurrentState:
-        """The next state from the projected inputs `[B, G * D]`, bias included, and the state, each `[B, D]`."""
+        """The next state from the projected inputs `[B, G * D]`, bias included, and the state, each
+        `[B, D]`.
+        """
         ...
 
 
 class LSTMCell:
     """Long short-term memory; gates in the order input, forget, cell, output, as in Keras.
 
-    The forget gate's bias begins at 1 so that a new cell remembers (Jozefowicz et al. 2015, section 5).
+    The forget gate's bias begins at 1 so that a new cell remembers (Jozefowicz et al. 2015, section
+    5).
 
     Reference: Hochreiter and Schmidhuber 1997; with forget gates Gers et al. 2000.
     """
@@ -90,9 +100,10 @@ class LSTMCell:
 class GRUCell:
     """Gated recurrent unit; gates in the order update, reset, candidate, as in Keras.
 
-    The reset gate acts on the recurrent product of the candidate, its bias included, where the paper has it act on the
-    state before that product: then one product of the state serves all gates. It is the variant of cuDNN and of
-    `keras.layers.GRU` (`reset_after=True`).
+    The reset gate acts on the recurrent product of the candidate, its bias included, where the
+    paper has it act on the
+    state before that product: then one product of the state serves all gates. It is the variant of
+    cuDNN and of `keras.layers.GRU` (`reset_after=True`).
 
     Reference: Cho et al. 2014, section 2.3.
     """
@@ -140,14 +151,18 @@ def find_cell(name: str) -> Cell:
 
 
 def product(vectors: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """`vectors @ kernel`, `[B, D] x [D, E]`: multiplied in the kernel's dtype, returned in that of the vectors."""
+    """`vectors @ kernel`, `[B, D] x [D, E]`: multiplied in the kernel's dtype, returned in that of
+    the vectors.
+    """
     return tf.cast(tf.matmul(tf.cast(vectors, kernel.dtype), kernel), vectors.dtype)
 
 
 def zero_state(
     cell: Cell, batch: tf.Tensor | int, units: int, dtype: Any = tf.float32
 ) -> RecurrentState:
-    """The state before the first token: zeros, one `[batch, units]` for each tensor of the cell's state."""
+    """The state before the first token: zeros, one `[batch, units]` for each tensor of the cell's
+    state.
+    """
     return tuple(tf.zeros([batch, units], dtype) for _ in cell.bounded)
 
 
@@ -164,18 +179,21 @@ def scan(
     """Applies `step` along the first axis of `inputs`.
 
     Args:
-      step: makes the next state from `inputs[t]` `[B, E]` and the state; weights are read before, outside the loop.
+      step: makes the next state from `inputs[t]` `[B, E]` and the state; weights are read before,
+        outside the loop.
       state: the first state, a tuple of `[B, ?]`.
       inputs: `[T, B, E]`; T may be 0 and may be unknown when traced (XLA: then not 0).
-      valid: `[T, B]` bool, False where a padded step has to leave the state as it is; None if no step is padded.
-      resets: `[T, B]` bool, True where the state becomes zeros before the step; None if it never does.
-      reverse: begin at the last step. With right padding the state waits there, as if each row had been reversed
-        within its own length.
+      valid: `[T, B]` bool, False where a padded step has to leave the state as it is; None if no
+        step is padded.
+      resets: `[T, B]` bool, True where the state becomes zeros before the step; None if it never
+        does.
+      reverse: begin at the last step. With right padding the state waits there, as if each row had
+        been reversed within its own length.
       record: which tensors of the state are returned for all steps.
 
     Returns:
-      for each index in `record` the states after every step `[T, B, ?]`, at a padded step the one carried over; and
-      the last state.
+      for each index in `record` the states after every step `[T, B, ?]`, at a padded step the one
+      carried over; and the last state.
     """
     steps = tf.shape(inputs)[0] if inputs.shape[0] is None else inputs.shape[0]
 
@@ -216,7 +234,8 @@ def scan(
             tuple(array.write(at, state[i]) for array, i in zip(records, record, strict=True)),
         )
 
-    # One slot more than steps, holding the first state, tells `stack` the shape of an element when T proves to be 0.
+    # One slot more than steps, holding the first state, tells `stack` the shape of an element when
+    # T proves to be 0.
     records = tuple(
         tf.TensorArray(state[i].dtype, size=steps + 1).write(steps, state[i]) for i in record
     )
@@ -226,7 +245,9 @@ def scan(
 
 
 class PerGate:
-    """Initializer that draws the `[I, D]` block of each gate on its own, with the fans of that block alone."""
+    """Initializer that draws the `[I, D]` block of each gate on its own, with the fans of that
+    block alone.
+    """
 
     def __init__(
         self, initializer: Callable[..., Any], gates: Sequence[str], seed: int | None
@@ -249,17 +270,18 @@ class PerGateConstant:
 
 
 class RecurrentKernels(keras.layers.Layer):
-    """The weights of one recurrent layer: what `Recurrent` and layers with more in their loop have in common.
+    """The weights of one recurrent layer: what `Recurrent` and layers with more in their loop have
+    in common.
 
     Args:
       units: width D of the hidden state.
       cell: a name in `CELLS`.
-      seed: of the initial weights. Input kernels begin Glorot uniform, recurrent ones orthogonal so that the state
-        keeps its norm through time (Saxe et al. 2014), each gate on its own.
+      seed: of the initial weights. Input kernels begin Glorot uniform, recurrent ones orthogonal so
+        that the state keeps its norm through time (Saxe et al. 2014), each gate on its own.
       **kwargs: `name`, `dtype` of `keras.layers.Layer`.
 
-    The weights `kernel` `[I, G * D]`, `recurrent_kernel` `[D, G * D]` and `bias` `[G * D]` of an LSTM have the layout
-    of `keras.layers.LSTM`.
+    The weights `kernel` `[I, G * D]`, `recurrent_kernel` `[D, G * D]` and `bias` `[G * D]` of an
+    LSTM have the layout of `keras.layers.LSTM`.
     """
 
     def __init__(
@@ -298,13 +320,17 @@ class RecurrentKernels(keras.layers.Layer):
             )
 
     def project(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The products of all steps with the input kernel, bias added: `[B, T, I]` -> `[T, B, G * D]`."""
+        """The products of all steps with the input kernel, bias added: `[B, T, I]` -> `[T, B, G *
+        D]`.
+        """
         kernel = tf.cast(self.kernel, self.compute_dtype)
         steps_first = tf.transpose(tf.cast(inputs, self.compute_dtype), [1, 0, 2])
         return tf.cast(tf.tensordot(steps_first, kernel, 1), self.variable_dtype) + self.bias
 
     def recurrent_weights(self, mask: tf.Tensor | None = None) -> RecurrentWeights:
-        """The weights a cell multiplies in the loop, read and cast once, before it; `mask` as in `RecurrentWeights`."""
+        """The weights a cell multiplies in the loop, read and cast once, before it; `mask` as in
+        `RecurrentWeights`.
+        """
         kernel = tf.cast(self.recurrent_kernel, self.compute_dtype)
         bias = None if self.recurrent_bias is None else tf.convert_to_tensor(self.recurrent_bias)
         return RecurrentWeights(kernel, bias, mask)
@@ -317,9 +343,9 @@ class Recurrent(RecurrentKernels):
     Args:
       units, cell, seed, **kwargs: as for `RecurrentKernels`.
       reverse: read from the last step to the first.
-      recurrent_dropout: share of the hidden state's units that the recurrent product does not see in training, the
-        same ones at every step of a row: other ones at each step would wipe out what is to be remembered
-        (Gal and Ghahramani 2016, section 4).
+      recurrent_dropout: share of the hidden state's units that the recurrent product does not see
+        in training, the same ones at every step of a row: other ones at each step would wipe out
+        what is to be remembered (Gal and Ghahramani 2016, section 4).
     """
 
     def __init__(
@@ -347,8 +373,10 @@ class Recurrent(RecurrentKernels):
         Args:
           inputs: `[B, T, I]`.
           initial_state: tuple of `[B, D]`, float32 under mixed bfloat16; None begins with zeros.
-          valid: `[B, T]` bool, False at padding, which never changes the state; None if there is no padding.
-          resets: `[B, T]` bool, True at tokens before which the state becomes zeros; None if there are none.
+          valid: `[B, T]` bool, False at padding, which never changes the state; None if there is no
+            padding.
+          resets: `[B, T]` bool, True at tokens before which the state becomes zeros; None if there
+            are none.
           training: whether dropout acts.
 
         Returns:
@@ -390,7 +418,8 @@ class Bidirectional(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         if units % 2:
             raise UserError(
-                f"a bidirectional layer of width {units}: expected an even width, half for each direction"
+                f"a bidirectional layer of width {units}: expected an even width, half for each "
+                "direction"
             )
         self.forward_layer, self.backward_layer = (
             Recurrent(
@@ -410,8 +439,8 @@ class Bidirectional(keras.layers.Layer):
         """Runs both directions over `inputs` `[B, T, I]`; `valid` as for `Recurrent`.
 
         Returns:
-          the hidden states `[B, T, D]`, and the state of the forward layer after the last step beside that of the
-          backward layer after the first, each `[B, D]`.
+          the hidden states `[B, T, D]`, and the state of the forward layer after the last step
+          beside that of the backward layer after the first, each `[B, D]`.
         """
         forward, forward_state = self.forward_layer(inputs, valid=valid)
         backward, backward_state = self.backward_layer(inputs, valid=valid)

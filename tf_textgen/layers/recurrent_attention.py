@@ -3,11 +3,13 @@
 Two places of attention in a decoder:
 
 - Luong: the decoder runs first, all its steps then look at the memory together (`dot_attention`).
-- Bahdanau: the previous state looks at the memory and what it finds feeds the cell (`AttentiveRecurrent`), in the loop.
+- Bahdanau: the previous state looks at the memory and what it finds feeds the cell
+(`AttentiveRecurrent`), in the loop.
 
 `AttentionMemory` prepares what does not depend on the decoder, once for each source.
 
-Reference: Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473); Luong, Pham and Manning 2015 (arXiv:1508.04025).
+Reference: Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473); Luong, Pham and Manning 2015
+(arXiv:1508.04025).
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Memory(NamedTuple):
 
     Attributes:
       values: `[B, S, M]` hidden states of the encoder.
-      keys: `[B, S, A]` what queries are compared with: the projected values, or the values themselves.
+      keys: `[B, S, A]` what queries are compared with: the projected values, or the values
+        themselves.
       valid: `[B, S]` bool, False at the padding of the source.
     """
 
@@ -49,8 +52,8 @@ class AttentionMemory(keras.layers.Layer):
     """Makes the `Memory` of encoder outputs: the projection of the keys, done once.
 
     Args:
-      attention: bahdanau, luong_general (both project the values), luong_dot or luong_scaled (both compare with the
-        values themselves, whose width must be that of the queries).
+      attention: bahdanau, luong_general (both project the values), luong_dot or luong_scaled (both
+        compare with the values themselves, whose width must be that of the queries).
       units: width A of the keys.
       seed: of the initial weights.
       **kwargs: `name`, `dtype` of `keras.layers.Layer`.
@@ -84,8 +87,8 @@ class AttentionMemory(keras.layers.Layer):
             )
         elif width != self.units:
             raise UserError(
-                f"dot products of queries of width {self.units} with encoder outputs of width {width}: "
-                "expected equal widths; choose luong_general or bahdanau"
+                f"dot products of queries of width {self.units} with encoder outputs of width "
+                f"{width}: expected equal widths; choose luong_general or bahdanau"
             )
 
     def call(self, values: tf.Tensor, valid: tf.Tensor) -> Memory:
@@ -96,7 +99,8 @@ class AttentionMemory(keras.layers.Layer):
 def dot_attention(
     query: tf.Tensor, memory: Memory, *, scale: float = 1.0
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Attention by dot products: `luong_dot`; with projected keys `luong_general`; `luong_scaled` by 1 / sqrt(D).
+    """Attention by dot products: `luong_dot`; with projected keys `luong_general`; `luong_scaled`
+    by 1 / sqrt(D).
 
     Args:
       query: `[B, T, A]` in the memory's dtype.
@@ -106,8 +110,8 @@ def dot_attention(
     Returns:
       contexts `[B, T, M]` and attention weights `[B, T, S]`, 0 at padding.
 
-    Reference: Luong et al. 2015, equation 8; the scale, which keeps wide dot products out of the softmax's flat
-    parts, Vaswani et al. 2017, section 3.2.1.
+    Reference: Luong et al. 2015, equation 8; the scale, which keeps wide dot products out of the
+    softmax's flat parts, Vaswani et al. 2017, section 3.2.1.
     """
     return _weighted_mean(
         tf.matmul(query * tf.cast(scale, query.dtype), memory.keys, transpose_b=True), memory
@@ -135,7 +139,8 @@ def additive_attention(
 
 
 def _weighted_mean(scores: tf.Tensor, memory: Memory) -> tuple[tf.Tensor, tf.Tensor]:
-    """Softmax of scores `[B, T, S]` in at least float32 over the valid places, and the mean of the values by it.
+    """Softmax of scores `[B, T, S]` in at least float32 over the valid places, and the mean of the
+    values by it.
 
     A source without a single valid place gets weights and contexts of 0.
     """
@@ -148,10 +153,12 @@ def _weighted_mean(scores: tf.Tensor, memory: Memory) -> tuple[tf.Tensor, tf.Ten
 
 @keras.saving.register_keras_serializable("tf_textgen")
 class AttentiveRecurrent(recurrent.RecurrentKernels):
-    """A recurrent layer whose cell reads, beside its input, what its previous state finds in a memory.
+    """A recurrent layer whose cell reads, beside its input, what its previous state finds in a
+    memory.
 
-    The input projection stands before the loop like that of `Recurrent`; the query, the context and their products are
-    in the loop, where the paper has them. Arguments as for `RecurrentKernels`; keys are as wide as the memory's.
+    The input projection stands before the loop like that of `Recurrent`; the query, the context and
+    their products are in the loop, where the paper has them. Arguments as for `RecurrentKernels`;
+    keys are as wide as the memory's.
 
     Reference: Bahdanau et al. 2015, section 3.1 and appendix A.2.2.
     """
@@ -188,11 +195,12 @@ class AttentiveRecurrent(recurrent.RecurrentKernels):
         initial_state: recurrent.RecurrentState | None = None,
         valid: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, recurrent.RecurrentState]:
-        """Runs the layer over inputs `[B, T, I]` and a memory; the other arguments as for `Recurrent`.
+        """Runs the layer over inputs `[B, T, I]` and a memory; the other arguments as for
+        `Recurrent`.
 
         Returns:
-          the hidden states `[B, T, D]` and the contexts that made them `[B, T, M]`, both in the compute dtype, and the
-          last state.
+          the hidden states `[B, T, D]` and the contexts that made them `[B, T, M]`, both in the
+          compute dtype, and the last state.
         """
         batch, dtype = tf.shape(inputs)[0], self.variable_dtype
         state = initial_state or recurrent.zero_state(self.cell, batch, self.units, dtype)

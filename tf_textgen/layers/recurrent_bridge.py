@@ -18,12 +18,13 @@ BRIDGES = ("dense", "copy", "zero")
 class RecurrentBridge(keras.layers.Layer):
     """Makes the first state of every decoder layer.
 
-    Decoder and encoder layers are paired from the top down; decoder layers without a partner below take the lowest
-    encoder layer's state.
+    Decoder and encoder layers are paired from the top down; decoder layers without a partner below
+    take the lowest encoder layer's state.
 
     Args:
-      kind: dense, a learned layer for each tensor of each state, with tanh where the cell's state lies in [-1, 1]
-        anyway; copy, the states as they are (same widths); zero, zeros: the source is then seen by attention alone.
+      kind: dense, a learned layer for each tensor of each state, with tanh where the cell's state
+        lies in [-1, 1] anyway; copy, the states as they are (same widths); zero, zeros: the source
+        is then seen by attention alone.
       units: width D of the decoder.
       decoder_layers: number of decoder layers.
       cell: name of the recurrent cell, the same on both sides.
@@ -61,7 +62,9 @@ class RecurrentBridge(keras.layers.Layer):
             ]
 
     def call(self, states: tuple[RecurrentState, ...]) -> tuple[RecurrentState, ...]:
-        """The first states of the decoder's layers, each tensor `[B, D]`, from the encoder's, bottom layer first."""
+        """The first states of the decoder's layers, each tensor `[B, D]`, from the encoder's,
+        bottom layer first.
+        """
         lowest = len(states) - self.decoder_layers
         partners = [states[max(lowest + layer, 0)] for layer in range(self.decoder_layers)]
         if self.kind == "zero":
@@ -90,6 +93,6 @@ class RecurrentBridge(keras.layers.Layer):
         for state in states:
             if state[0].shape[-1] != self.units:
                 raise UserError(
-                    f"bridge copy from encoder states of width {state[0].shape[-1]} to a decoder of width "
-                    f"{self.units}: expected equal widths; choose the dense bridge"
+                    f"bridge copy from encoder states of width {state[0].shape[-1]} to a decoder "
+                    f"of width {self.units}: expected equal widths; choose the dense bridge"
                 )

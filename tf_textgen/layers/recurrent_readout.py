@@ -18,10 +18,11 @@ READOUTS = ("none", "bahdanau", "luong_dot", "luong_general", "luong_scaled")
 class RecurrentReadout(keras.layers.Layer):
     """The vector of each step from which the next token is read, by the kind of attention.
 
-    - luong_*: the attentional vector ``tanh(W [context; hidden])`` (Luong et al. 2015, equation 5), the context being
-      what the current top state finds in the memory; all steps look at once.
-    - bahdanau: ``maxout(U hidden + V embedded + C context)`` over pairs (Bahdanau et al. 2015, appendix A.2.2), of the
-      current state where the paper takes the previous one: it has read the last token and the context already.
+    - luong_*: the attentional vector ``tanh(W [context; hidden])`` (Luong et al. 2015, equation 5),
+      the context being what the current top state finds in the memory; all steps look at once.
+    - bahdanau: ``maxout(U hidden + V embedded + C context)`` over pairs (Bahdanau et al. 2015,
+      appendix A.2.2), of the current state where the paper takes the previous one: it has read the
+      last token and the context already.
     - none: the hidden state, projected where its width is not `units`.
 
     Args:
@@ -81,7 +82,8 @@ class RecurrentReadout(keras.layers.Layer):
             return tf.maximum(*tf.split(pairs, 2, axis=-1))
         if memory is None:
             raise UserError(
-                f"attention {self.attention} without a memory: expected what `AttentionMemory` returned"
+                f"attention {self.attention} without a memory: expected what `AttentionMemory` "
+                "returned"
             )
         scale = hidden.shape[-1] ** -0.5 if self.attention == "luong_scaled" else 1.0
         contexts, _ = dot_attention(hidden, memory, scale=scale)

@@ -22,11 +22,14 @@ class RecurrentStack(keras.layers.Layer):
       num_layers: L.
       input_width: I of the bottom layer's input.
       cell: a name in `CELLS`.
-      dropout: share of zeros between two layers in training, other ones at each step (Zaremba et al. 2014).
+      dropout: share of zeros between two layers in training, other ones at each step (Zaremba et
+        al. 2014).
       recurrent_dropout: as for `Recurrent`.
-      residual: each layer above the bottom adds what it reads to what it gives out (Wu et al. 2016, section 3.1).
-      layer_norm: normalise what each layer reads, and what the top one gives out. Ba et al. 2016 normalise the sums in
-        the cell instead (section 3.1): that is one more reduction at every step of the loop, this is one for all steps.
+      residual: each layer above the bottom adds what it reads to what it gives out (Wu et al. 2016,
+        section 3.1).
+      layer_norm: normalise what each layer reads, and what the top one gives out. Ba et al. 2016
+        normalise the sums in the cell instead (section 3.1): that is one more reduction at every
+        step of the loop, this is one for all steps.
       seed: of the initial weights and of dropout.
       **kwargs: `name`, `dtype` of `keras.layers.Layer`.
     """

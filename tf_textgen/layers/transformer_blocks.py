@@ -17,10 +17,12 @@ PLACEMENTS = ("pre", "post")
 
 
 class DecoderBlock(keras.layers.Layer):
-    """`x + attention(norm(x))`, then `x + feed_forward(norm(x))`; or with `post` `norm(x + attention(x))` and so on.
+    """`x + attention(norm(x))`, then `x + feed_forward(norm(x))`; or with `post` `norm(x +
+    attention(x))` and so on.
 
-    A block of a decoder that reads a source attends to it in between, in the same manner. Without that, and with a
-    bias that hides padding alone, it is a block of an encoder. (`.keras` files hold the name of this class.)
+    A block of a decoder that reads a source attends to it in between, in the same manner. Without
+    that, and with a bias that hides padding alone, it is a block of an encoder. (`.keras` files
+    hold the name of this class.)
 
     Args:
       attention: a layer like `SelfAttention`.
@@ -28,7 +30,8 @@ class DecoderBlock(keras.layers.Layer):
       attention_norm, feed_forward_norm: their normalizations.
       cross_attention: a layer like `CrossAttention`, or None.
       cross_attention_norm: its normalization.
-      norm_placement: `pre` as in GPT-2, steady without warmup (Xiong et al., 2020), or `post` (Vaswani et al., 2017).
+      norm_placement: `pre` as in GPT-2, steady without warmup (Xiong et al., 2020), or `post`
+        (Vaswani et al., 2017).
       dropout: share of each sublayer's output dropped before it is added.
       seed: of dropout.
     """

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 class Family(NamedTuple):
-    """A model's configuration, and where its class lives, as `module:class`: importing that takes TensorFlow.
+    """A model's configuration, and where its class lives, as `module:class`: importing that takes
+    TensorFlow.
 
-    `kind` is "language_model" (continues a text) or "encoder_decoder" (reads a source, writes a target). `trained_by`
-    is "gradients" (steps of an optimizer, within a budget) or "counting" (one pass over the data, which also decides
-    the model's size).
-    `carries_state` says whether one batch can hand its state to the next (`TextModel.call_carried`).
+    `kind` is "language_model" (continues a text) or "encoder_decoder" (reads a source, writes a
+    target). `trained_by` is "gradients" (steps of an optimizer, within a budget) or "counting" (one
+    pass over the data, which also decides the model's size). `carries_state` says whether one batch
+    can hand its state to the next (`TextModel.call_carried`).
     """
 
     config_class: type[Config]
@@ -62,5 +63,7 @@ def family(name: str) -> Family:
 
 
 def model_kind(name: str) -> str:
-    """Says "language_model" (continues a text) or "encoder_decoder" (reads a source, writes a target)."""
+    """Says "language_model" (continues a text) or "encoder_decoder" (reads a source, writes a
+    target).
+    """
     return family(name).kind

@@ -1,7 +1,7 @@
 """The contract of all model families: teacher forcing, incremental decoding, one training step.
 
-A family subclasses `TextModel`, sets `config_class`, makes its layers in `__init__` and writes `call`, `start`, `step`
-and `example_features`.
+A family subclasses `TextModel`, sets `config_class`, makes its layers in `__init__` and writes
+`call`, `start`, `step` and `example_features`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class State(NamedTuple):
 
     Attributes:
       per_step: caches and recurrent states, gathered again when the rows of a beam change places.
-      per_source: what follows from the source alone (the encoder's memory): never changes after `start`.
+      per_source: what follows from the source alone (the encoder's memory): never changes after
+        `start`.
     """
 
     per_step: Any
@@ -44,7 +45,9 @@ class TokenSums(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """What a step is given: features by name, labels `[B, T]` int32, their weights `[B, T]` float32."""
+    """What a step is given: features by name, labels `[B, T]` int32, their weights `[B, T]`
+    float32.
+    """
 
     features: Features
     labels: tf.Tensor
@@ -73,7 +76,8 @@ class TextModel(keras.Model):
         super().__init__(**{"name": self.config_class.prefix or type(self).__name__, **kwargs})
         if not isinstance(config, self.config_class):
             raise UserError(
-                f"{type(self).__name__} was given a {type(config).__name__}: expected a {self.config_class.__name__}"
+                f"{type(self).__name__} was given a {type(config).__name__}: expected a "
+                f"{self.config_class.__name__}"
             )
         self.config = config
         self.seed = seed
@@ -97,15 +101,18 @@ class TextModel(keras.Model):
     # The contract.
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
-        """Teacher forcing: logits `[B, T, V]` float32 of the token after each of `target_tokens` `[B, T]`."""
+        """Teacher forcing: logits `[B, T, V]` float32 of the token after each of `target_tokens`
+        `[B, T]`.
+        """
         raise NotImplementedError
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
         """Reads the prompts (and sources), left-padded, and makes the state.
 
         Args:
-          features: `target_tokens` `[B, P]` int32 left-padded prompts, `target_lengths` `[B]` int32, at least 1;
-            encoder-decoders also `source_tokens` `[B, S]` right-padded and `source_lengths` `[B]`.
+          features: `target_tokens` `[B, P]` int32 left-padded prompts, `target_lengths` `[B]`
+            int32, at least 1; encoder-decoders also `source_tokens` `[B, S]` right-padded and
+            `source_lengths` `[B]`.
           capacity: int32 scalar, P plus the largest number of tokens `step` will be given.
 
         Returns:
@@ -114,15 +121,18 @@ class TextModel(keras.Model):
         raise NotImplementedError
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """Appends one token `[B]` int32 to each row: logits `[B, V]` float32 of the next, and the new state."""
+        """Appends one token `[B]` int32 to each row: logits `[B, V]` float32 of the next, and the
+        new state.
+        """
         raise NotImplementedError
 
     def hidden(self, features: Features) -> tf.Tensor:
-        """The last hidden state of each token, before it becomes logits; what a text's vector is made of.
+        """The last hidden state of each token, before it becomes logits; what a text's vector is
+        made of.
 
         Args:
-          features: `target_tokens` `[B, T]` right-padded; of an encoder-decoder `source_tokens` `[B, S]` and
-            `source_lengths` `[B]`, of whose tokens the encoder's memory is asked.
+          features: `target_tokens` `[B, T]` right-padded; of an encoder-decoder `source_tokens`
+            `[B, S]` and `source_lengths` `[B]`, of whose tokens the encoder's memory is asked.
 
         Returns:
           `[B, T, D]` or `[B, S, D]`, of no meaning at padding.
@@ -137,10 +147,12 @@ class TextModel(keras.Model):
         raise NotImplementedError
 
     def initial_carry(self, rows: int) -> Any:
-        """The state before the first token, a nest of `[rows, ...]`, of a family that can carry it between batches."""
+        """The state before the first token, a nest of `[rows, ...]`, of a family that can carry it
+        between batches.
+        """
         raise UserError(
-            f"{self.name} has no state that one batch could hand to the next: expected a recurrent language model for "
-            "--data.carry_state; leave it out or choose --model=rnn_lm"
+            f"{self.name} has no state that one batch could hand to the next: expected a recurrent "
+            "language model for --data.carry_state; leave it out or choose --model=rnn_lm"
         )
 
     def call_carried(
@@ -148,14 +160,16 @@ class TextModel(keras.Model):
     ) -> tuple[tf.Tensor, Any]:
         """`call` from the state that the batch before left: logits, and the state to hand on.
 
-        `features` also hold `resets` `[B, T]` int32, 1 at tokens before which the state becomes zeros, 0 elsewhere.
+        `features` also hold `resets` `[B, T]` int32, 1 at tokens before which the state becomes
+        zeros, 0 elsewhere.
         """
         raise NotImplementedError
 
     # Variables and serialization.
 
     def initialize(self) -> TextModel:
-        """Makes all variables, as a first call does: needed before a checkpoint is read or a strategy trains.
+        """Makes all variables, as a first call does: needed before a checkpoint is read or a
+        strategy trains.
 
         Returns:
           The model itself.
@@ -176,7 +190,8 @@ class TextModel(keras.Model):
         return cls(cls.config_class.from_json(values.pop("config")), dtype=policy, **values)
 
     def freeze(self, names: Collection[str]) -> None:
-        """Keeps the variables of the layers of these names as they are; a `.keras` file remembers it.
+        """Keeps the variables of the layers of these names as they are; a `.keras` file remembers
+        it.
 
         To be called once the model is built, before it is compiled.
         """
@@ -212,14 +227,19 @@ class TextModel(keras.Model):
         """Prepares `fit` and `evaluate`; the loss is the model's own.
 
         Args:
-          optimizer: a Keras optimizer; leave its `clipnorm` arguments alone, they clip before replicas are summed.
-          label_smoothing: share of the target spread over the vocabulary, in [0, 1); in the training loss alone.
+          optimizer: a Keras optimizer; leave its `clipnorm` arguments alone, they clip before
+            replicas are summed.
+          label_smoothing: share of the target spread over the vocabulary, in [0, 1); in the
+            training loss alone.
           clip_norm: largest global norm of the gradient of the mean loss of a token, or None.
-          carried_rows: rows of a batch over all replicas whose states go on in the same rows of the next batch, those
-            of training and those of evaluation apart; None begins each batch anew.
-          micro_batches: parts of a replica's batch that are worked on one after the other before the update, which
-            stays that of the whole batch but for dropout: a batch that memory has no room for.
-          ema_decay: of a moving average of the trainable weights, which `averaged` puts in their place; 0 keeps none.
+          carried_rows: rows of a batch over all replicas whose states go on in the same rows of the
+            next batch, those of training and those of evaluation apart; None begins each batch
+            anew.
+          micro_batches: parts of a replica's batch that are worked on one after the other before
+            the update, which stays that of the whole batch but for dropout: a batch that memory has
+            no room for.
+          ema_decay: of a moving average of the trainable weights, which `averaged` puts in their
+            place; 0 keeps none.
           jit_compile: compile with XLA. With several replicas only the forward and backward pass is
             compiled, and only where this is True.
           run_eagerly, steps_per_execution: as in `keras.Model.compile`.
@@ -287,7 +307,8 @@ class TextModel(keras.Model):
             values.pop("optimizer_built"),
         )
         self.compile(optimizer, **values)
-        # An optimizer has its variables from the first update on; the file holds those that were there.
+        # An optimizer has its variables from the first update on; the file holds those that were
+        # there.
         if built:
             self.optimizer.build(self.trainable_variables)
 
@@ -298,8 +319,9 @@ class TextModel(keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update from `(features, labels, weights)`.
 
-        Gradients are sums over tokens until they are summed over the replicas and divided by the global number of
-        tokens; then they are clipped, so that the update does not depend on how a batch is split.
+        Gradients are sums over tokens until they are summed over the replicas and divided by the
+        global number of tokens; then they are clipped, so that the update does not depend on how a
+        batch is split.
         """
         batch = _unpack(data)
         before = self._carry(batch.features, self._carried)
@@ -346,7 +368,9 @@ class TextModel(keras.Model):
     def _on_replicas(
         self, step: Callable[[Any], dict[str, tf.Tensor]]
     ) -> Callable[[Any], dict[str, tf.Tensor]]:
-        """Takes a step on every replica; the metrics it returns are those of all of them, so the first's are taken."""
+        """Takes a step on every replica; the metrics it returns are those of all of them, so the
+        first's are taken.
+        """
         strategy = self.distribute_strategy
 
         def once(data: Any) -> dict[str, tf.Tensor]:
@@ -376,7 +400,8 @@ class TextModel(keras.Model):
     def _forward_backward(
         self, batch: _Batch, before: Any
     ) -> tuple[tuple[list[tf.Tensor], TokenSums], Any]:
-        """The gradients of the loss summed over the tokens, dense, in the order of `trainable_variables`.
+        """The gradients of the loss summed over the tokens, dense, in the order of
+        `trainable_variables`.
 
         Returns:
           These and the sums of the metrics, and the state to carry on.
@@ -392,7 +417,8 @@ class TextModel(keras.Model):
         gradients = tape.gradient(
             loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        # Sparse gradients of an embedding hold one row for each use: their norm is not the norm of the gradient.
+        # Sparse gradients of an embedding hold one row for each use: their norm is not the norm of
+        # the gradient.
         return ([tf.convert_to_tensor(gradient) for gradient in gradients], sums), after
 
     def _forward(self, features: Features, before: Any, training: bool) -> tuple[tf.Tensor, Any]:
@@ -407,8 +433,8 @@ class TextModel(keras.Model):
             return ()
         if "resets" not in features:
             raise UserError(
-                f"features {', '.join(sorted(features))} for a model that carries its state: expected resets too; use "
-                "data with --data.carry_state"
+                f"features {', '.join(sorted(features))} for a model that carries its state: "
+                "expected resets too; use data with --data.carry_state"
             )
         return carried.read(features["target_tokens"].shape[0])
 
@@ -421,8 +447,8 @@ class TextModel(keras.Model):
                 f" with {self.micro_batches} micro-batches each" if self.micro_batches > 1 else ""
             )
             raise UserError(
-                f"{rows} rows of carried state on {replicas} replicas{parts}: expected as many rows on each; choose a "
-                "multiple"
+                f"{rows} rows of carried state on {replicas} replicas{parts}: expected as many "
+                "rows on each; choose a multiple"
             )
         with self.distribute_strategy.scope():
             self._carried, self._carried_in_validation = (
@@ -449,7 +475,10 @@ class TextModel(keras.Model):
         )
 
     def _update_token_metrics(self, sums: TokenSums) -> dict[str, tf.Tensor]:
-        """Adds global sums. Every replica adds its share, since Keras sums metric variables over the replicas."""
+        """Adds global sums.
+
+        Every replica adds its share, since Keras sums metric variables over the replicas.
+        """
         replicas = self.distribute_strategy.num_replicas_in_sync
         nats, hits, tokens = (tf.cast(value, tf.float64) / replicas for value in sums)
         self._loss.update_state(nats, tokens)
@@ -464,8 +493,9 @@ def pair_feature(features: Features, name: str) -> tf.Tensor:
     """A feature that an encoder-decoder cannot do without; its absence raises `UserError`."""
     if name not in features:
         raise UserError(
-            f"the features of an encoder-decoder lack {name!r}: expected source_tokens, source_lengths, target_tokens "
-            f"(and target_lengths to start decoding), got {', '.join(sorted(features))}; use a dataset of pairs"
+            f"the features of an encoder-decoder lack {name!r}: expected source_tokens, "
+            "source_lengths, target_tokens (and target_lengths to start decoding), got "
+            f"{', '.join(sorted(features))}; use a dataset of pairs"
         )
     return features[name]
 

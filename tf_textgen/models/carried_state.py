@@ -11,9 +11,11 @@ from tf_textgen.errors import UserError
 
 
 class CarriedState:
-    """A model's state after a batch, in variables: each replica has its own, of its own rows, which is never summed.
+    """A model's state after a batch, in variables: each replica has its own, of its own rows, which
+    is never summed.
 
-    They are no weights: neither an export nor a `.keras` file holds them; a checkpoint keeps them beside the model.
+    They are no weights: neither an export nor a `.keras` file holds them; a checkpoint keeps them
+      beside the model.
 
     Args:
       zeros: the state before the first token: a nest of `[B, ...]`, B the rows of one replica.
@@ -37,8 +39,9 @@ class CarriedState:
         expected = self._variables[0].shape[0]
         if rows is not None and rows != expected:
             raise UserError(
-                f"a batch of {rows} rows for a state of {expected} that was carried along: expected batches of one "
-                "size; compile the model with `carried_rows` as large as a batch"
+                f"a batch of {rows} rows for a state of {expected} that was carried along: "
+                "expected batches of one size; compile the model with `carried_rows` as large as a "
+                "batch"
             )
         return tf.nest.pack_sequence_as(
             self._structure, [tf.convert_to_tensor(v) for v in self._variables]

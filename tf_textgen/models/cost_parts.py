@@ -1,11 +1,12 @@
-"""The parts of which the costs of a model are made: weights, operations and memory. Imports no TensorFlow.
+"""The parts of which the costs of a model are made: weights, operations and memory. Imports no
+TensorFlow.
 
-Operations (FLOPs) are those of matrix products, two for each multiplication with its addition; embedding lookups,
-normalizations, activations and softmaxes are left out, as is usual (Kaplan et al. 2020, section 2.1). Each number of a
-matrix is used once a token, so a token's forward pass takes `2 * matrix elements`, and attention adds
-`2 * context * (query-key width + value width)` for all its heads. Training takes three times the forward pass: the
-backward pass makes two products, one for the inputs' gradient and one for the weights', where the forward pass made
-one.
+Operations (FLOPs) are those of matrix products, two for each multiplication with its addition;
+embedding lookups, normalizations, activations and softmaxes are left out, as is usual (Kaplan et
+al. 2020, section 2.1). Each number of a matrix is used once a token, so a token's forward pass
+takes `2 * matrix elements`, and attention adds `2 * context * (query-key width + value width)` for
+all its heads. Training takes three times the forward pass: the backward pass makes two products,
+one for the inputs' gradient and one for the weights', where the forward pass made one.
 """
 
 from __future__ import annotations
@@ -45,10 +46,12 @@ class Part(NamedTuple):
 
     Attributes:
       weights: all its arrays.
-      flops: of the forward pass for one token of its side, at the context that the costs were asked for.
+      flops: of the forward pass for one token of its side, at the context that the costs were asked
+        for.
       activations: numbers kept for the backward pass for one token, about.
       side: `target` or `source`: whose tokens pass through it.
-      frozen: whether its matrix stays as it is, so that the backward pass makes no product for its gradient.
+      frozen: whether its matrix stays as it is, so that the backward pass makes no product for its
+        gradient.
     """
 
     name: str
@@ -69,7 +72,8 @@ class Costs:
 
     Attributes:
       parts: in the order in which a token passes them.
-      cache: numbers that decoding keeps for one row: keys and values, or states and the memory of the source.
+      cache: numbers that decoding keeps for one row: keys and values, or states and the memory of
+        the source.
     """
 
     parts: tuple[Part, ...]
@@ -80,7 +84,9 @@ class Costs:
         return sum(part.parameters for part in self.parts)
 
     def forward_flops(self, side: str = "target") -> int:
-        """FLOPs for one token of `side`: of a forward pass, and of one step of decoding with a cache."""
+        """FLOPs for one token of `side`: of a forward pass, and of one step of decoding with a
+        cache.
+        """
         return sum(part.flops for part in self.parts if part.side == side)
 
     def training_flops(self, side: str = "target") -> int:

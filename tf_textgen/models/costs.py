@@ -33,7 +33,8 @@ def costs(config: Config, *, source_tokens: int, target_tokens: int) -> Costs:
     Args:
       config: of any family.
       source_tokens: length of the sources; language models have none.
-      target_tokens: the context that attention looks at; causal products are made whole, so training takes it too.
+      target_tokens: the context that attention looks at; causal products are made whole, so
+        training takes it too.
 
     Raises:
       UserError: a family without formulas.
@@ -46,7 +47,9 @@ def costs(config: Config, *, source_tokens: int, target_tokens: int) -> Costs:
 
 
 def with_frozen_embeddings(found: Costs, side: str) -> Costs:
-    """The costs where the tables of `EmbeddingConfig.side` are not trained, and with them a tied output projection."""
+    """The costs where the tables of `EmbeddingConfig.side` are not trained, and with them a tied
+    output projection.
+    """
     tables = [part for part in found.parts if part.name.endswith("embedding")]
     # A table that both sides share is the target's.
     frozen = [table for table in tables if side in ("all", table.side)] or tables

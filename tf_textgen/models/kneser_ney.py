@@ -1,15 +1,18 @@
-"""Interpolated modified Kneser-Ney smoothing: from counts to the arrays of an n-gram model. Imports no TensorFlow.
+"""Interpolated modified Kneser-Ney smoothing: from counts to the arrays of an n-gram model. Imports
+no TensorFlow.
 
     p(w | h) = max(a(h w) - D(a(h w)), 0) / sum_v a(h v)  +  b(h) p(w | h without its oldest token)
     b(h) = (D_1 N_1(h) + D_2 N_2(h) + D_3+ N_3+(h)) / sum_v a(h v)
 
-`a` is the count in the longest n-grams, and in those that begin with `<s>`, which nothing precedes; elsewhere it is the
-number of different tokens seen before the n-gram. `N_1(h)`, ... are the numbers of continuations of h with a = 1, 2 and
-more, and the unigrams are interpolated with the uniform distribution over all ids that can be labels.
+`a` is the count in the longest n-grams, and in those that begin with `<s>`, which nothing precedes;
+elsewhere it is the number of different tokens seen before the n-gram. `N_1(h)`, ... are the numbers
+of continuations of h with a = 1, 2 and more, and the unigrams are interpolated with the uniform
+distribution over all ids that can be labels.
 
 Reference:
-  Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", 1999, section 3.
-  Heafield et al., "Scalable Modified Kneser-Ney Language Model Estimation", 2013, section 3.
+  Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", 1999,
+  section 3. Heafield et al., "Scalable Modified Kneser-Ney Language Model Estimation", 2013,
+  section 3.
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ class Discounts(NamedTuple):
     Attributes:
       values: the three.
       counts_of_counts: number of n-grams with a count of 1, 2, 3 and 4.
-      estimated: False where these give no discounts in (0, 1], (0, 2] and (0, 3], as in tiny data or among few
-        unigrams, and `FALLBACK` (KenLM's) stands in.
+      estimated: False where these give no discounts in (0, 1], (0, 2] and (0, 3], as in tiny data
+        or among few unigrams, and `FALLBACK` (KenLM's) stands in.
     """
 
     values: tuple[float, float, float]
@@ -42,11 +45,12 @@ class Discounts(NamedTuple):
 
 
 class Level(NamedTuple):
-    """One order above 1: `C` contexts, `E` n-grams. The last context stands for all that were never seen.
+    """One order above 1: `C` contexts, `E` n-grams. The last context stands for all that were never
+    seen.
 
     Attributes:
-      keys: `[C + 1]` int64 rising: `parent * (V + 1) + token` of each context, which is the context `parent` of the
-        order below with one `token` more before it; NO_KEY.
+      keys: `[C + 1]` int64 rising: `parent * (V + 1) + token` of each context, which is the context
+        `parent` of the order below with one `token` more before it; NO_KEY.
       offsets: `[C + 2]` int64: where the n-grams of each context begin, and their end.
       back_offs: `[C + 1]` float32: weight of the order below; 1 of what was never seen.
       tokens: `[E]` int32, last tokens of the n-grams, rising within a context.
@@ -110,7 +114,8 @@ def estimate(
         rows = _discounted(context.number[group[whole]], labels[whole], counts[whole])
         discounts.append(rows.discounts)
         levels.append(_level(context, rows))
-        # Each n-gram is one way to go on to the left from its end; what `<s>` begins keeps its count.
+        # Each n-gram is one way to go on to the left from its end; what `<s>` begins keeps its
+        # count.
         counts = np.where(whole, 1, counts)
         group, labels, counts = _summed(context.parent[group], labels, counts, vocabulary_size)
     rows = _discounted(np.zeros_like(labels), labels, counts)
@@ -152,8 +157,8 @@ def _contexts(table: NGramTable, vocabulary_size: int) -> list[_Contexts]:
         is_whole = oldest != vocabulary_size
         if not is_whole.any():
             raise UserError(
-                f"--ngram.order={len(table.history) + 1}: no document has {length} tokens before a label, its <s> "
-                f"included; expected at most {length} for this data; lower the order"
+                f"--ngram.order={len(table.history) + 1}: no document has {length} tokens before a "
+                f"label, its <s> included; expected at most {length} for this data; lower the order"
             )
         keys = (before.number[parent] * (vocabulary_size + 1) + oldest)[is_whole]
         found.append(
@@ -192,7 +197,9 @@ def _discounted(context: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> 
 
 
 def modified_discounts(counts_of_counts: np.ndarray) -> Discounts:
-    """D_1, D_2 and D_3+ from the numbers of n-grams with counts 1 to 4 (Chen and Goodman 1999, equation 26)."""
+    """D_1, D_2 and D_3+ from the numbers of n-grams with counts 1 to 4 (Chen and Goodman 1999,
+    equation 26).
+    """
     found = tuple(int(number) for number in counts_of_counts)
     n1, n2, n3, n4 = found
     values = FALLBACK

@@ -1,4 +1,6 @@
-"""A batch in parts, one after the other, whose sums are those of the whole: memory for one part is enough."""
+"""A batch in parts, one after the other, whose sums are those of the whole: memory for one part is
+enough.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,12 @@ def sum_over_micro_batches(
     """Adds what `step` returns for each of `count` equal parts of a batch.
 
     Args:
-      step: (part of the batch, part of the carry) -> (sums like `zeros`, what becomes of that part of the carry).
+      step: (part of the batch, part of the carry) -> (sums like `zeros`, what becomes of that part
+        of the carry).
       batch: a nest of `[B, ...]`; B is a multiple of `count`.
       carry: a nest of `[B, ...]`, may be empty.
-      zeros: what the sums begin with; gives their structure, shapes and types, so that `step` is traced once.
+      zeros: what the sums begin with; gives their structure, shapes and types, so that `step` is
+        traced once.
       count: parts, of neighbouring rows.
 
     Returns:
@@ -41,7 +45,8 @@ def sum_over_micro_batches(
         ]
         return i + 1, sums, arrays
 
-    # One part at a time: TensorFlow would otherwise work on several at once, and hold the memory of each.
+    # One part at a time: TensorFlow would otherwise work on several at once, and hold the memory of
+    # each.
     _, sums, arrays = tf.while_loop(
         lambda i, *_: i < count,
         body,

@@ -12,23 +12,25 @@ UPDATES = "updates"  # the name that a checkpoint gives to their number, beside 
 
 
 class MovingAverage:
-    """Averages of weights over the last `1 / (1 - decay)` updates or so, which commonly judge better than the last.
+    """Averages of weights over the last `1 / (1 - decay)` updates or so, which commonly judge
+    better than the last.
 
-    After update n: `average += (1 - d) * (weight - average)` with `d = min(decay, (1 + n) / (10 + n))`. A constant d
-    would keep the random initial weights in the average for thousands of updates; this one forgets them in ten. Keras'
-    own `use_ema` of an optimizer has no such warm-up, and overwrites the weights for good, while a training goes on
-    with them after each validation.
+    After update n: `average += (1 - d) * (weight - average)` with `d = min(decay, (1 + n) / (10 +
+    n))`. A constant d would keep the random initial weights in the average for thousands of
+    updates; this one forgets them in ten. Keras' own `use_ema` of an optimizer has no such warm-up,
+    and overwrites the weights for good, while a training goes on with them after each validation.
 
-    Every replica moves averages of its own, from weights that are the same on all: an update needs no communication,
-    and XLA compiles it. They are no weights: a checkpoint keeps them beside the model; a `.keras` file does not, and
-    averaging begins anew there.
+    Every replica moves averages of its own, from weights that are the same on all: an update needs
+      no communication,
+    and XLA compiles it. They are no weights: a checkpoint keeps them beside the model; a `.keras`
+    file does not, and averaging begins anew there.
 
     Args:
       weights: built variables of a model.
       decay: in (0, 1).
 
-    Reference: `tf.train.ExponentialMovingAverage` with `num_updates`; Polyak and Juditsky 1992, "Acceleration of
-    Stochastic Approximation by Averaging".
+    Reference: `tf.train.ExponentialMovingAverage` with `num_updates`; Polyak and Juditsky 1992,
+    "Acceleration of Stochastic Approximation by Averaging".
     """
 
     def __init__(self, weights: Sequence[keras.Variable], decay: float) -> None:
@@ -49,7 +51,9 @@ class MovingAverage:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside, the weights are their averages, once there are any; after it they are what they were, to the bit."""
+        """Inside, the weights are their averages, once there are any; after it they are what they
+        were, to the bit.
+        """
         if int(tf.convert_to_tensor(self._updates)) == 0:
             yield
             return
@@ -63,7 +67,9 @@ class MovingAverage:
                 weight.assign(value)
 
     def by_path(self) -> dict[str, tf.Variable]:
-        """The averages by the paths of their weights, and the number of updates, as a checkpoint names them."""
+        """The averages by the paths of their weights, and the number of updates, as a checkpoint
+        names them.
+        """
         averages = {
             weight.path: average
             for weight, average in zip(self._weights, self._averages, strict=True)

@@ -1,4 +1,6 @@
-"""An n-gram language model whose counts are weights, so that it decodes, is judged and is served like the others."""
+"""An n-gram language model whose counts are weights, so that it decodes, is judged and is served
+like the others.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +22,27 @@ _LEAST = float(np.finfo(np.float32).tiny)
 
 @keras.saving.register_keras_serializable(package="tf_textgen")
 class NGramLM(TextModel):
-    """The next token from at most `order - 1` tokens before it, by interpolated modified Kneser-Ney.
+    """The next token from at most `order - 1` tokens before it, by interpolated modified
+    Kneser-Ney.
 
-    Its logits are log-probabilities: each row's exponentials sum to 1. The weights are tables that `assign` fills and
-    no optimizer touches.
+    Its logits are log-probabilities: each row's exponentials sum to 1. The weights are tables that
+    `assign` fills and no optimizer touches.
 
-    A history ends at what is unknown: the left padding of a prompt, another segment of a packed row, the beginning of
-    a window. From there on the lower order speaks, as it does where a context was never seen; so nothing before an
-    `<s>` has a part, since no document was counted with tokens before its own. Lower orders are made to be interpolated
-    with and not to stand alone, so the first tokens of a window are judged the worse: overlapping windows (`evaluate
-    --stride`) give each token its whole history. Ids that were never labels, such as padding and `<s>`, have the
-    probability 1e-38.
+    A history ends at what is unknown: the left padding of a prompt, another segment of a packed
+    row, the beginning of a window. From there on the lower order speaks, as it does where a context
+    was never seen; so nothing before an `<s>` has a part, since no document was counted with tokens
+    before its own. Lower orders are made to be interpolated
+    with and not to stand alone, so the first tokens of a window are judged the worse: overlapping
+    windows (`evaluate --stride`) give each token its whole history. Ids that were never labels,
+    such as padding and `<s>`, have the probability 1e-38.
 
-    `call` takes `target_tokens` `[B, T]` and, where several documents share a row, `segment_ids` `[B, T]`. The state's
-    `per_step` holds `history` `[B, order - 1]` int32, the last tokens, oldest first, V where they are unknown.
+    `call` takes `target_tokens` `[B, T]` and, where several documents share a row, `segment_ids`
+    `[B, T]`. The state's `per_step` holds `history` `[B, order - 1]` int32, the last tokens, oldest
+    first, V where they are unknown.
 
     Reference:
-      Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", 1999, section 3.
+      Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", 1999,
+      section 3.
     """
 
     config_class = NGramConfig
@@ -110,7 +116,9 @@ class NGramLM(TextModel):
         return self._log_probabilities(history, before), State({"history": history}, {})
 
     def _log_probabilities(self, rows: tf.Tensor, before: list[tf.Tensor]) -> tf.Tensor:
-        """Of the next tokens `[R, V]` float32, given those before, `[R]` int32 each, the nearest first."""
+        """Of the next tokens `[R, V]` float32, given those before, `[R]` int32 each, the nearest
+        first.
+        """
         distribution = self.unigrams(rows)
         contexts = tf.zeros(tf.shape(rows)[:1], tf.int64)
         for layer, tokens in zip(self.orders, before, strict=True):

@@ -21,7 +21,8 @@ class NGramConfig(Config):
     pad_id: int = field(0, "Id of padding.", at_least=0, flag=False)
     order: int = field(
         5,
-        "Longest n-gram in tokens. 5 is usual for words and their pieces (Heafield et al. 2013); characters take 6.",
+        "Longest n-gram in tokens. 5 is usual for words and their pieces (Heafield et al. 2013); "
+        "characters take 6.",
         at_least=1,
         at_most=6,
     )
@@ -42,12 +43,14 @@ class NGramConfig(Config):
             sizes = getattr(self, name)
             if sizes and len(sizes) != self.order - 1:
                 raise UserError(
-                    f"--ngram.order={self.order} with ngram.{name} of {len(sizes) + 1} orders: expected the order that "
-                    "was counted; leave the flag out or train anew"
+                    f"--ngram.order={self.order} with ngram.{name} of {len(sizes) + 1} orders: "
+                    "expected the order that was counted; leave the flag out or train anew"
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """The fields; sizes that were not counted yet are left out, as nothing is known that could be compared."""
+        """The fields; sizes that were not counted yet are left out, as nothing is known that could
+        be compared.
+        """
         return {
             name: value
             for name, value in super().to_json().items()

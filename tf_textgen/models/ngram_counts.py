@@ -11,8 +11,8 @@ class NGramTable(NamedTuple):
     """Different n-grams with their counts, `R` of them, sorted by their columns from the first on.
 
     Attributes:
-      history: `[R]` int64 each: the token before the label, the one before that, ..., `order - 1` of them; the size of
-        the vocabulary stands for "before the document's beginning".
+      history: `[R]` int64 each: the token before the label, the one before that, ..., `order - 1`
+        of them; the size of the vocabulary stands for "before the document's beginning".
       labels: `[R]` int64.
       counts: `[R]` int64.
     """
@@ -25,8 +25,8 @@ class NGramTable(NamedTuple):
 class NGramCounts:
     """Counts every label with the tokens before it, back to its document's `<s>` and no further.
 
-    One table of the longest n-grams is enough: all shorter ones are their ends. It is kept as sorted, packed int64
-    keys, so memory grows with the number of different n-grams and one chunk.
+    One table of the longest n-grams is enough: all shorter ones are their ends. It is kept as
+    sorted, packed int64 keys, so memory grows with the number of different n-grams and one chunk.
 
     Args:
       order: tokens of the longest n-gram, label included.
@@ -46,8 +46,9 @@ class NGramCounts:
         """Counts the labels of a chunk.
 
         Args:
-          tokens: `[M]` integers: whole documents one after the other, or a stretch of them that has at least
-            `order - 1` tokens, or its document's beginning, before the first label that is counted.
+          tokens: `[M]` integers: whole documents one after the other, or a stretch of them that has
+            at least `order - 1` tokens, or its document's beginning, before the first label that is
+            counted.
           counted: `[M]` bool, which tokens are labels to count.
         """
         places = np.flatnonzero(counted)

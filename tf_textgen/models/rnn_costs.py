@@ -107,7 +107,8 @@ def _decoder(config: RNNSeq2SeqConfig, source_tokens: int) -> Part:
     made = together("decoder", layers)
     if config.attention == "none":
         return made
-    # Scores and the weighted sum; the additive score also keeps its tanh for every place of the source.
+    # Scores and the weighted sum; the additive score also keeps its tanh for every place of the
+    # source.
     kept = source_tokens * (width + 2 if attentive else 2)
     return made._replace(
         flops=made.flops + 2 * source_tokens * (width + memory_width),

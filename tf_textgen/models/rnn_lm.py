@@ -1,7 +1,7 @@
 """The recurrent language model.
 
-Reference: Mikolov et al. 2010, "Recurrent neural network based language model"; with LSTM and dropout Zaremba,
-Sutskever and Vinyals 2014 (arXiv:1409.2329).
+Reference: Mikolov et al. 2010, "Recurrent neural network based language model"; with LSTM and
+dropout Zaremba, Sutskever and Vinyals 2014 (arXiv:1409.2329).
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from tf_textgen.models.rnn_lm_config import RNNLMConfig
 class RNNLM(TextModel):
     """The next token from a state that has read all tokens before it.
 
-    `call` takes `target_tokens` `[B, T]` int32 and, where several documents share a row, `segment_ids` `[B, T]`: the
-    state begins with zeros in each.
+    `call` takes `target_tokens` `[B, T]` int32 and, where several documents share a row,
+    `segment_ids` `[B, T]`: the state begins with zeros in each.
 
-    The state of decoding is the layers' states (`per_step`, float32 under mixed bfloat16 too). Padding of prompts never
+    The state of decoding is the layers' states (`per_step`, float32 under mixed bfloat16 too).
+    Padding of prompts never
     changes it. `capacity` is not used: a recurrent state does not grow.
     """
 
@@ -124,7 +125,8 @@ class RNNLM(TextModel):
         return self.embedding(hidden, reverse=True)
 
     def _projection(self, width: int, name: str) -> Projection:
-        # No bias before a tied embedding: it would be one for each token, as a bias of the logits is.
+        # No bias before a tied embedding: it would be one for each token, as a bias of the logits
+        # is.
         bias = not self.config.tied_embeddings
         stddev = self.config.width**-0.5
         return Projection(
@@ -136,7 +138,9 @@ class RNNLM(TextModel):
 
 
 def _resets(features: Features) -> tf.Tensor | None:
-    """Where the state becomes zeros, `[B, T]` bool: said by the data, or where segments meet; None if nowhere."""
+    """Where the state becomes zeros, `[B, T]` bool: said by the data, or where segments meet; None
+    if nowhere.
+    """
     if "resets" in features:
         return tf.not_equal(features["resets"], 0)
     if "segment_ids" not in features:

@@ -26,18 +26,20 @@ class RNNLMConfig(Config):
     )
     tied_embeddings: bool = field(
         True,
-        "Use the token embedding as the output projection too, behind a projection to its width where that differs "
-        "(Press and Wolf 2017).",
+        "Use the token embedding as the output projection too, behind a projection to its width "
+        "where that differs (Press and Wolf 2017).",
     )
     dropout: float = field(
         0.2,
-        "Share of zeros in embeddings, between layers and before the logits, never along time (Zaremba et al. 2014).",
+        "Share of zeros in embeddings, between layers and before the logits, never along time "
+        "(Zaremba et al. 2014).",
         at_least=0.0,
         below=1.0,
     )
     recurrent_dropout: float = field(
         0.0,
-        "Share of the hidden state dropped along time, the same units at all steps of a row (Gal and Ghahramani 2016).",
+        "Share of the hidden state dropped along time, the same units at all steps of a row (Gal "
+        "and Ghahramani 2016).",
         at_least=0.0,
         below=1.0,
     )
@@ -58,8 +60,8 @@ class RNNLMConfig(Config):
             )
         if self.residual and self.num_layers == 1:
             raise UserError(
-                "--rnn_lm.residual with --rnn_lm.num_layers=1: expected at least 2 layers, the bottom one has no "
-                "residual; add layers or leave it out"
+                "--rnn_lm.residual with --rnn_lm.num_layers=1: expected at least 2 layers, the "
+                "bottom one has no residual; add layers or leave it out"
             )
 
     @property

@@ -1,7 +1,7 @@
 """The recurrent encoder-decoder, with and without attention.
 
-Reference: Sutskever, Vinyals and Le 2014 (arXiv:1409.3215); Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473); Luong,
-Pham and Manning 2015 (arXiv:1508.04025).
+Reference: Sutskever, Vinyals and Le 2014 (arXiv:1409.3215); Bahdanau, Cho and Bengio 2015
+(arXiv:1409.0473); Luong, Pham and Manning 2015 (arXiv:1508.04025).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from tf_textgen.models.rnn_seq2seq_config import RNNSeq2SeqConfig
 class RNNSeq2Seq(TextModel):
     """Recurrent layers read the source, others write the target, looking back at the source.
 
-    The state of decoding is the decoder's recurrent states (`per_step`, float32 under mixed bfloat16 too) and the
-    encoder's memory with its projected keys (`per_source`, empty without attention). Padding of sources and prompts
+    The state of decoding is the decoder's recurrent states (`per_step`, float32 under mixed
+    bfloat16 too) and the encoder's memory with its projected keys (`per_source`, empty without
+    attention). Padding of sources and prompts
     never changes a result. `capacity` is not used: a recurrent state does not grow.
     """
 
@@ -119,7 +120,9 @@ class RNNSeq2Seq(TextModel):
     def _read_source(
         self, features: Features, training: bool
     ) -> tuple[tf.Tensor, tuple[RecurrentState, ...], tf.Tensor]:
-        """The encoder's outputs `[B, S, M]`, its last states, and `[B, S]` bool where there is no padding."""
+        """The encoder's outputs `[B, S, M]`, its last states, and `[B, S]` bool where there is no
+        padding.
+        """
         tokens, lengths = (
             pair_feature(features, "source_tokens"),
             pair_feature(features, "source_lengths"),
@@ -226,8 +229,9 @@ class Encoder(keras.layers.Layer):
 class Decoder(keras.layers.Layer):
     """Stacked recurrent layers over the target.
 
-    With bahdanau attention the bottom layer looks at the memory and all layers above read its contexts beside the
-    outputs of the layer below (Wu et al. 2016, section 3), so that one layer alone has attention in its loop.
+    With bahdanau attention the bottom layer looks at the memory and all layers above read its
+    contexts beside the outputs of the layer below (Wu et al. 2016, section 3), so that one layer
+    alone has attention in its loop.
     """
 
     def __init__(self, config: RNNSeq2SeqConfig, *, seed: int | None = None, **kwargs: Any) -> None:
@@ -256,7 +260,8 @@ class Decoder(keras.layers.Layer):
         """Runs over `[B, T, E]` from the states of all layers.
 
         Returns:
-          the top layer's outputs `[B, T, D]`; with bahdanau attention the contexts `[B, T, M]`; the last states.
+          the top layer's outputs `[B, T, D]`; with bahdanau attention the contexts `[B, T, M]`; the
+          last states.
         """
         contexts = None
         if self.attentive:

@@ -39,31 +39,36 @@ class RNNSeq2SeqConfig(Config):
     embedding_width: int = field(512, "Width of the token embeddings.", at_least=1)
     bidirectional: bool = field(
         True,
-        "Read the source in both directions, each with half the encoder's width (Bahdanau et al. 2015).",
+        "Read the source in both directions, each with half the encoder's width (Bahdanau et al. "
+        "2015).",
     )
     bridge: str = field(
         "dense",
-        "How the encoder's last states become the decoder's first: by a learned layer, copied, or not at all.",
+        "How the encoder's last states become the decoder's first: by a learned layer, copied, or "
+        "not at all.",
         choices=BRIDGES,
     )
     attention: str = field(
         "luong_general",
-        "How the decoder looks at the source: additive before each step (bahdanau), or after it by dot products with "
-        "projected keys (luong_general), with the encoder's outputs (luong_dot) or these scaled (luong_scaled).",
+        "How the decoder looks at the source: additive before each step (bahdanau), or after it by "
+        "dot products with projected keys (luong_general), with the encoder's outputs (luong_dot) "
+        "or these scaled (luong_scaled).",
         choices=ATTENTIONS,
     )
     input_feeding: bool = field(
         False,
-        "The bottom layer also reads the attentional vector of the step before, so that it knows what was attended to; "
-        "luong_* alone, and slower (Luong et al. 2015, section 3.3).",
+        "The bottom layer also reads the attentional vector of the step before, so that it knows "
+        "what was attended to; luong_* alone, and slower (Luong et al. 2015, section 3.3).",
     )
     residual: bool = field(
         False,
-        "Each layer above the bottom one of its side adds what it reads to what it gives out (Wu et al. 2016).",
+        "Each layer above the bottom one of its side adds what it reads to what it gives out (Wu "
+        "et al. 2016).",
     )
     dropout: float = field(
         0.2,
-        "Share of zeros in embeddings, between layers and before the logits, never along time (Zaremba et al. 2014).",
+        "Share of zeros in embeddings, between layers and before the logits, never along time "
+        "(Zaremba et al. 2014).",
         at_least=0.0,
         below=1.0,
     )
@@ -80,17 +85,19 @@ class RNNSeq2SeqConfig(Config):
         smallest = min(self.vocabulary_size, self.source_vocabulary_size or self.vocabulary_size)
         if self.pad_id >= smallest:
             raise UserError(
-                f"pad_id={self.pad_id}: expected an id below the smaller vocabulary's size {smallest}"
+                f"pad_id={self.pad_id}: expected an id below the smaller vocabulary's size "
+                f"{smallest}"
             )
         if self.bidirectional and self.memory_width % 2:
             raise UserError(
-                f"{name}.bidirectional with an encoder of width {self.memory_width}: expected an even width, half for "
-                f"each direction; change {name}.{'width' if self.encoder_width is None else 'encoder_width'}"
+                f"{name}.bidirectional with an encoder of width {self.memory_width}: expected an "
+                "even width, half for each direction; change "
+                f"{name}.{'width' if self.encoder_width is None else 'encoder_width'}"
             )
         if self.bridge == "zero" and self.attention == "none":
             raise UserError(
-                f"{name}.bridge=zero with {name}.attention=none: the decoder would never see the source; "
-                "choose another bridge or an attention"
+                f"{name}.bridge=zero with {name}.attention=none: the decoder would never see the "
+                "source; choose another bridge or an attention"
             )
         if self.input_feeding and not self.attention.startswith("luong_"):
             why = (
@@ -99,13 +106,13 @@ class RNNSeq2SeqConfig(Config):
                 else "the cell reads the context already"
             )
             raise UserError(
-                f"{name}.input_feeding with {name}.attention={self.attention}: {why}; expected one of the luong "
-                "attentions; choose one or leave input_feeding out"
+                f"{name}.input_feeding with {name}.attention={self.attention}: {why}; expected one "
+                "of the luong attentions; choose one or leave input_feeding out"
             )
         if self.residual and self.encoder_layers == self.decoder_layers == 1:
             raise UserError(
-                f"{name}.residual with one layer on each side: expected at least 2 on one of them, the bottom one has "
-                "no residual; add layers or leave it out"
+                f"{name}.residual with one layer on each side: expected at least 2 on one of them, "
+                "the bottom one has no residual; add layers or leave it out"
             )
         if self.memory_width != self.width:
             self._check_equal_widths()
@@ -114,8 +121,9 @@ class RNNSeq2SeqConfig(Config):
             self.vocabulary_size,
         ):
             raise UserError(
-                f"{name}.shared_embeddings with {self.source_vocabulary_size} source and {self.vocabulary_size} target "
-                f"tokens: expected one vocabulary for both; use one tokenizer or {name}.shared_embeddings=false"
+                f"{name}.shared_embeddings with {self.source_vocabulary_size} source and "
+                f"{self.vocabulary_size} target tokens: expected one vocabulary for both; use one "
+                f"tokenizer or {name}.shared_embeddings=false"
             )
 
     @property
@@ -131,5 +139,6 @@ class RNNSeq2SeqConfig(Config):
             )
         if self.attention in ("luong_dot", "luong_scaled"):
             raise UserError(
-                f"attention {self.attention} with {widths}: expected equal widths; choose luong_general"
+                f"attention {self.attention} with {widths}: expected equal widths; choose "
+                "luong_general"
             )

@@ -13,7 +13,9 @@ ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "swiglu")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransformerConfig(Config):
-    """Vocabulary, widths and layer options; the families add their numbers of layers and defaults of their own."""
+    """Vocabulary, widths and layer options; the families add their numbers of layers and defaults
+    of their own.
+    """
 
     vocabulary_size: int = field(required, "Number of token ids.", at_least=1, flag=False)
     pad_id: int = field(0, "Id of padding.", at_least=0, flag=False)
@@ -59,8 +61,8 @@ class TransformerConfig(Config):
     )
     attention_score: str = field(
         "dot_product",
-        "How a query is compared with a key: their scaled product, the cosine of their angle times a learned scale, "
-        "or minus their Euclidean distance.",
+        "How a query is compared with a key: their scaled product, the cosine of their angle times "
+        "a learned scale, or minus their Euclidean distance.",
         choices=("dot_product", "cosine", "euclidean"),
     )
     tied_embeddings: bool = field(True, "Use the token embedding as the output projection too.")
@@ -82,12 +84,13 @@ class TransformerConfig(Config):
             )
         if self.num_heads % self.key_value_heads:
             raise UserError(
-                f"{name}.num_kv_heads={self.num_kv_heads}: expected a divisor of {name}.num_heads={self.num_heads}"
+                f"{name}.num_kv_heads={self.num_kv_heads}: expected a divisor of "
+                f"{name}.num_heads={self.num_heads}"
             )
         if self.positions == "rotary" and self.key_width % 2:
             raise UserError(
-                f"{name}.positions=rotary with heads of width {self.key_width}: expected an even width; "
-                f"set {name}.head_width"
+                f"{name}.positions=rotary with heads of width {self.key_width}: expected an even "
+                f"width; set {name}.head_width"
             )
         if self.pad_id >= self.vocabulary_size:
             raise UserError(
@@ -114,7 +117,9 @@ class TransformerConfig(Config):
 
     @property
     def inner_width(self) -> int:
-        """SwiGLU has three matrices instead of two: 8/3, rounded up to a multiple of 8, keeps the weights' number."""
+        """SwiGLU has three matrices instead of two: 8/3, rounded up to a multiple of 8, keeps the
+        weights' number.
+        """
         if self.feed_forward_width:
             return self.feed_forward_width
         return -(-self.width // 3) * 8 if self.activation == "swiglu" else 4 * self.width

@@ -31,12 +31,14 @@ from tf_textgen.models.transformer_parts import check_length, make_block, make_n
 class TransformerLM(TextModel):
     """The next token from all tokens before it.
 
-    `call` takes `target_tokens` `[B, T]` int32 and, where several documents share a row, `segment_ids` `[B, T]`
-    (attention stays within a segment) and `positions` `[B, T]` (counted from each segment's start if absent).
+    `call` takes `target_tokens` `[B, T]` int32 and, where several documents share a row,
+    `segment_ids` `[B, T]` (attention stays within a segment) and `positions` `[B, T]` (counted from
+    each segment's start if absent).
 
-    The state of `start` and `step`: `per_step` holds the caches of all blocks and `slot` `[B]`, the one all rows write
-    next; `per_source` holds `padding` `[B]`, the number of slots left of the prompt. A token's position is its slot
-    less the padding, so a row's result does not depend on how far it was padded.
+    The state of `start` and `step`: `per_step` holds the caches of all blocks and `slot` `[B]`, the
+    one all rows write next; `per_source` holds `padding` `[B]`, the number of slots left of the
+    prompt. A token's position is its slot less the padding, so a row's result does not depend on
+    how far it was padded.
 
     Reference:
       Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3.
@@ -160,7 +162,9 @@ class TransformerLM(TextModel):
         slot: tf.Tensor | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tuple[KeyValues, ...]]:
-        """`[B, T]` tokens and positions, `[B, T, C]` mask --> hidden `[B, T, D]`, keys and values of each block."""
+        """`[B, T]` tokens and positions, `[B, T, C]` mask --> hidden `[B, T, D]`, keys and values
+        of each block.
+        """
         x = self.dropout(self._embed(tokens, positions), training=training)
         bias, angles = attention_bias(attention_mask), make_rotation(self.config, positions)
         present = []
@@ -177,7 +181,8 @@ class TransformerLM(TextModel):
         if self.positions is not None:
             return x + self.positions(positions)
         if self.config.positions == "sinusoidal":
-            # Sinusoids are of size 1: without the factor they would drown the tokens (Vaswani et al., section 3.4).
+            # Sinusoids are of size 1: without the factor they would drown the tokens (Vaswani et
+            # al., section 3.4).
             return x * math.sqrt(self.config.width) + tf.cast(
                 sinusoids(positions, self.config.width), x.dtype
             )
@@ -196,7 +201,8 @@ class TransformerLM(TextModel):
         return make_block(
             config,
             stddev=config.initializer_stddev,
-            # Every block adds twice to the residual stream; the smaller start keeps its variance (GPT-2, section 2.3).
+            # Every block adds twice to the residual stream; the smaller start keeps its variance
+            # (GPT-2, section 2.3).
             output_stddev=config.initializer_stddev / math.sqrt(2 * config.num_layers),
             seed=fold_seed(self.seed, name),
             name=name,

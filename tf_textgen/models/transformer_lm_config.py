@@ -13,7 +13,8 @@ from tf_textgen.models.transformer_config import TransformerConfig
 class TransformerLMConfig(TransformerConfig):
     """A decoder-only Transformer; the defaults are GPT-2's choices at a size a laptop trains.
 
-    GPT-2 124M is `num_layers=12, num_heads=12, width=768, max_positions=1024, vocabulary_size=50257, pad_id=50256`.
+    GPT-2 124M is `num_layers=12, num_heads=12, width=768, max_positions=1024,
+    vocabulary_size=50257, pad_id=50256`.
     """
 
     prefix: ClassVar[str] = "transformer_lm"
@@ -21,6 +22,7 @@ class TransformerLMConfig(TransformerConfig):
     num_layers: int = field(4, "Number of blocks.", at_least=1)
     initializer_stddev: float = field(
         0.02,
-        "Standard deviation of initial weights; those that end a sublayer get 1/sqrt(2 num_layers) of it.",
+        "Standard deviation of initial weights; those that end a sublayer get 1/sqrt(2 num_layers) "
+        "of it.",
         above=0.0,
     )

@@ -97,10 +97,13 @@ def make_rotation(config: TransformerConfig, positions: tf.Tensor) -> Rotation |
 
 
 def check_length(config: TransformerConfig, tokens: tf.Tensor) -> None:
-    """Refuses rows longer than learned positions; the other kinds may be judged on longer ones than were trained."""
+    """Refuses rows longer than learned positions; the other kinds may be judged on longer ones than
+    were trained.
+    """
     length, longest = tokens.shape[1], config.max_positions
     if config.positions == "learned" and length is not None and length > longest:
         raise UserError(
-            f"sequences of {length} tokens: expected at most --{config.prefix}.max_positions={longest}; "
-            "raise it or cut the data into shorter windows"
+            f"sequences of {length} tokens: expected at most "
+            f"--{config.prefix}.max_positions={longest}; raise it or cut the data into shorter "
+            "windows"
         )

@@ -1,4 +1,6 @@
-"""An encoder-decoder Transformer; with post-norm and the paper's sizes it is that of Vaswani et al., 2017."""
+"""An encoder-decoder Transformer; with post-norm and the paper's sizes it is that of Vaswani et
+al., 2017.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +26,19 @@ from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfi
 class TransformerSeq2Seq(TextModel):
     """The next token of the target from all target tokens before it and the whole source.
 
-    `call` takes `source_tokens` `[B, S]` and `target_tokens` `[B, T]` int32, both right-padded, and `source_lengths`
-    `[B]`. The padding of a source is hidden from encoder and decoder, so it never changes a result.
+    `call` takes `source_tokens` `[B, S]` and `target_tokens` `[B, T]` int32, both right-padded, and
+    `source_lengths` `[B]`. The padding of a source is hidden from encoder and decoder, so it never
+    changes a result.
 
-    The state of `start` and `step`: `per_step` holds the decoder's caches and `slot` `[B]`, the one all rows write
-    next; `per_source` holds `padding` `[B]`, the number of slots left of the prompt, and of the source `valid` `[B, S]`
-    and `memory`, the keys and values of each block's cross-attention, projected once. Rotary positions turn
+    The state of `start` and `step`: `per_step` holds the decoder's caches and `slot` `[B]`, the one
+    all rows write next; `per_source` holds `padding` `[B]`, the number of slots left of the prompt,
+    and of the source `valid` `[B, S]` and `memory`, the keys and values of each block's
+    cross-attention, projected once. Rotary positions turn
     self-attention alone: distances between places of two languages mean nothing.
 
-    Matrices start as Glorot and Bengio (2010) have it, as in the paper's own code (keys, values and queries are one
-    matrix there too), embeddings with variance 1 / width, which the factor of section 3.4 brings to 1.
+    Matrices start as Glorot and Bengio (2010) have it, as in the paper's own code (keys, values and
+    queries are one matrix there too), embeddings with variance 1 / width, which the factor of
+    section 3.4 brings to 1.
 
     Reference:
       Vaswani et al., "Attention Is All You Need", 2017.
@@ -129,7 +134,9 @@ class TransformerSeq2Seq(TextModel):
         return self._read_source(features)[0]
 
     def _encode(self, features: Features, training: bool = False) -> dict[str, Any]:
-        """What decoding reads of the source: `valid` `[B, S]` bool, and `memory`, keys and values of each block."""
+        """What decoding reads of the source: `valid` `[B, S]` bool, and `memory`, keys and values
+        of each block.
+        """
         encoded, valid = self._read_source(features, training)
         return {
             "valid": valid,
@@ -164,7 +171,9 @@ class TransformerSeq2Seq(TextModel):
         slot: tf.Tensor | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tuple[KeyValues, ...]]:
-        """`[B, T]` tokens and positions, `[B, T, C]` mask --> hidden `[B, T, D]`, keys and values of each block."""
+        """`[B, T]` tokens and positions, `[B, T, C]` mask --> hidden `[B, T, D]`, keys and values
+        of each block.
+        """
         return self.decoder(
             self.target_embedding(tokens),
             positions,
@@ -282,7 +291,8 @@ class TransformerStack(keras.layers.Layer):
           embedded: `[B, T, E]` token vectors.
           positions: `[B, T]` int32.
           bias: of self-attention, see `attention_bias`.
-          memory, memory_bias: keys and values of the source for each block, and the bias that hides its padding.
+          memory, memory_bias: keys and values of the source for each block, and the bias that hides
+            its padding.
           caches, slot: each block's cache, and the slot it is written at.
           training: whether anything is dropped.
 
@@ -307,7 +317,9 @@ class TransformerStack(keras.layers.Layer):
         return (x if self.final_norm is None else self.final_norm(x)), tuple(present)
 
     def _place(self, embedded: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-        """Token vectors, brought to variance 1 (Vaswani et al., section 3.4), with what tells their positions."""
+        """Token vectors, brought to variance 1 (Vaswani et al., section 3.4), with what tells their
+        positions.
+        """
         x = embedded * math.sqrt(self.config.token_width)
         if self.input_projection is not None:
             x = self.input_projection(x)

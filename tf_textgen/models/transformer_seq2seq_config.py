@@ -12,11 +12,13 @@ from tf_textgen.models.transformer_config import ACTIVATIONS, POSITIONS, Transfo
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransformerSeq2SeqConfig(TransformerConfig):
-    """An encoder-decoder Transformer; the defaults are those of Vaswani et al., 2017, at a size a laptop trains.
+    """An encoder-decoder Transformer; the defaults are those of Vaswani et al., 2017, at a size a
+    laptop trains.
 
-    Their base model is `encoder_layers=6, decoder_layers=6, num_heads=8, width=512, norm_placement="post"`. Here
-    normalization comes first: with it training needs no long warmup (Xiong et al., 2020), and their own code moved to
-    it (`transformer_base_v2` of Tensor2Tensor).
+    Their base model is `encoder_layers=6, decoder_layers=6, num_heads=8, width=512,
+    norm_placement="post"`. Here
+    normalization comes first: with it training needs no long warmup (Xiong et al., 2020), and their
+    own code moved to it (`transformer_base_v2` of Tensor2Tensor).
     """
 
     prefix: ClassVar[str] = "transformer_seq2seq"
@@ -31,7 +33,8 @@ class TransformerSeq2SeqConfig(TransformerConfig):
     decoder_layers: int = field(4, "Number of blocks that write the target.", at_least=1)
     shared_embeddings: bool = field(
         True,
-        "One embedding for source and target (Vaswani et al. 2017, section 3.4); needs a shared vocabulary.",
+        "One embedding for source and target (Vaswani et al. 2017, section 3.4); needs a shared "
+        "vocabulary.",
     )
     max_positions: int = field(
         512,
@@ -59,8 +62,9 @@ class TransformerSeq2SeqConfig(TransformerConfig):
         if self.shared_embeddings and sources != self.vocabulary_size:
             name = f"--{self.prefix}"
             raise UserError(
-                f"{name}.shared_embeddings with {sources} source and {self.vocabulary_size} target tokens: expected "
-                f"one vocabulary for both; use one tokenizer or {name}.shared_embeddings=false"
+                f"{name}.shared_embeddings with {sources} source and {self.vocabulary_size} target "
+                "tokens: expected one vocabulary for both; use one tokenizer or "
+                f"{name}.shared_embeddings=false"
             )
 
     @property

@@ -1,4 +1,6 @@
-"""What a model's logits say about the labels: nats, log-probabilities and hits of each token, in float32."""
+"""What a model's logits say about the labels: nats, log-probabilities and hits of each token, in
+float32.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,9 @@ def token_cross_entropy(
 ) -> tf.Tensor:
     """The negative log-probability of each label under the softmax of its logits.
 
-    With smoothing the target is `1 - e` on the label plus `e` spread evenly over the whole vocabulary, the label
-    included; written as `(1 - e) * nats + e * (logsumexp(logits) - mean(logits))`, no target of size V is made.
+    With smoothing the target is `1 - e` on the label plus `e` spread evenly over the whole
+    vocabulary, the label included; written as `(1 - e) * nats + e * (logsumexp(logits) -
+    mean(logits))`, no target of size V is made.
 
     Args:
       logits: `[..., V]` of any float type; computed in float32.
@@ -34,11 +37,15 @@ def token_cross_entropy(
 
 
 def token_log_probabilities(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """The log-probability a model gives each label: `[..., V]` logits and `[...]` labels --> `[...]` float32 nats."""
+    """The log-probability a model gives each label: `[..., V]` logits and `[...]` labels -->
+    `[...]` float32 nats.
+    """
     return -token_cross_entropy(logits, labels)
 
 
 def token_hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """1.0 where the most probable id is the label, else 0.0: `[..., V]`, `[...]` --> `[...]` float32."""
+    """1.0 where the most probable id is the label, else 0.0: `[..., V]`, `[...]` --> `[...]`
+    float32.
+    """
     best = tf.argmax(logits, axis=-1, output_type=tf.int32)
     return tf.cast(tf.equal(best, tf.cast(labels, tf.int32)), tf.float32)

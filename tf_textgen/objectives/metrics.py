@@ -1,4 +1,5 @@
-"""Keras metrics that sum over tokens and divide once, so that a batch of 90 tokens counts nine times one of 10.
+"""Keras metrics that sum over tokens and divide once, so that a batch of 90 tokens counts nine
+times one of 10.
 
 Totals are float64: a float32 count stops growing at 2^24 times the tokens of a step.
 """

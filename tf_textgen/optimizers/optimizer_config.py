@@ -16,7 +16,8 @@ class OptimizerConfig(Config):
 
     name: str = field(
         "adamw",
-        "Update rule; adamw is what Transformers are trained with, adafactor needs the least memory.",
+        "Update rule; adamw is what Transformers are trained with, adafactor needs the least "
+        "memory.",
         choices=("adamw", "adafactor", "sgd", "rmsprop"),
     )
     learning_rate: float = field(
@@ -26,7 +27,8 @@ class OptimizerConfig(Config):
     )
     schedule: str = field(
         "cosine",
-        "Course of the learning rate after the warm-up; cosine as in GPT-3 (Brown et al. 2020, appendix B).",
+        "Course of the learning rate after the warm-up; cosine as in GPT-3 (Brown et al. 2020, "
+        "appendix B).",
         choices=("constant", "cosine", "linear", "inverse_sqrt"),
     )
     warmup_steps: int = field(
@@ -34,7 +36,8 @@ class OptimizerConfig(Config):
     )
     final_learning_rate_fraction: float = field(
         0.1,
-        "Learning rate at the last step as a fraction of the peak, for cosine and linear (0.1 as in GPT-3).",
+        "Learning rate at the last step as a fraction of the peak, for cosine and linear (0.1 as "
+        "in GPT-3).",
         at_least=0.0,
         at_most=1.0,
     )
@@ -61,8 +64,8 @@ class OptimizerConfig(Config):
     )
     ema_decay: float = field(
         0.0,
-        "Decay of a moving average of the weights, which is validated and exported in their place; 0.999 is common, 0 "
-        "keeps none.",
+        "Decay of a moving average of the weights, which is validated and exported in their place; "
+        "0.999 is common, 0 keeps none.",
         at_least=0.0,
         below=1.0,
     )

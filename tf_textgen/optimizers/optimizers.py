@@ -1,4 +1,6 @@
-"""Optimizers: Keras' AdamW, SGD and RMSprop, and an Adafactor whose second moments really are factored."""
+"""Optimizers: Keras' AdamW, SGD and RMSprop, and an Adafactor whose second moments really are
+factored.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,13 @@ from tf_textgen.optimizers.schedules import WarmUpThenDecay
 def make_optimizer(
     config: OptimizerConfig, variables: Sequence[keras.Variable], total_steps: int = 0
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of `config`, built on `variables`, so that a checkpoint can be restored into it at once.
+    """The optimizer of `config`, built on `variables`, so that a checkpoint can be restored into it
+    at once.
 
     Its attribute `schedule` is the `WarmUpThenDecay`, whose `total_steps` may be set later.
 
-    Clipping is not the optimizer's: under `tf.distribute` Keras clips before the gradients of the replicas are
-    summed. `TextModel.compile(clip_norm=...)` clips after.
+    Clipping is not the optimizer's: under `tf.distribute` Keras clips before the gradients of the
+    replicas are summed. `TextModel.compile(clip_norm=...)` clips after.
 
     Args:
       config: the optimizer's configuration.
@@ -62,10 +65,12 @@ def make_optimizer(
 def is_decayed(variable: keras.Variable) -> bool:
     """True for matrices that multiply activations.
 
-    Biases and gains (one dimension) and embeddings of tokens and positions are left out, as in GPT-2's training and
-    its re-implementations: a bias cannot overfit, and decay would pull the rows of rare tokens to zero, which no
-    gradient opposes. A tied output matrix is the embedding and left out with it. An embedding is known by its path:
-    "embedding" in it, or "table" at its end.
+    Biases and gains (one dimension) and embeddings of tokens and positions are left out, as in
+    GPT-2's training and
+    its re-implementations: a bias cannot overfit, and decay would pull the rows of rare tokens to
+      zero, which no
+    gradient opposes. A tied output matrix is the embedding and left out with it. An embedding is
+    known by its path: "embedding" in it, or "table" at its end.
     """
     path = variable.path.lower()
     return len(variable.shape) >= 2 and "embedding" not in path and not path.endswith("table")
@@ -75,14 +80,15 @@ def is_decayed(variable: keras.Variable) -> bool:
 class Adafactor(keras.optimizers.Optimizer):
     """Adafactor with factored second moments, without momentum.
 
-    For a matrix `[R, C]` it keeps `R + C` numbers where Adam keeps `2 * R * C`. `keras.optimizers.Adafactor` also
-    stores the product `[R, C]` of the two factors, and several of its variables share one path.
+    For a matrix `[R, C]` it keeps `R + C` numbers where Adam keeps `2 * R * C`.
+    `keras.optimizers.Adafactor` also stores the product `[R, C]` of the two factors, and several of
+    its variables share one path.
 
-    The step is relative to the weights' own size: `learning_rate * max(epsilon_2, RMS(weights))`; 0.01 with the
-    schedule `inverse_sqrt` is the paper's proposal.
+    The step is relative to the weights' own size: `learning_rate * max(epsilon_2, RMS(weights))`;
+    0.01 with the schedule `inverse_sqrt` is the paper's proposal.
 
-    Reference: Shazeer and Stern 2018, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", algorithms
-    4 and 5.
+    Reference: Shazeer and Stern 2018, "Adafactor: Adaptive Learning Rates with Sublinear Memory
+    Cost", algorithms 4 and 5.
     """
 
     def __init__(
@@ -98,7 +104,8 @@ class Adafactor(keras.optimizers.Optimizer):
 
         Args:
           learning_rate: relative step size, a number or a schedule.
-          decay_exponent: the second moment's decay at step t is `1 - t ** -decay_exponent` (section 7.2).
+          decay_exponent: the second moment's decay at step t is `1 - t ** -decay_exponent` (section
+            7.2).
           epsilon_1: added to squared gradients.
           epsilon_2: least size of weights that steps are relative to, so that zeros can move.
           clip_threshold: largest root mean square of an update (section 6).
@@ -148,7 +155,9 @@ class Adafactor(keras.optimizers.Optimizer):
     def _second_moment(
         self, square: tf.Tensor, decay: tf.Tensor, moments: list[keras.Variable]
     ) -> tf.Tensor:
-        """Moves the running means towards `square` and returns their estimate of it, of `square`'s shape."""
+        """Moves the running means towards `square` and returns their estimate of it, of `square`'s
+        shape.
+        """
         means = (
             [square]
             if len(moments) == 1

@@ -42,11 +42,13 @@ DECAYS = {
 
 @keras.saving.register_keras_serializable(package="tf_textgen")
 class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Grows linearly to `peak` at step `warmup_steps`, then follows `decay` down to `final_fraction * peak`.
+    """Grows linearly to `peak` at step `warmup_steps`, then follows `decay` down to `final_fraction
+    * peak`.
 
-    Steps count from 1: the first update uses `peak / warmup_steps`, update number `total_steps` the final rate.
-    `total_steps` is a variable, since a budget in minutes is known in steps only after the first ones were timed;
-    0 means not yet known, and the rate then stays at the peak after the warm-up.
+    Steps count from 1: the first update uses `peak / warmup_steps`, update number `total_steps` the
+    final rate. `total_steps` is a variable, since a budget in minutes is known in steps only after
+    the first ones were timed; 0 means not yet known, and the rate then stays at the peak after the
+    warm-up.
     """
 
     def __init__(
@@ -61,8 +63,8 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         """Makes the schedule.
 
         Args:
-          decay: `constant`, `cosine`, `linear` or `inverse_sqrt` (the last two arguments do not touch
-            `constant` and `inverse_sqrt`).
+          decay: `constant`, `cosine`, `linear` or `inverse_sqrt` (the last two arguments do not
+            touch `constant` and `inverse_sqrt`).
           peak: learning rate after the warm-up.
           warmup_steps: length of the warm-up.
           total_steps: number of the last update; 0 if not yet known.
@@ -73,7 +75,8 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         """
         if decay not in DECAYS:
             raise UserError(
-                f"learning rate schedule {decay!r}: expected one of {', '.join(DECAYS)}{did_you_mean(decay, DECAYS)}"
+                f"learning rate schedule {decay!r}: expected one of "
+                f"{', '.join(DECAYS)}{did_you_mean(decay, DECAYS)}"
             )
         self.decay, self.peak, self.warmup_steps, self.final_fraction = (
             decay,

@@ -1,1 +1,3 @@
-"""A run folder: its recipe, configurations, checkpoints, record, and the run loaded as a `TextGenerator`."""
+"""A run folder: its recipe, configurations, checkpoints, record, and the run loaded as a
+`TextGenerator`.
+"""

@@ -1,10 +1,10 @@
 """The mean of a run's last checkpoints, as a run folder of its own.
 
-The weights of one training circle around a minimum while its learning rate is large; their mean lies nearer to it and
-costs nothing to train.
+The weights of one training circle around a minimum while its learning rate is large; their mean
+lies nearer to it and costs nothing to train.
 
-Reference: Vaswani et al. 2017, "Attention Is All You Need", section 6.1; Izmailov et al. 2018, "Averaging Weights Leads
-to Wider Optima and Better Generalization".
+Reference: Vaswani et al. 2017, "Attention Is All You Need", section 6.1; Izmailov et al. 2018,
+"Averaging Weights Leads to Wider Optima and Better Generalization".
 """
 
 from __future__ import annotations
@@ -39,17 +39,19 @@ def last_steps(checkpoints: Checkpoints, count: int) -> list[int]:
     if len(steps) < count:
         listed = f" (of steps {', '.join(map(str, steps))})" if steps else ""
         raise UserError(
-            f"--last={count}: {checkpoints.directory} has {len(steps)} whole checkpoints{listed}, expected at least "
-            f"{count}; ask for fewer, or train with --run.keep_checkpoints={count}"
+            f"--last={count}: {checkpoints.directory} has {len(steps)} whole checkpoints{listed}, "
+            f"expected at least {count}; ask for fewer, or train with "
+            f"--run.keep_checkpoints={count}"
         )
     return steps
 
 
 def restore_mean(checkpoints: Checkpoints, steps: Sequence[int], model: TextModel) -> RunState:
-    """Sets a built model to the mean of its variables at `steps`, oldest first, and tells the state of the last.
+    """Sets a built model to the mean of its variables at `steps`, oldest first, and tells the state
+    of the last.
 
-    Sums are float64, and one checkpoint is in memory at a time. Integers (states of dropout) have no mean: they stay as
-    the last checkpoint has them.
+    Sums are float64, and one checkpoint is in memory at a time. Integers (states of dropout) have
+    no mean: they stay as the last checkpoint has them.
 
     Raises:
       UserError: where a checkpoint does not fit the model or went away.
@@ -62,8 +64,9 @@ def restore_mean(checkpoints: Checkpoints, steps: Sequence[int], model: TextMode
             state = checkpoints.restore(step, model)
         except (OSError, tf.errors.OpError) as error:
             raise UserError(
-                f"{checkpoints.folder(step)} cannot be read any more ({atomic_files.reason(error)}): expected a checkpoint "
-                "that stays; a run in training removes its older ones, give the same command again"
+                f"{checkpoints.folder(step)} cannot be read any more "
+                f"({atomic_files.reason(error)}): expected a checkpoint that stays; a run in "
+                "training removes its older ones, give the same command again"
             ) from error
         for path, variable in variables.items():
             sums[path] += variable.numpy()
@@ -75,7 +78,8 @@ def restore_mean(checkpoints: Checkpoints, steps: Sequence[int], model: TextMode
 def write_average(
     source: Path, config: Mapping[str, Any], last: int, output: Path, flags: Sequence[str]
 ) -> list[int]:
-    """Writes the mean of the last checkpoints of a run to a new run folder, which is whole or absent.
+    """Writes the mean of the last checkpoints of a run to a new run folder, which is whole or
+    absent.
 
     Args:
       source: folder of the run.
@@ -116,9 +120,12 @@ def write_average(
 
 
 def _recipe(source: Path, steps: Sequence[int], output: Path) -> str:
-    """The flags that trained the run, for another `--run.dir`: there is nothing to go on with in `output`."""
+    """The flags that trained the run, for another `--run.dir`: there is nothing to go on with in
+    `output`.
+    """
     heading = [
-        f"# The mean of the checkpoints of steps {', '.join(map(str, steps))} of {source}, made by average.",
+        f"# The mean of the checkpoints of steps {', '.join(map(str, steps))} of {source}, made by "
+        "average.",
         "# The run was trained with these flags; train takes them with another --run.dir alone.",
     ]
     lines = [

@@ -11,11 +11,12 @@ from tf_textgen.runs.run_folder import read_config, read_record
 
 
 def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the run in `directory` reached on the validation data of `config` (this run's config.json).
+    """What the run in `directory` reached on the validation data of `config` (this run's
+    config.json).
 
     Returns:
-      `model`, `bits_per_byte`, and `nats_per_token` if both runs share their tokenizer: tokens of another one are
-      no measure.
+      `model`, `bits_per_byte`, and `nats_per_token` if both runs share their tokenizer: tokens of
+      another one are no measure.
 
     Raises:
       UserError: where it is no finished run, or was validated on other text.
@@ -23,7 +24,8 @@ def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
     flag = f"--run.baseline={directory}"
     if not config["files"].get("valid"):
         raise UserError(
-            f"{flag}: this run has no validation data to compare on; give --data.valid or leave it out"
+            f"{flag}: this run has no validation data to compare on; give --data.valid or leave it "
+            "out"
         )
     other, record = read_config(directory), read_record(directory)
     if record is None or "validation.bits_per_byte" not in record:
@@ -32,7 +34,8 @@ def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
         )
     if (differing := _difference(other, config)) is not None:
         raise UserError(
-            f"{flag} was validated on other text: {differing} differs; expected a run with the same validation data"
+            f"{flag} was validated on other text: {differing} differs; expected a run with the "
+            "same validation data"
         )
     found = {"model": record["model"]}
     if other.get("tokenizer_fingerprint") == config["tokenizer_fingerprint"]:

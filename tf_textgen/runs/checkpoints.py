@@ -1,13 +1,15 @@
 """Checkpoints: every variable by its path, in a folder that is whole or absent.
 
-    checkpoints/step-00001000/  model.* optimizer.*  (tf.train.Checkpoint format, apart: inference needs the first)
-                                carried.*            recurrent states of all rows, where batches hand them on
-                                average.*            moving averages of the weights, where they are kept
-                                state.json           RunState
-                                manifest.json        sizes and SHA-256 of the files; paths, shapes, dtypes of variables
+    checkpoints/step-00001000/  model.* optimizer.*  (tf.train.Checkpoint format, apart: inference
+                                needs the first) carried.*            recurrent states of all rows,
+                                where batches hand them on average.*            moving averages of
+                                the weights, where they are kept state.json           RunState
+                                manifest.json        sizes and SHA-256 of the files; paths, shapes,
+                                dtypes of variables
     checkpoints/best.json       step and loss of the best validation
 
-`tf.train.Checkpoint(model=model)` would silently leave out layers held in lists and the state of dropout.
+`tf.train.Checkpoint(model=model)` would silently leave out layers held in lists and the state of
+dropout.
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ class DamagedCheckpoint(Exception):
 def by_path(variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
     """The TensorFlow variables keyed by Keras path.
 
-    Keras numbers seed generators through the whole process; here they are numbered through the model, so that a
-    checkpoint can be read where other models were made before.
+    Keras numbers seed generators through the whole process; here they are numbered through the
+    model, so that a checkpoint can be read where other models were made before.
 
     Raises:
       UserError: where two variables have one path, which would leave one of them out.
@@ -70,8 +72,8 @@ class Checkpoints:
     Args:
       directory: the folder `checkpoints/`; made at the first save.
       keep: newest checkpoints to keep, beside the best.
-      writes: whether this process is the one that writes; the other workers of a training only read, but have to call
-        `save` as well, where the states of their rows are gathered.
+      writes: whether this process is the one that writes; the other workers of a training only
+        read, but have to call `save` as well, where the states of their rows are gathered.
     """
 
     def __init__(self, directory: str | Path, keep: int = 2, *, writes: bool = True) -> None:
@@ -98,7 +100,9 @@ class Checkpoints:
         return step if isinstance(step, int) and self.folder(step).is_dir() else None
 
     def whole(self) -> Iterator[int]:
-        """The steps whose files are undamaged, newest first; each damaged one on the way is named in a warning."""
+        """The steps whose files are undamaged, newest first; each damaged one on the way is named
+        in a warning.
+        """
         for step in reversed(self.steps()):
             try:
                 self._verify(step)
@@ -152,11 +156,14 @@ class Checkpoints:
         return int(which)
 
     def newest_to_go_on(self) -> int | None:
-        """The newest whole step, for whoever holds the run's lock and writes on; None where there is no checkpoint.
+        """The newest whole step, for whoever holds the run's lock and writes on; None where there
+        is no checkpoint.
 
-        What an earlier process left unfinished is removed, undone (a checkpoint set aside for another of its step) or
-        finished (a best checkpoint that was yet to be marked). Damaged newer checkpoints are kept under another
-        name: under their own they would count as the newest, and those to come would be pruned before them.
+        What an earlier process left unfinished is removed, undone (a checkpoint set aside for
+        another of its step) or finished (a best checkpoint that was yet to be marked). Damaged
+        newer checkpoints are kept under another
+        name: under their own they would count as the newest, and those to come would be pruned
+          before them.
 
         Raises:
           UserError: where all checkpoints are damaged; beginning anew would replace them.
@@ -194,8 +201,8 @@ class Checkpoints:
     def _all_damaged(self) -> str:
         listed = ", ".join(map(str, self.steps()))
         return (
-            f"{self.directory}: all checkpoints (of steps {listed}) are damaged, expected a whole one; put one back, "
-            "or train in another --run.dir"
+            f"{self.directory}: all checkpoints (of steps {listed}) are damaged, expected a whole "
+            "one; put one back, or train in another --run.dir"
         )
 
     # Writing.
@@ -252,8 +259,9 @@ class Checkpoints:
             else "there is none before it"
         )
         return (
-            f"cannot save the checkpoint of step {step} in {self.directory} ({atomic_files.reason(error)}; "
-            f"{free:.0f} MB free); {kept}; make room and give the same command again"
+            f"cannot save the checkpoint of step {step} in {self.directory} "
+            f"({atomic_files.reason(error)}; {free:.0f} MB free); {kept}; make room and give the "
+            "same command again"
         )
 
     def _prune(self) -> None:
@@ -297,8 +305,8 @@ class Checkpoints:
         Args:
           step: of a whole checkpoint.
           model: built.
-          which: "average" for the moving averages of the weights, which validations judged, "trained" for the weights
-            themselves, None for averages where there are any.
+          which: "average" for the moving averages of the weights, which validations judged,
+            "trained" for the weights themselves, None for averages where there are any.
 
         Returns:
           Which of the two they are.
@@ -311,8 +319,8 @@ class Checkpoints:
         saved = json.loads((folder / "manifest.json").read_text())["variables"].get("average")
         if which == "average" and saved is None:
             raise UserError(
-                f"--run.weights=average: {folder} has no moving averages, expected a run trained with "
-                "--optimizer.ema_decay; choose trained"
+                f"--run.weights=average: {folder} has no moving averages, expected a run trained "
+                "with --optimizer.ema_decay; choose trained"
             )
         if which == "trained" or saved is None:
             return "trained"
@@ -372,7 +380,8 @@ def _weights(
 def _read_carried(folder: Path, saved: dict[str, list[Any]]) -> dict[str, tf.Tensor]:
     """The carried states of all rows, by name.
 
-    Older checkpoints hold those of each replica apart, as `replica_0/state_0`: they are put side by side.
+    Older checkpoints hold those of each replica apart, as `replica_0/state_0`: they are put side by
+      side.
     """
     variables = {
         path: tf.Variable(tf.zeros(shape, dtype)) for path, (shape, dtype) in sorted(saved.items())
@@ -407,6 +416,7 @@ def _check_same(folder: Path, saved: dict[str, list[Any]], here: dict[str, list[
     for path in [*saved, *here]:
         if saved.get(path) != here.get(path):
             raise UserError(
-                f"{folder} does not fit this model: {path} is {saved.get(path, 'absent')} in the checkpoint and "
-                f"{here.get(path, 'absent')} in the model; use the configuration it was trained with"
+                f"{folder} does not fit this model: {path} is {saved.get(path, 'absent')} in the "
+                f"checkpoint and {here.get(path, 'absent')} in the model; use the configuration it "
+                "was trained with"
             )

@@ -13,7 +13,8 @@ from tf_textgen.errors import UserError
 class EmbeddingConfig(Config):
     """Which vectors stand in the embedding tables when training begins.
 
-    A table is as wide as the vectors: set the model's embedding_width to their width. What follows adapts it by learned
+    A table is as wide as the vectors: set the model's embedding_width to their width. What follows
+      adapts it by learned
     weights: a projection in Transformers, the first layer's own input weights in recurrent models.
     """
 
@@ -21,8 +22,9 @@ class EmbeddingConfig(Config):
 
     file: str | None = field(
         None,
-        "Word vectors, GloVe or word2vec text, plain or .gz, for the rows of the embedding table; pieces without a "
-        "vector keep their random start. Their width must be the model's embedding_width.",
+        "Word vectors, GloVe or word2vec text, plain or .gz, for the rows of the embedding table; "
+        "pieces without a vector keep their random start. Their width must be the model's "
+        "embedding_width.",
     )
     side: str = field(
         "all",
@@ -31,8 +33,9 @@ class EmbeddingConfig(Config):
     )
     trainable: bool = field(
         True,
-        "Train on from the vectors. false keeps the whole table as it starts, rows without a vector and special ids "
-        "too, and with tied embeddings the output weights, which are the same table.",
+        "Train on from the vectors. false keeps the whole table as it starts, rows without a "
+        "vector and special ids too, and with tied embeddings the output weights, which are the "
+        "same table.",
     )
 
     def __post_init__(self) -> None:
@@ -41,5 +44,6 @@ class EmbeddingConfig(Config):
             name = "side" if self.side != "all" else "trainable"
             came = f"--embedding.{name}={str(getattr(self, name)).lower()}"
             raise UserError(
-                f"{came} without --embedding.file: expected a file of word vectors; give one or leave it out"
+                f"{came} without --embedding.file: expected a file of word vectors; give one or "
+                "leave it out"
             )

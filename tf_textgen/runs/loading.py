@@ -72,7 +72,9 @@ def open_split(run: LoadedRun, data: DataConfig, split: str) -> TokenizedSplit:
 
 
 def check_decoding(flag_values: flags.FlagValues) -> None:
-    """Tells what is wrong with the decoding flags, alone or beside those of the run, before anything is loaded."""
+    """Tells what is wrong with the decoding flags, alone or beside those of the run, before
+    anything is loaded.
+    """
     from tf_textgen.runs.run_folder import read_config
 
     directory = flag_values["run.dir"].value
@@ -93,7 +95,8 @@ def within_bounds(
 ) -> DecodingConfig:
     """Leaves the prompt its room where nobody chose `max_new_tokens`.
 
-    A wish of the command line beyond the bound is an error; of one that the run recorded, as much is taken as there is.
+    A wish of the command line beyond the bound is an error; of one that the run recorded, as much
+    is taken as there is.
     """
     wish, bound = decoding.max_new_tokens, generator.max_new_tokens
     reason = "one less than the context of this model"

@@ -17,7 +17,8 @@ class Measurement(NamedTuple):
       gradient_norm: mean global norm before clipping.
       learning_rate: of the last of them.
       tokens: target tokens.
-      tokens_per_second: without the first step of a process (compilation), validations and checkpoints; 0 if unknown.
+      tokens_per_second: without the first step of a process (compilation), validations and
+        checkpoints; 0 if unknown.
     """
 
     step: int

@@ -38,7 +38,8 @@ class Recipe:
       model: name of the family.
       model_config: its configuration; the fields of the vocabulary mean nothing before `model_for`.
       tokenizer_dir: folder of a tokenizer to use; None makes one as `tokenizer` says.
-      source_tokenizer_dir: the same for the source side of pairs, where the vocabulary is not shared.
+      source_tokenizer_dir: the same for the source side of pairs, where the vocabulary is not
+        shared.
       data_dir: folder of public corpora.
     """
 
@@ -78,13 +79,15 @@ class Recipe:
         self.run.check_complete(needs_budget=not counted)
         if counted and self.run.xla == "on":
             raise UserError(
-                f"--run.xla=on with --model={self.model}: expected auto or off, since XLA searches counts by comparing "
-                "with each; leave it out"
+                f"--run.xla=on with --model={self.model}: expected auto or off, since XLA searches "
+                "counts by comparing with each; leave it out"
             )
         check_embedding(self.model, self.embedding)
 
     def check_fits(self) -> None:
-        """Raises `UserError` where the data cannot be read by the model: too long rows, or another vocabulary."""
+        """Raises `UserError` where the data cannot be read by the model: too long rows, or another
+        vocabulary.
+        """
         check_sides(self.tokenizer, self.data, self.source_tokenizer_dir)
         if not self.tokenizer.shared:
             self._check_separate_vocabularies()
@@ -93,8 +96,9 @@ class Recipe:
                 f"--model={name}" for name, entry in MODELS.items() if entry.carries_state
             )
             raise UserError(
-                f"--data.carry_state with --model={self.model}, which has no state that one batch could hand to the "
-                f"next: expected {able}; choose it or leave --data.carry_state out"
+                f"--data.carry_state with --model={self.model}, which has no state that one batch "
+                f"could hand to the next: expected {able}; choose it or leave --data.carry_state "
+                "out"
             )
         positions = getattr(self.model_config, "max_positions", None)
         if positions is None:
@@ -114,24 +118,28 @@ class Recipe:
         if needed > positions:
             name = config.flag_name(type(self.model_config), "max_positions")
             raise UserError(
-                f"--{name}={positions}: expected at least {flag}; give --{name}={needed}, or shorten the rows"
+                f"--{name}={positions}: expected at least {flag}; give --{name}={needed}, or "
+                "shorten the rows"
             )
 
     def _check_separate_vocabularies(self) -> None:
         if model_kind(self.model) != "encoder_decoder":
             raise UserError(
-                f"--tokenizer.shared=false with --model={self.model}: expected a shared vocabulary, since a language "
-                "model reads source and target in one row; leave it out or choose an encoder-decoder"
+                f"--tokenizer.shared=false with --model={self.model}: expected a shared "
+                "vocabulary, since a language model reads source and target in one row; leave it "
+                "out or choose an encoder-decoder"
             )
         if getattr(self.model_config, "shared_embeddings", False):
             name = config.flag_name(type(self.model_config), "shared_embeddings")
             raise UserError(
-                f"--{name} with --tokenizer.shared=false: expected one vocabulary for both sides; set "
-                f"--{name}=false or leave --tokenizer.shared out"
+                f"--{name} with --tokenizer.shared=false: expected one vocabulary for both sides; "
+                f"set --{name}=false or leave --tokenizer.shared out"
             )
 
     def with_files(self) -> Recipe:
-        """This recipe with the files of its corpus, if it names one; they are found, made or downloaded."""
+        """This recipe with the files of its corpus, if it names one; they are found, made or
+        downloaded.
+        """
         recipe = dataclasses.replace(self, data=with_corpus(self.data, self.data_dir))
         recipe.check_fits()
         return recipe
@@ -139,7 +147,9 @@ class Recipe:
     def model_for(
         self, vocabulary_size: int, pad_id: int, source_vocabulary_size: int | None = None
     ) -> Config:
-        """The model's configuration for a tokenizer, and that of its sources if they have their own."""
+        """The model's configuration for a tokenizer, and that of its sources if they have their
+        own.
+        """
         sizes: dict[str, int] = {"vocabulary_size": vocabulary_size, "pad_id": pad_id}
         if source_vocabulary_size is not None:
             sizes["source_vocabulary_size"] = source_vocabulary_size
@@ -178,13 +188,13 @@ def check_embedding(model: str, embedding: EmbeddingConfig) -> None:
         return
     if family(model).trained_by == "counting":
         raise UserError(
-            f"--embedding.file={embedding.file} with --model={model}: expected a model with an embedding table, which "
-            "counts have not; leave it out"
+            f"--embedding.file={embedding.file} with --model={model}: expected a model with an "
+            "embedding table, which counts have not; leave it out"
         )
     if embedding.side != "all" and model_kind(model) != "encoder_decoder":
         raise UserError(
-            f"--embedding.side={embedding.side} with --model={model}: expected all, since a language model has one "
-            "table and no sides; leave it out"
+            f"--embedding.side={embedding.side} with --model={model}: expected all, since a "
+            "language model has one table and no sides; leave it out"
         )
 
 
@@ -192,12 +202,13 @@ def check_sides(config: TokenizerConfig, data: DataConfig, source_dir: str | Non
     """Raises `UserError` where a tokenizer of the sources is wanted that would not be used."""
     if config.shared and source_dir:
         raise UserError(
-            f"--source_tokenizer.dir={source_dir} with a shared vocabulary: expected --tokenizer.shared=false; add it, "
-            "or leave the folder out"
+            f"--source_tokenizer.dir={source_dir} with a shared vocabulary: expected "
+            "--tokenizer.shared=false; add it, or leave the folder out"
         )
     if not config.shared and not data.is_pairs:
         raise UserError(
-            "--tokenizer.shared=false with --data.format=text: expected pairs, which alone have two sides; leave it out"
+            "--tokenizer.shared=false with --data.format=text: expected pairs, which alone have "
+            "two sides; leave it out"
         )
 
 

@@ -86,7 +86,9 @@ def make_record(
 def describe_origin(
     job: str, flags: Sequence[str], config: Mapping[str, Any], model: keras.Model
 ) -> dict[str, Any]:
-    """What the record of a run begins with: the command that made it, the versions, the device and the model."""
+    """What the record of a run begins with: the command that made it, the versions, the device and
+    the model.
+    """
     return {
         "command": shlex.join(["python", "-m", "tf_textgen", job, *flags]),
         **source_version(),

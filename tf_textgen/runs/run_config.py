@@ -53,7 +53,8 @@ class RunConfig(Config):
     sample_tokens: int = field(80, "New tokens in a sample text.", at_least=1)
     baseline: str | None = field(
         None,
-        "Run folder, commonly of an n-gram model, whose validation is quoted in this run's record and last lines.",
+        "Run folder, commonly of an n-gram model, whose validation is quoted in this run's record "
+        "and last lines.",
     )
     precision: str = field(
         "float32",
@@ -62,8 +63,9 @@ class RunConfig(Config):
     )
     strategy: str = field(
         "auto",
-        "Where the replicas are that share each batch. auto: on all workers that TF_CONFIG names, else on all GPUs (or "
-        "logical CPUs) of this machine, else one device. The result does not depend on it.",
+        "Where the replicas are that share each batch. auto: on all workers that TF_CONFIG names, "
+        "else on all GPUs (or logical CPUs) of this machine, else one device. The result does not "
+        "depend on it.",
         choices=("auto", "one_device", "mirrored", "multi_worker"),
     )
     logical_cpus: int = field(
@@ -74,7 +76,8 @@ class RunConfig(Config):
     )
     micro_batches: int = field(
         1,
-        "Parts of a replica's batch that are worked on one after the other: as much less memory, the same update.",
+        "Parts of a replica's batch that are worked on one after the other: as much less memory, "
+        "the same update.",
         at_least=1,
     )
     xla: str = field(
@@ -87,21 +90,22 @@ class RunConfig(Config):
     def __post_init__(self) -> None:
         if self.strategy in ("parameter_server", "ps"):
             raise UserError(
-                f"--run.strategy={self.strategy}: Keras 3 has no ParameterServerStrategy; expected multi_worker, whose "
-                "workers sum their gradients in each step"
+                f"--run.strategy={self.strategy}: Keras 3 has no ParameterServerStrategy; expected "
+                "multi_worker, whose workers sum their gradients in each step"
             )
         super().__post_init__()
         if self.logical_cpus > 1 and self.strategy == "one_device":
             raise UserError(
-                f"--run.logical_cpus={self.logical_cpus} with --run.strategy=one_device: expected mirrored; "
-                "leave one of them out"
+                f"--run.logical_cpus={self.logical_cpus} with --run.strategy=one_device: expected "
+                "mirrored; leave one of them out"
             )
 
     def check_complete(self, *, needs_budget: bool = True) -> None:
         """Raises `UserError` where a folder or a budget is missing."""
         if not self.dir:
             raise UserError(
-                "--run.dir is missing: expected the folder to train in, new or of a run to go on with"
+                "--run.dir is missing: expected the folder to train in, new or of a run to go on "
+                "with"
             )
         if needs_budget and not (self.steps or self.epochs or self.minutes):
             raise UserError(

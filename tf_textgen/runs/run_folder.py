@@ -1,11 +1,10 @@
 """The folder of a run: who may write it, what it says of the run, and the model in it.
 
     RUN/  lock            held by flock while a process trains here
-          recipe.flags    every flag that differs from its default; a valid recipe, written before anything else
-          config.json     all configurations, and checksums of the data files
-          tokenizer/      source_tokenizer/ (where sources have their own vocabulary)
-          checkpoints/    logs/ (TensorBoard)      samples.txt
-          run.json        the record, written at the end
+          recipe.flags    every flag that differs from its default; a valid recipe, written before
+          anything else config.json     all configurations, and checksums of the data files
+          tokenizer/      source_tokenizer/ (where sources have their own vocabulary) checkpoints/
+          logs/ (TensorBoard)      samples.txt run.json        the record, written at the end
 
 Importing this imports no TensorFlow.
 """
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
     from tf_textgen.text.tokenizer import Tokenizer
 
-# What may differ when a run is taken up again: budget, logging, and where things lie (the files' checksums may not).
+# What may differ when a run is taken up again: budget, logging, and where things lie (the files'
+# checksums may not).
 _FREE = {
     "run": {
         *(
@@ -74,7 +74,8 @@ class RunFolder:
 
     Args:
       directory: made if missing.
-      writes: whether this process is the one that writes; the other workers of a training lock and write nothing.
+      writes: whether this process is the one that writes; the other workers of a training lock and
+        write nothing.
 
     Raises (on entering):
       UserError: where another process writes it, or it is another program's folder.
@@ -98,7 +99,8 @@ class RunFolder:
             lock = open(self.path / "lock", "a+", encoding="utf-8")
         except OSError as error:
             raise UserError(
-                f"--run.dir={self.path}: {error.strerror}; expected a folder that can be made and written"
+                f"--run.dir={self.path}: {error.strerror}; expected a folder that can be made and "
+                "written"
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,7 +109,8 @@ class RunFolder:
             holder = lock.read().strip() or "another process"
             lock.close()
             raise UserError(
-                f"run folder in use: {holder} trains in {self.path}; wait for its end or choose another --run.dir"
+                f"run folder in use: {holder} trains in {self.path}; wait for its end or choose "
+                "another --run.dir"
             ) from None
         self._lock = lock
         lock.truncate(0)
@@ -120,8 +123,8 @@ class RunFolder:
                 if (self.path / name).exists():
                     self.__exit__()
                     raise UserError(
-                        f"--run.dir={self.path} has {name} but no recipe.flags: expected a new folder or one that "
-                        "train made; choose another"
+                        f"--run.dir={self.path} has {name} but no recipe.flags: expected a new "
+                        "folder or one that train made; choose another"
                     )
         return self
 
@@ -145,13 +148,15 @@ class RunFolder:
         """Compares `config` (all or some of its parts) with `config.json`, if there is one.
 
         Raises:
-          UserError: one line that names what differs, where it may not; or where `average` made the folder.
+          UserError: one line that names what differs, where it may not; or where `average` made the
+            folder.
         """
         recorded = self.recorded()
         if recorded is not None and "averaged_run" in recorded:
             raise UserError(
-                f"--run.dir={self.path} holds the mean of checkpoints of {recorded['averaged_run']}, without the state "
-                "of an optimizer: expected a run that train made; go on with that one or choose another --run.dir"
+                f"--run.dir={self.path} holds the mean of checkpoints of "
+                f"{recorded['averaged_run']}, without the state of an optimizer: expected a run "
+                "that train made; go on with that one or choose another --run.dir"
             )
         found = [] if recorded is None else list(differences(recorded, config))
         if found:
@@ -160,7 +165,8 @@ class RunFolder:
                 named += f" and {len(found) - _NAMED_DIFFERENCES} more"
             raise UserError(
                 f"--run.dir={self.path} holds another run: {named}; only budget and "
-                "logging may change; give its flags again (recipe.flags) or choose another --run.dir"
+                "logging may change; give its flags again (recipe.flags) or choose another "
+                "--run.dir"
             )
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -168,7 +174,9 @@ class RunFolder:
             atomic_files.write_json(self.path / "config.json", config)
 
     def record(self) -> dict[str, Any] | None:
-        """`run.json`, or None before a run has ended or where it is damaged: the next record takes its place."""
+        """`run.json`, or None before a run has ended or where it is damaged: the next record takes
+        its place.
+        """
         return read_record(self.path)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
@@ -177,7 +185,9 @@ class RunFolder:
 
 
 def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
-    """`part.field is A there, B here` for each field of `config` that may not differ from `recorded` but does."""
+    """`part.field is A there, B here` for each field of `config` that may not differ from
+    `recorded` but does.
+    """
     for part, values in config.items():
         if part in _FREE_PARTS:
             continue
@@ -243,7 +253,8 @@ def read_config(directory: str | Path) -> dict[str, Any]:
         return config
     except OSError as error:
         raise UserError(
-            f"{directory} is no run folder ({path.name}: {error.strerror}): expected the --run.dir of a training"
+            f"{directory} is no run folder ({path.name}: {error.strerror}): expected the --run.dir "
+            "of a training"
         ) from error
     except _DAMAGE as error:
         raise _damaged(path, error) from error
@@ -251,7 +262,8 @@ def read_config(directory: str | Path) -> dict[str, Any]:
 
 def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"{path} is damaged ({error}): expected JSON as train wrote it; put the file back or train anew"
+        f"{path} is damaged ({error}): expected JSON as train wrote it; put the file back or train "
+        "anew"
     )
 
 
@@ -291,8 +303,10 @@ def load_run(
 
     Args:
       directory: the run folder.
-      checkpoint: "best" (lowest validation loss; the newest if there was no validation), "last", or a step.
-      weights: "average" (moving averages, which validations judged), "trained", or None: averages where there are any.
+      checkpoint: "best" (lowest validation loss; the newest if there was no validation), "last", or
+        a step.
+      weights: "average" (moving averages, which validations judged), "trained", or None: averages
+        where there are any.
 
     Raises:
       UserError: where the folder or the checkpoint is missing or damaged, or has no averages.
@@ -318,7 +332,8 @@ def load_run(
 
 
 def make_model(config: Mapping[str, Any]) -> TextModel:
-    """A built model of `config["model"]`, `["model_config"]`, `["run"]`'s seed and precision, with what is frozen.
+    """A built model of `config["model"]`, `["model_config"]`, `["run"]`'s seed and precision, with
+    what is frozen.
 
     Its name is the family's, so that its variables have the same paths in every process.
     """
@@ -327,8 +342,8 @@ def make_model(config: Mapping[str, Any]) -> TextModel:
     name, run = config["model"], config["run"]
     if missing := {"seed", "precision"} - set(run):
         raise UserError(
-            f"config.json is damaged (run has no {min(missing)}): expected JSON as train wrote it; put the file back "
-            "or train anew"
+            f"config.json is damaged (run has no {min(missing)}): expected JSON as train wrote it; "
+            "put the file back or train anew"
         )
     chosen = family(name)
     model_config = chosen.config_class.from_json(config["model_config"])

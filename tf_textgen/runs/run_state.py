@@ -1,4 +1,7 @@
-"""What a run remembers beside its variables: `state.json` of a checkpoint. Imports no TensorFlow."""
+"""What a run remembers beside its variables: `state.json` of a checkpoint.
+
+Imports no TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ class RunState:
 
     Attributes:
       step: optimizer updates done.
-      total_steps: number of the last update; None while a budget in minutes is not yet known in steps.
+      total_steps: number of the last update; None while a budget in minutes is not yet known in
+        steps.
       seconds: seconds trained, over all processes, validations included.
       tokens: target tokens trained on.
       best_step, best_loss: step and nats/token of the best validation.

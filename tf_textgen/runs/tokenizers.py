@@ -1,4 +1,5 @@
-"""The tokenizers of a recipe: one for all its texts, or one for the sources of its pairs and one for their targets.
+"""The tokenizers of a recipe: one for all its texts, or one for the sources of its pairs and one
+for their targets.
 
 Importing this imports no TensorFlow.
 """
@@ -28,8 +29,8 @@ def make_tokenizer(config: TokenizerConfig, data: DataConfig, side: Side | None)
     """Builds a tokenizer from the training files.
 
     Args:
-      config: how. The speakers of dialogues become symbols by themselves, where the kind has such; replies alone, the
-        targets, never hold them.
+      config: how. The speakers of dialogues become symbols by themselves, where the kind has such;
+        replies alone, the targets, never hold them.
       data: names the files.
       side: of the pairs; None is both.
     """
@@ -43,11 +44,12 @@ def make_tokenizer(config: TokenizerConfig, data: DataConfig, side: Side | None)
 def run_tokenizers(recipe: Recipe, folder: RunFolder) -> tuple[Tokenizer, Tokenizer | None]:
     """That of the run, and that of its sources if it is another one; both saved in the run folder.
 
-    Each is the one of its `dir` flag, else the run's own, else made from the training files. A worker that does not
-    write takes those that the first one has put into the folder.
+    Each is the one of its `dir` flag, else the run's own, else made from the training files. A
+    worker that does not write takes those that the first one has put into the folder.
 
     Raises:
-      UserError: where a run that is taken up again has another one, or it cannot tell the speakers of dialogues apart.
+      UserError: where a run that is taken up again has another one, or it cannot tell the speakers
+        of dialogues apart.
     """
     if recipe.tokenizer.shared:
         return _run_tokenizer(recipe, folder, None), None
@@ -74,7 +76,9 @@ def _run_tokenizer(recipe: Recipe, folder: RunFolder, side: Side | None) -> Toke
 
 
 def _check_speakers(tokenizer: Tokenizer, flag: str, given: str | None) -> None:
-    """Says where a speaker takes more tokens than need be; one that is unknown to the tokenizer is an error."""
+    """Says where a speaker takes more tokens than need be; one that is unknown to the tokenizer is
+    an error.
+    """
     tokens = tokenizer.tokenize(list(SPEAKERS))
     names, origin = " and ".join(SPEAKERS), f"--{flag}={given}" if given else "the training files"
     if [text.decode() for text in tokenizer.detokenize(tokens).numpy()] != list(SPEAKERS):
@@ -84,12 +88,12 @@ def _check_speakers(tokenizer: Tokenizer, flag: str, given: str | None) -> None:
             else "enlarge the vocabulary"
         )
         raise UserError(
-            f"the {tokenizer.kind} tokenizer of {origin} has no {names}: expected one that tells the speakers of a "
-            f"dialogue apart; {way}"
+            f"the {tokenizer.kind} tokenizer of {origin} has no {names}: expected one that tells "
+            f"the speakers of a dialogue apart; {way}"
         )
     if tokenizer.kind in KINDS_WITH_SYMBOLS and max(tokens.row_lengths().numpy()) > 1:
         print(
-            f"note: the tokenizer of {origin} spells out {names}; build_vocab with --data.format=dialogue makes one "
-            "that has a token for each",
+            f"note: the tokenizer of {origin} spells out {names}; build_vocab with "
+            "--data.format=dialogue makes one that has a token for each",
             file=sys.stderr,
         )

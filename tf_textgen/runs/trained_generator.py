@@ -59,7 +59,9 @@ def prompt_format(config: Mapping[str, Any]) -> PromptFormat:
 
 
 def truncation_side(config: Mapping[str, Any]) -> TruncationSide:
-    """What an over-long prompt of a run with `config` loses: what `--data.over_long=cut` took from its training."""
+    """What an over-long prompt of a run with `config` loses: what `--data.over_long=cut` took from
+    its training.
+    """
     return (
         "beginning"
         if DataConfig.from_json(config["data"]).format in ("text", "dialogue")

@@ -121,7 +121,9 @@ class App:
         return predict_api.json_response(error_body(refusal), refusal.code, refusal.headers)
 
     def _check_host(self, request: Request) -> None:
-        """Keeps out the pages of other hosts, which had their name resolved to this machine or send forms to it."""
+        """Keeps out the pages of other hosts, which had their name resolved to this machine or send
+        forms to it.
+        """
         if self._hosts is None:
             return
         host, origin = request.headers.get("host", ""), request.headers.get("origin")

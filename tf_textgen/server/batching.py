@@ -1,8 +1,9 @@
 """Requests of different people answered in one run of the graph.
 
-A run of the decoding loop costs about as much for 32 rows as for one, and the graph gives each row what it would give
-it alone. So requests that wait are joined along the first dimension, as TF Serving's `--enable_batching` does, and
-their answers taken apart again. Those for longer texts do not hold up those for shorter ones.
+A run of the decoding loop costs about as much for 32 rows as for one, and the graph gives each row
+what it would give it alone. So requests that wait are joined along the first dimension, as TF
+Serving's `--enable_batching` does, and their answers taken apart again. Those for longer texts do
+not hold up those for shorter ones.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class Batcher:
       max_batch_size: rows of a run.
       batch_timeout_s: how long the oldest task waits for others.
       max_queue_rows: rows that may wait.
-      num_threads: runs at the same time. A step of decoding is many small operations, of which TensorFlow spreads few
-        over several cores.
+      num_threads: runs at the same time. A step of decoding is many small operations, of which
+        TensorFlow spreads few over several cores.
       on_batch: told the signature and the rows of each run.
     """
 
@@ -85,7 +86,8 @@ class Batcher:
             return self._queued_rows()
 
     def submit(self, signature: str, inputs: Arrays) -> Future[Arrays]:
-        """Queues a request whose inputs fit the signature; a future that is cancelled in time is not run.
+        """Queues a request whose inputs fit the signature; a future that is cancelled in time is
+        not run.
 
         Raises:
           RequestError: 400 where it has more rows than a run, 503 where too many wait.
@@ -156,7 +158,9 @@ class Batcher:
         return taken
 
     def _answer(self, tasks: Sequence[_Task]) -> None:
-        """Runs all at once, or where that fails each alone, so that none suffers from another's request."""
+        """Runs all at once, or where that fails each alone, so that none suffers from another's
+        request.
+        """
         try:
             answers = self._run_joined(tasks)
         except (
@@ -187,7 +191,9 @@ class Batcher:
 
 
 def _length_class(inputs: Arrays) -> int:
-    """The same for texts of like lengths, within a factor of two: a batch takes as long as its longest text."""
+    """The same for texts of like lengths, within a factor of two: a batch takes as long as its
+    longest text.
+    """
     wanted = inputs.get("chunk_tokens", inputs.get("max_new_tokens"))
     return 0 if wanted is None else int(wanted.max(initial=0)).bit_length()
 
@@ -195,7 +201,8 @@ def _length_class(inputs: Arrays) -> int:
 def cut_padding(outputs: Arrays) -> Arrays:
     """Takes from the tokens of some rows what is there because of other rows.
 
-    Outputs by token, `[B, ..., N]`, are named `token_...`, and `token_count`, `[B, ...]`, says how many are a row's.
+    Outputs by token, `[B, ..., N]`, are named `token_...`, and `token_count`, `[B, ...]`, says how
+    many are a row's.
     """
     counts = outputs.get("token_count")
     if counts is None:

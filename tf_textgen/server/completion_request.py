@@ -1,7 +1,8 @@
 """A request for completions in OpenAI's form, read into the inputs of the signature `generate`.
 
-What is not said is as the export has it; without a seed each request draws its own. Beside OpenAI's fields those of
-`generate` are taken by their own names (`top_k`, `repetition_penalty`, `forced_prefix`, ...). What cannot be done is
+What is not said is as the export has it; without a seed each request draws its own. Beside OpenAI's
+fields those of `generate` are taken by their own names (`top_k`, `repetition_penalty`,
+`forced_prefix`, ...). What cannot be done is
 refused: an option that is ignored in silence gives answers that nobody asked for.
 
 Reference: OpenAI API reference, Completions.
@@ -76,7 +77,8 @@ def parse_completion(
     stream, echo = _bool(given, "stream"), _bool(given, "echo")
     if stream and CHUNK_SIGNATURE not in loaded.signature_names:
         raise invalid(
-            f"stream: this export has no signature {CHUNK_SIGNATURE}; export again, or leave it out",
+            f"stream: this export has no signature {CHUNK_SIGNATURE}; export again, or leave it "
+            "out",
             "stream",
         )
     text_name = text_input(loaded)
@@ -112,7 +114,8 @@ def parameter_defaults(loaded: LoadedVersion) -> dict[str, Any]:
     )
     if not names or names - set(decoding):
         raise invalid(
-            "this export cannot complete texts (no signature generate with its parameters); export again"
+            "this export cannot complete texts (no signature generate with its parameters); export "
+            "again"
         )
     if decoding["temperature"] is None:
         decoding["temperature"] = float(decoding["beam_width"] == 1)
@@ -188,7 +191,8 @@ def _joined(called: str, value: Any) -> str:
     texts = value if isinstance(value, list) else [] if value == "" else [value]
     if not all(isinstance(text, str) and text and SEPARATOR not in text for text in texts):
         raise invalid(
-            f"{called}: expected a string, or a list of strings, none empty and none with {SEPARATOR!r}",
+            f"{called}: expected a string, or a list of strings, none empty and none with "
+            f"{SEPARATOR!r}",
             called,
         )
     return SEPARATOR.join(texts)
@@ -228,12 +232,14 @@ def _logprobs(given: Mapping[str, Any], loaded: LoadedVersion, *, stream: bool, 
     value = given["logprobs"]
     if isinstance(value, bool) or value != 0:
         raise invalid(
-            "logprobs: expected 0 or null: an export gives the log-probabilities of the tokens it chose, and no others",
+            "logprobs: expected 0 or null: an export gives the log-probabilities of the tokens it "
+            "chose, and no others",
             "logprobs",
         )
     if stream or echo:
         raise invalid(
-            f"logprobs: not supported with {'stream' if stream else 'echo'}; the signature score gives those of texts",
+            f"logprobs: not supported with {'stream' if stream else 'echo'}; the signature score "
+            "gives those of texts",
             "logprobs",
         )
     if "token_texts" not in loaded.signature_defs[SIGNATURE]["outputs"]:

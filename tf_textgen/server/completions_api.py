@@ -1,7 +1,7 @@
 """Completions in OpenAI's form: at once, or streamed as server-sent events.
 
-A stream asks the signature `generate_chunk` for some tokens at a time. So its chunks are joined with those of other
-streams, and a stream that its reader leaves costs nothing more.
+A stream asks the signature `generate_chunk` for some tokens at a time. So its chunks are joined
+with those of other streams, and a stream that its reader leaves costs nothing more.
 
 Reference: OpenAI API reference, Completions; WHATWG HTML, section 9.2 (server-sent events).
 """
@@ -120,7 +120,9 @@ def _choice(row: int, outputs: Arrays, before: str, logprobs: bool) -> dict[str,
 
 
 def _logprobs(row: int, outputs: Arrays) -> dict[str, Any]:
-    """The chosen tokens; those of a stop string are among them, though its text is not in the choice's."""
+    """The chosen tokens; those of a stop string are among them, though its text is not in the
+    choice's.
+    """
     count = int(outputs["token_count"][row])
     tokens = [token.decode() for token in outputs["token_texts"][row][:count]]
     values = outputs["token_log_probabilities"][row][:count]

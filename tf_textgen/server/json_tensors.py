@@ -3,8 +3,9 @@
   row form     {"signature_name": ..., "instances": [...]} -> {"predictions": [...]}
   column form  {"signature_name": ..., "inputs": ...}      -> {"outputs": ...}
 
-Where a signature has one input, or one output, its values stand without its name. Bytes are `{"b64": "..."}`; outputs
-whose name ends in `_bytes` are written so. Errors say what TF Serving says, but for long values.
+Where a signature has one input, or one output, its values stand without its name. Bytes are
+`{"b64": "..."}`; outputs whose name ends in `_bytes` are written so. Errors say what TF Serving
+says, but for long values.
 
 Reference: TensorFlow Serving, RESTful API (tensorflow.org/tfx/serving/api_rest).
 """
@@ -75,12 +76,14 @@ def parse_request(document: Mapping[str, Any], specs_of: Callable[[str], Specs])
       specs_of: a signature's name -> its inputs; raises `RequestError` where it is not known.
 
     Raises:
-      RequestError: where a value is missing, or has not the type or shape that the signature asks for.
+      RequestError: where a value is missing, or has not the type or shape that the signature asks
+        for.
     """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
-            f"JSON Value: {_show(name)} not formatted correctly. 'signature_name' key must be a string value."
+            f"JSON Value: {_show(name)} not formatted correctly. 'signature_name' key must be a "
+            "string value."
         )
     name = name or DEFAULT_SIGNATURE
     if ("instances" in document) == ("inputs" in document):
@@ -115,7 +118,9 @@ def to_json(value: Any) -> bytes:
 
 
 def to_array(value: Any, spec: tf.TensorSpec) -> np.ndarray:
-    """An array of `spec`'s dtype from a number, string or nested list; raises `RequestError` where it is none."""
+    """An array of `spec`'s dtype from a number, string or nested list; raises `RequestError` where
+    it is none.
+    """
     shape = _shape(value)
     flat: list[Any] = []
     _fill(value, 0, shape, spec.dtype, flat)
@@ -145,8 +150,8 @@ def _from_instances(instances: Any, specs: Specs) -> Arrays:
             raise invalid(f"Expecting object but got list at item {i} of input list")
         if set(element) != names:
             raise invalid(
-                f"Failed to process element: {i} of 'instances' list. JSON object: {_show(element)} "
-                f"keys must be equal to: {','.join(sorted(names))}"
+                f"Failed to process element: {i} of 'instances' list. JSON object: "
+                f"{_show(element)} keys must be equal to: {','.join(sorted(names))}"
             )
     return {
         name: _column([element[name] for element in instances], name, spec)
@@ -157,8 +162,8 @@ def _from_instances(instances: Any, specs: Specs) -> Arrays:
 def _from_plain_instances(instances: list[Any], specs: Specs) -> Arrays:
     if len(specs) > 1:
         raise invalid(
-            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
-            "tensorinfo_map"
+            "instances is a plain list, but expecting list of objects as multiple input tensors "
+            "required as per tensorinfo_map"
         )
     for i, element in enumerate(instances):
         if _is_named(element):
@@ -172,8 +177,8 @@ def _from_inputs(inputs: Any, specs: Specs) -> Arrays:
     if not _is_named(inputs):
         if len(specs) > 1:
             raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
-                "tensorinfo_map"
+                "inputs is a plain value/list, but expecting an object as multiple input tensors "
+                "required as per tensorinfo_map"
             )
         inputs = dict.fromkeys(specs, inputs)
     for name in specs:
@@ -218,8 +223,8 @@ def _fill(value: Any, level: int, shape: tuple[int, ...], dtype: tf.DType, flat:
     if not isinstance(value, list):
         if level != len(shape):
             raise invalid(
-                f"JSON Value: {_show(value)} found at incorrect level: {level + 1} in the JSON DOM. "
-                f"Expected at level: {len(shape)}"
+                f"JSON Value: {_show(value)} found at incorrect level: {level + 1} in the JSON "
+                f"DOM. Expected at level: {len(shape)}"
             )
         flat.append(_scalar(value, dtype))
         return
@@ -227,7 +232,8 @@ def _fill(value: Any, level: int, shape: tuple[int, ...], dtype: tf.DType, flat:
         raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
     if len(value) != shape[level]:
         raise invalid(
-            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: "
+            f"{shape[level]}"
         )
     for one in value:
         _fill(one, level + 1, shape, dtype, flat)
@@ -306,7 +312,9 @@ def _type(value: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value in an error: short, and by its type alone where it holds others, which may nest deeply."""
+    """A value in an error: short, and by its type alone where it holds others, which may nest
+    deeply.
+    """
     if isinstance(value, (list, dict)):
         return f"{_type(value)} of {len(value)}"
     text = json.dumps(value)

@@ -58,7 +58,8 @@ class LoadedVersion:
             for spec in (*self.inputs(name).values(), *signature.structured_outputs.values()):
                 if spec.shape.rank == 0 or (spec.shape.rank and spec.shape[0] is not None):
                     raise UserError(
-                        f"{folder}: {spec.name} of signature {name} has no free first dimension; {_ADVICE}"
+                        f"{folder}: {spec.name} of signature {name} has no free first dimension; "
+                        f"{_ADVICE}"
                     )
 
     @property

@@ -56,7 +56,8 @@ class Monitoring:
         labels = ("path", "signature", "code")
         self._requests = Counter("tf_textgen_requests_total", "Requests answered.", labels)
         self._seconds = Histogram(
-            "tf_textgen_request_duration_seconds", "Time from a request's head to the end of its answer.", labels[:2],
+            "tf_textgen_request_duration_seconds", "Time from a request's head to the end of its "
+                "answer.", labels[:2],
             _SECONDS,
         )  # fmt: skip
         self._batches = Histogram(

@@ -1,6 +1,7 @@
 """The page at `/`: one file that loads nothing from elsewhere.
 
-Its content security policy names the script and the style by their hashes, so nothing that a text brings along runs.
+Its content security policy names the script and the style by their hashes, so nothing that a text
+brings along runs.
 
 Reference: W3C, Content Security Policy Level 3, section 2.3.1 (hash sources).
 """

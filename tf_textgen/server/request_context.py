@@ -1,4 +1,6 @@
-"""One request with what its handler needs: its body within the limit, the model it names, the answers of the graph."""
+"""One request with what its handler needs: its body within the limit, the model it names, the
+answers of the graph.
+"""
 
 from __future__ import annotations
 

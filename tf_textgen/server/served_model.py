@@ -1,8 +1,8 @@
 """The model at one name: its newest version, replaced while it answers.
 
-A new version is loaded and warmed up beside the old one, then takes its place; the old one answers what it has begun
-and goes. A version that fails is told in the log and the old one stays. Deleting the newest version's folder goes back
-to the one before.
+A new version is loaded and warmed up beside the old one, then takes its place; the old one answers
+what it has begun and goes. A version that fails is told in the log and the old one stays. Deleting
+the newest version's folder goes back to the one before.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class ServedModel:
     """Loads the newest version when made.
 
     Args:
-      path: `NAME`, whose newest version is served and whose new ones are watched for, or `NAME/VERSION`, which stays.
+      path: `NAME`, whose newest version is served and whose new ones are watched for, or
+        `NAME/VERSION`, which stays.
       config: the sizes of batches and of the queue, and how long an old version may finish.
       on_batch: told the signature and the rows of each run of the graph.
       log: told what happens to versions, a line each.
@@ -58,7 +59,8 @@ class ServedModel:
         on_batch: Callable[[str, int], None] = lambda signature, rows: None,
         log: Callable[[str], None] = lambda message: None,
     ) -> None:
-        # Absolute, so that "." has a name; links are not followed, lest a name change with what it points to.
+        # Absolute, so that "." has a name; links are not followed, lest a name change with what it
+        # points to.
         folder = pathlib.Path(path).absolute()
         self._fixed = version_number(folder.name) if (folder / "saved_model.pb").is_file() else None
         self._folder = folder if self._fixed is None else folder.parent
@@ -74,7 +76,8 @@ class ServedModel:
         numbers = sorted(self._numbers(), reverse=True)
         if not numbers:
             raise UserError(
-                f"--saved_model={path}: no export there; expected NAME or NAME/VERSION as `export` wrote it"
+                f"--saved_model={path}: no export there; expected NAME or NAME/VERSION as `export` "
+                "wrote it"
             )
         self._current = self._load_first(numbers)
 
@@ -122,7 +125,9 @@ class ServedModel:
             self._watcher.start()
 
     def refresh(self) -> None:
-        """Takes up the newest version that does not fail, if it is not there yet; returns when the old one is gone."""
+        """Takes up the newest version that does not fail, if it is not there yet; returns when the
+        old one is gone.
+        """
         numbers = [
             number
             for number in self._numbers()
@@ -176,7 +181,9 @@ class ServedModel:
             return 0
 
     def _load_first(self, numbers: Sequence[int]) -> ServedVersion:
-        """The first version that can be served: one that is broken must not make an outage of a restart."""
+        """The first version that can be served: one that is broken must not make an outage of a
+        restart.
+        """
         problems: list[UserError] = []
         for number in numbers:
             try:

@@ -44,7 +44,8 @@ class LocalServer:
         self._config = config
         with contextlib.ExitStack() as opened:
             self._socket = opened.enter_context(_bind(config))  # first, since it fails at once
-            # A copy of standard error, which the loading of a version keeps from writing for a while.
+            # A copy of standard error, which the loading of a version keeps from writing for a
+            # while.
             self._log = opened.enter_context(os.fdopen(os.dup(_STDERR), "w", encoding="utf-8"))
             self.monitoring = Monitoring(
                 self._log,
@@ -99,7 +100,9 @@ class LocalServer:
 
 @contextlib.contextmanager
 def _sigterm_ignored() -> Iterator[None]:
-    """uvicorn sends itself the signal again when it has finished, which would end the process by it."""
+    """uvicorn sends itself the signal again when it has finished, which would end the process by
+    it.
+    """
     if (
         threading.current_thread() is not threading.main_thread()
     ):  # no thread but this one may, nor does uvicorn
@@ -135,6 +138,6 @@ def _told(config: ServerConfig) -> Iterator[None]:
     except (OSError, UnicodeError) as error:  # a name that is no domain's is no text either
         problem = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--host={config.host} --port={config.port}: cannot listen there ({problem}); expected an address "
-            "of this machine and a free port; --port=0 takes one"
+            f"--host={config.host} --port={config.port}: cannot listen there ({problem}); expected "
+            "an address of this machine and a free port; --port=0 takes one"
         ) from error

@@ -22,7 +22,8 @@ class ServerConfig(Config):
     )
     max_batch_size: int = field(
         32,
-        "Rows that are answered at once, of one request or of several; a longer request is refused.",
+        "Rows that are answered at once, of one request or of several; a longer request is "
+        "refused.",
         at_least=1,
     )
     batch_timeout_ms: float = field(

@@ -1,6 +1,7 @@
 """Counters, gauges and histograms in Prometheus' text format.
 
-A server has about ten of them, and the format is a few lines; a package for it would be the larger part.
+A server has about ten of them, and the format is a few lines; a package for it would be the larger
+part.
 
 Reference: Prometheus, Exposition formats, text-based format 0.0.4.
 """

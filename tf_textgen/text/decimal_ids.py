@@ -1,7 +1,7 @@
 """Token ids as one string a row, in decimal with spaces between: "17 4 230".
 
-A server merges requests along the first dimension only, so a request can carry a row's ids in a string but not in a
-dimension of their own.
+A server merges requests along the first dimension only, so a request can carry a row's ids in a
+string but not in a dimension of their own.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Our English-Chinese grammar: statements, questions and two-clause sentences of a few hundred words.
+"""Our English-Chinese grammar: statements, questions and two-clause sentences of a few hundred
+words.
 
-It has what makes translation more than a word list: agreement of person and number, a and an, tenses that Chinese tells
-by particles and adverbs, measure words that depend on the noun, relative clauses and adverbials that stand elsewhere,
-and several Chinese renderings of most things, each with its weight. No sentence can be derived in two ways, so the
-grammar's entropies are exact. Imports no TensorFlow.
+It has what makes translation more than a word list: agreement of person and number, a and an,
+tenses that Chinese tells by particles and adverbs, measure words that depend on the noun, relative
+clauses and adverbials that stand elsewhere, and several Chinese renderings of most things, each
+with its weight. No sentence can be derived in two ways, so the grammar's entropies are exact.
+Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ def grammar(words_per_class: int | None = None, start: str = "S") -> Synchronous
     """The grammar of English-Chinese pairs.
 
     Args:
-      words_per_class: keep only the first words of each class, so that a model learns it in a minute or a test
-        enumerates a part of it; None keeps all.
+      words_per_class: keep only the first words of each class, so that a model learns it in a
+        minute or a test enumerates a part of it; None keeps all.
       start: S, or SHORT for statements of one clause.
     """
     rules: dict[str, list[RuleSpec]] = {}
@@ -125,7 +127,9 @@ def _add_words(rules: dict[str, list[RuleSpec]], limit: int | None) -> None:
 
 
 def _add_noun_phrases(rules: dict[str, list[RuleSpec]], limit: int | None) -> None:
-    """DEF_x (the, this, my ...) and IND_x (a, two, many ...) of each noun class, grouped by measure word."""
+    """DEF_x (the, this, my ...) and IND_x (a, two, many ...) of each noun class, grouped by measure
+    word.
+    """
     for kind, groups in _NOUN_CLASSES.items():
         adjective = "PERSON" if kind == "PERSON" else "THING"
         definite, indefinite, plural = [], [], []

@@ -10,7 +10,8 @@ OBJECT_PRONOUNS = "him = 他; her = 她; me = 我; us = 我们; them = 他们; y
 
 # singular/plural = noun, and its measure words.
 PEOPLE = {
-    "位 个": "teacher/teachers = 老师 教师; friend/friends = 朋友; guest/guests = 客人; neighbor/neighbors = 邻居",
+    "位 个": "teacher/teachers = 老师 教师; friend/friends = 朋友; guest/guests = 客人; neighbor/neighbors = "
+    "邻居",
     "个 名": "student/students = 学生; child/children = 孩子 小孩; boy/boys = 男孩; girl/girls = 女孩",
     "名 位": "doctor/doctors = 医生 大夫; engineer/engineers = 工程师; nurse/nurses = 护士; "
     "artist/artists = 画家 艺术家",
@@ -39,7 +40,8 @@ THINGS = {
     "个": "bag/bags = 包; cup/cups = 杯子; clock/clocks = 钟 时钟",
 }
 ANIMALS = {
-    "只": "cat/cats = 猫; bird/birds = 鸟 小鸟; rabbit/rabbits = 兔子; duck/ducks = 鸭子; monkey/monkeys = 猴子",
+    "只": "cat/cats = 猫; bird/birds = 鸟 小鸟; rabbit/rabbits = 兔子; duck/ducks = 鸭子; monkey/monkeys = "
+    "猴子",
     "条 只": "dog/dogs = 狗",
     "匹": "horse/horses = 马",
     "头": "cow/cows = 牛; elephant/elephants = 大象; pig/pigs = 猪",
@@ -53,18 +55,21 @@ VERBS = {
     "WRITING": "write/writes/wrote/writing = 写; borrow/borrows/borrowed/borrowing = 借; "
     "copy/copies/copied/copying = 抄 抄写; send/sends/sent/sending = 寄 发; "
     "translate/translates/translated/translating = 翻译 译",
-    "FOOD": "eat/eats/ate/eating = 吃; cook/cooks/cooked/cooking = 做 煮; taste/tastes/tasted/tasting = 尝 品尝",
-    "THING": "buy/buys/bought/buying = 买 购买; sell/sells/sold/selling = 卖; find/finds/found/finding = 找到 发现; "
-    "wash/washes/washed/washing = 洗; repair/repairs/repaired/repairing = 修 修理; use/uses/used/using = 用 使用",
-    "ANIMAL": "see/sees/saw/seeing = 看见 看到; feed/feeds/fed/feeding = 喂; draw/draws/drew/drawing = 画; "
-    "chase/chases/chased/chasing = 追 追赶",
+    "FOOD": "eat/eats/ate/eating = 吃; cook/cooks/cooked/cooking = 做 煮; taste/tastes/tasted/tasting "
+    "= 尝 品尝",
+    "THING": "buy/buys/bought/buying = 买 购买; sell/sells/sold/selling = 卖; find/finds/found/finding "
+    "= 找到 发现; wash/washes/washed/washing = 洗; repair/repairs/repaired/repairing = 修 修理; "
+    "use/uses/used/using = 用 使用",
+    "ANIMAL": "see/sees/saw/seeing = 看见 看到; feed/feeds/fed/feeding = 喂; draw/draws/drew/drawing = "
+    "画; chase/chases/chased/chasing = 追 追赶",
 }
 STATIVE_VERBS = "like/likes = 喜欢; love/loves = 爱 热爱; need/needs = 需要; remember/remembers = 记得; miss/misses = 想念 想"
 INTRANSITIVE_VERBS = (
-    "work/works/worked/working = 工作 干活; sleep/sleeps/slept/sleeping = 睡觉; swim/swims/swam/swimming = 游泳; "
-    "dance/dances/danced/dancing = 跳舞; sing/sings/sang/singing = 唱歌; study/studies/studied/studying = 学习 读书; "
-    "wait/waits/waited/waiting = 等 等待; play/plays/played/playing = 玩 玩耍; cry/cries/cried/crying = 哭; "
-    "laugh/laughs/laughed/laughing = 笑"
+    "work/works/worked/working = 工作 干活; sleep/sleeps/slept/sleeping = 睡觉; swim/swims/swam/swimming "
+    "= 游泳; dance/dances/danced/dancing = 跳舞; sing/sings/sang/singing = 唱歌; "
+    "study/studies/studied/studying = 学习 读书; wait/waits/waited/waiting = 等 等待; "
+    "play/plays/played/playing = 玩 玩耍; cry/cries/cried/crying = 哭; laugh/laughs/laughed/laughing = "
+    "笑"
 )
 SAYING = "says = 说; thinks = 认为 觉得; knows = 知道; believes = 相信; hopes = 希望"
 

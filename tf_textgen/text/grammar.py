@@ -1,19 +1,24 @@
-"""A weighted synchronous context-free grammar: writes sentence pairs and knows their exact probabilities.
+"""A weighted synchronous context-free grammar: writes sentence pairs and knows their exact
+probabilities.
 
-A rule rewrites a nonterminal on both sides at once: one source side and several weighted target renderings of it. The
+A rule rewrites a nonterminal on both sides at once: one source side and several weighted target
+renderings of it. The
 grammar has no recursion, so its language is finite and its entropies are exact sums:
 
     grammar = SynchronousGrammar({"S": [("{x:WHO} sleeps", 1.0, {"{x}睡觉": 3.0, "{x}在睡觉": 1.0})],
                                   "WHO": [("Tom", 1.0, "汤姆"), ("Mary", 2.0, "玛丽")]})
     grammar.sample(2, seed=0)
 
-What a model can reach: no translator beats `entropies().target_given_source` nats a sentence on average, and on given
-pairs the best one has the loss `conditional_nats`, so `nats_per_token` is what its validation loss must approach. That
-holds for an encoder-decoder and for a language model on `<s> source <sep> target` alike: both are judged on the target
-and its `</s>`. A language model on the pair as one text approaches `entropies().pair`.
+What a model can reach: no translator beats `entropies().target_given_source` nats a sentence on
+average, and on given pairs the best one has the loss `conditional_nats`, so `nats_per_token` is
+what its validation loss must approach. That
+holds for an encoder-decoder and for a language model on `<s> source <sep> target` alike: both are
+judged on the target and its `</s>`. A language model on the pair as one text approaches
+`entropies().pair`.
 
-Reference: Chiang, "Hierarchical phrase-based translation" (2007), section 2; Booth and Thompson, "Applying probability
-measures to abstract languages" (1973), for expected counts and entropy. Imports no TensorFlow.
+Reference: Chiang, "Hierarchical phrase-based translation" (2007), section 2; Booth and Thompson,
+"Applying probability measures to abstract languages" (1973), for expected counts and entropy.
+Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -46,7 +51,9 @@ class Entropies(NamedTuple):
 
 
 class Child(NamedTuple):
-    """A nonterminal on one side of a rule; the same `label` on the other side is the same constituent."""
+    """A nonterminal on one side of a rule; the same `label` on the other side is the same
+    constituent.
+    """
 
     label: str
     symbol: str
@@ -87,13 +94,15 @@ class SynchronousGrammar:
     """Rules of a finite language of sentence pairs.
 
     Args:
-      rules: nonterminal -> [(source side, weight, target side or {target side: weight})]. On a source side, words stand
-        between spaces; `{label:NONTERMINAL}` is a constituent. A target side is written without spaces and names
-        every label of its source side exactly once, as `{label}`. Weights are relative within their nonterminal.
+      rules: nonterminal -> [(source side, weight, target side or {target side: weight})]. On a
+        source side, words stand between spaces; `{label:NONTERMINAL}` is a constituent. A target
+        side is written without spaces and names every label of its source side exactly once, as
+        `{label}`. Weights are relative within their nonterminal.
       start: the nonterminal of a sentence.
 
     Raises:
-      UserError: a label or nonterminal is missing, a weight is not positive, or a nonterminal reaches itself.
+      UserError: a label or nonterminal is missing, a weight is not positive, or a nonterminal
+        reaches itself.
     """
 
     def __init__(self, rules: Mapping[str, Sequence[RuleSpec]], start: str = "S"):
@@ -116,7 +125,9 @@ class SynchronousGrammar:
         return [self._text(*self._sample_sides(self.start, draw)) for _ in range(count)]
 
     def enumerate(self, start: str | None = None) -> Iterator[tuple[Pair, float]]:
-        """Every derivation from `start` as its pair and probability; the same pair comes twice if it has two."""
+        """Every derivation from `start` as its pair and probability; the same pair comes twice if
+        it has two.
+        """
         for source, target, probability in self._enumerate_sides(start or self.start):
             yield self._text(source, target), probability
 
@@ -134,7 +145,9 @@ class SynchronousGrammar:
     # Probabilities of given pairs.
 
     def log_probability(self, pair: Pair, start: str | None = None) -> float:
-        """log p(source, target) in nats, summed over all derivations; minus infinity for a pair never written."""
+        """log p(source, target) in nats, summed over all derivations; minus infinity for a pair
+        never written.
+        """
         nodes = self.parse(pair.source, start)
         return _log(
             math.fsum(node.probability * _target_probability(node, pair.target) for node in nodes)
@@ -145,7 +158,8 @@ class SynchronousGrammar:
         return _log(math.fsum(node.probability for node in self.parse(source, start)))
 
     def conditional_nats(self, pair: Pair, start: str | None = None) -> float:
-        """-log p(target | source) in nats, the `</s>` included: the loss of a perfect translator on this pair.
+        """-log p(target | source) in nats, the `</s>` included: the loss of a perfect translator on
+        this pair.
 
         Raises:
           UserError: the grammar never writes the source.
@@ -160,11 +174,13 @@ class SynchronousGrammar:
         return -_log(joint / source)
 
     def nats_per_token(self, pairs: Iterable[Pair], count_tokens: Callable[[str], int]) -> float:
-        """The loss of a perfect translator on `pairs`: nats by target token, one `</s>` a sentence included.
+        """The loss of a perfect translator on `pairs`: nats by target token, one `</s>` a sentence
+        included.
 
         Args:
           pairs: the pairs that the model is measured on.
-          count_tokens: target text -> its number of tokens without special ones (`len` for characters).
+          count_tokens: target text -> its number of tokens without special ones (`len` for
+            characters).
         """
         nats, tokens = 0.0, 0
         for pair in pairs:
@@ -187,9 +203,9 @@ class SynchronousGrammar:
     def entropies(self, start: str | None = None) -> Entropies:
         """Entropies of the language in nats a sentence.
 
-        Each choice adds its own entropy, weighted by how often it is made on average. That is exact where every source
-        has one derivation and every rendering of it is another text, as `tests/text/english_chinese_test.py` shows of
-        our rules.
+        Each choice adds its own entropy, weighted by how often it is made on average. That is exact
+        where every source has one derivation and every rendering of it is another text, as
+        `tests/text/english_chinese_test.py` shows of our rules.
         """
         source, target = [], []
         for name, count in self.expected_counts(start).items():
@@ -204,7 +220,9 @@ class SynchronousGrammar:
     def expected_target_length(
         self, length: Callable[[str], int] = len, start: str | None = None
     ) -> float:
-        """The mean length of a target, for a `length` that adds up over parts (characters; UTF-8 bytes)."""
+        """The mean length of a target, for a `length` that adds up over parts (characters; UTF-8
+        bytes).
+        """
         total = 0.0
         for name, count in self.expected_counts(start).items():
             for rule in self.rules[name]:
@@ -311,14 +329,18 @@ class SynchronousGrammar:
         return Pair(source[:1].upper() + source[1:], target)
 
     def _words(self, source: str) -> list[str]:
-        """Undoes `_text`: a first word stands with a small letter unless the grammar knows it with a capital only."""
+        """Undoes `_text`: a first word stands with a small letter unless the grammar knows it with
+        a capital only.
+        """
         words = re.findall(r"[^\s,.?]+|[,.?]", source)
         if words and words[0] not in self.source_words:
             words[0] = words[0][:1].lower() + words[0][1:]
         return words if self._text(words, "").source == source else []
 
     def _first_words(self) -> dict[str, dict[str, list[int]]]:
-        """Nonterminal -> first word -> the rules that can begin with it, so that parsing tries no others."""
+        """Nonterminal -> first word -> the rules that can begin with it, so that parsing tries no
+        others.
+        """
         first: dict[str, dict[str, list[int]]] = {}
         for name in reversed(self._order):
             first[name] = {}
@@ -336,11 +358,13 @@ class SynchronousGrammar:
         def visit(name: str, parent: str) -> None:
             if name not in self.rules:
                 raise UserError(
-                    f"nonterminal {name!r} in {parent!r}: expected one of the grammar's own; add rules for it"
+                    f"nonterminal {name!r} in {parent!r}: expected one of the grammar's own; add "
+                    "rules for it"
                 )
             if name in open_names:
                 raise UserError(
-                    f"nonterminal {name!r} reaches itself: expected a finite language; bound the depth"
+                    f"nonterminal {name!r} reaches itself: expected a finite language; bound the "
+                    "depth"
                 )
             if name not in done:
                 open_names.add(name)
@@ -361,7 +385,9 @@ def _target_probability(node: Node, target: str) -> float:
 
 
 def _ends(node: Node, target: str, begin: int) -> dict[int, float]:
-    """Where a rendering of `node` that begins at character `begin` can end, with the probability of each."""
+    """Where a rendering of `node` that begins at character `begin` can end, with the probability of
+    each.
+    """
     children = dict(node.children)
     ends: dict[int, float] = {}
     for rendering in node.rule.renderings:
@@ -403,7 +429,8 @@ def _read_rules(name: str, specs: Sequence[RuleSpec]) -> tuple[Rule, ...]:
             side = _read_side(text, labels)
             if sorted(part.label for part in _children(side)) != sorted(labels):
                 raise UserError(
-                    f"{where}, target {text!r}: expected each of the labels {sorted(labels)} exactly once"
+                    f"{where}, target {text!r}: expected each of the labels {sorted(labels)} "
+                    "exactly once"
                 )
             renderings.append(Rendering(w / mass, side))
         rules.append(Rule(weight / total, source, tuple(renderings)))

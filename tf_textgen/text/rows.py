@@ -27,12 +27,16 @@ def repeat_id(token_id: int, counts: tf.Tensor) -> tf.RaggedTensor:
 
 
 def pad_left(tokens: tf.RaggedTensor, pad_id: int) -> tf.Tensor:
-    """`[B, P]` int32 in which all rows end at the same column; `P` is the longest row, at least 1 (of no rows too)."""
+    """`[B, P]` int32 in which all rows end at the same column; `P` is the longest row, at least 1
+    (of no rows too).
+    """
     return tf.reverse(pad_right(tf.reverse(tokens, axis=[1]), pad_id), axis=[1])
 
 
 def pad_right(tokens: tf.RaggedTensor, pad_id: int) -> tf.Tensor:
-    """`[B, T]` int32 in which all rows begin at the same column; `T` is the longest row, at least 1."""
+    """`[B, T]` int32 in which all rows begin at the same column; `T` is the longest row, at least
+    1.
+    """
     padded = tokens.to_tensor(pad_id)
     return tf.pad(
         padded, [[0, 0], [0, tf.maximum(1 - tf.shape(padded)[1], 0)]], constant_values=pad_id

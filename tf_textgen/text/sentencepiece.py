@@ -1,7 +1,8 @@
-"""SentencePiece in the graph, unigram or byte-pair pieces, made so that every text comes back as it was.
+"""SentencePiece in the graph, unigram or byte-pair pieces, made so that every text comes back as it
+was.
 
-References: Kudo and Richardson 2018, arXiv:1808.06226; Kudo 2018, arXiv:1804.10959 (unigram); Sennrich et al. 2016,
-arXiv:1508.07909 (BPE).
+References: Kudo and Richardson 2018, arXiv:1808.06226; Kudo 2018, arXiv:1804.10959 (unigram);
+Sennrich et al. 2016, arXiv:1508.07909 (BPE).
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ _UNKNOWN = "\u2585"  # and of an unknown character: it skips lines which contain
 
 
 class SentencePieceTokenizer(Tokenizer):
-    """Pieces learned from text; characters without a piece are spelled in bytes, so nothing is unknown.
+    """Pieces learned from text; characters without a piece are spelled in bytes, so nothing is
+    unknown.
 
-    Every valid text comes back exactly, with one exception: U+2581, SentencePiece's own sign of a space, comes back as
-    a space.
+    Every valid text comes back exactly, with one exception: U+2581, SentencePiece's own sign of a
+    space, comes back as a space.
 
     Args:
       model: the serialized SentencePiece model.
@@ -85,7 +87,8 @@ def train_sentencepiece(config: TokenizerConfig, texts: Sequence[str]) -> Senten
             bos_id=2,
             eos_id=3,
             control_symbols=["<sep>"],
-            # Sums of floats depend on the number of threads, so it is not the machine's. Nothing else is random.
+            # Sums of floats depend on the number of threads, so it is not the machine's. Nothing
+            # else is random.
             num_threads=4,
             shuffle_input_sentence=False,
             minloglevel=2,
@@ -100,11 +103,14 @@ def _lines(texts: Sequence[str]) -> Iterator[str]:
 
 
 def _training_error(config: TokenizerConfig, message: str) -> UserError:
-    """SentencePiece's message, which names a line of its C++, as one that names the flag and the way out."""
+    """SentencePiece's message, which names a line of its C++, as one that names the flag and the
+    way out.
+    """
     came = f"--tokenizer.vocabulary_size={config.vocabulary_size}"
     if found := re.search(r"too high \(\d+\)\. Please set it to a value <= (\d+)", message):
         return UserError(
-            f"{came}: this text gives at most {found[1]} pieces; set {found[1]} or less, or give more text"
+            f"{came}: this text gives at most {found[1]} pieces; set {found[1]} or less, or give "
+            "more text"
         )
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return UserError(
@@ -131,7 +137,8 @@ def _read_pieces(model: bytes) -> list[bytes]:
     if specials != list(SPECIAL_PIECES) or not processor.is_control(len(SPECIAL_PIECES) - 1):
         expected = " ".join(piece.decode() for piece in SPECIAL_PIECES)
         raise UserError(
-            f"the SentencePiece model begins with {specials}; expected {expected}: build the vocabulary here"
+            f"the SentencePiece model begins with {specials}; expected {expected}: build the "
+            "vocabulary here"
         )
     pieces = [name.replace(_SPACE, " ").encode() for name in names]
     for index in filter(processor.is_byte, range(len(names))):

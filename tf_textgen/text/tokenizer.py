@@ -17,7 +17,8 @@ from tf_textgen.text.tokenizer_config import SPECIAL_NAMES
 
 TokenizerT = TypeVar("TokenizerT", bound="Tokenizer")
 
-# The first ids of every vocabulary built here. No text that a person types is ever tokenized to them.
+# The first ids of every vocabulary built here. No text that a person types is ever tokenized to
+# them.
 SPECIAL_PIECES = tuple(name.encode() for name in SPECIAL_NAMES)
 DESCRIPTION_FILE = "tokenizer.json"
 VOCABULARY_FILE = "vocabulary.json"
@@ -25,17 +26,19 @@ FORMAT_VERSION = 1
 
 
 class Tokenizer(tf.Module):
-    """Text to ids and back in the graph. To be served it must be an attribute of the exported `tf.Module`.
+    """Text to ids and back in the graph. To be served it must be an attribute of the exported
+    `tf.Module`.
 
-    A kind of tokenizer gives `files`, `from_files`, `_split` and, where tokens are not simply put one after the
-    other, `_join`.
+    A kind of tokenizer gives `files`, `from_files`, `_split` and, where tokens are not simply put
+    one after the other, `_join`.
 
     Attributes:
       kind: name of the kind, as in `TokenizerConfig.kind`.
       vocabulary_size: number of ids.
       pieces: `[V]` string, the bytes each id stands for; special ids have their names.
       pad_id, unk_id, bos_id, eos_id, sep_id: the special ids.
-      fingerprint: hexadecimal SHA-256 of the kind and the files; equal fingerprints tokenize equally.
+      fingerprint: hexadecimal SHA-256 of the kind and the files; equal fingerprints tokenize
+        equally.
     """
 
     kind: ClassVar[str] = ""
@@ -66,7 +69,8 @@ class Tokenizer(tf.Module):
         """Splits texts into ids.
 
         Args:
-          texts: `[B]` string. Bytes that are not UTF-8 count as U+FFFD, except for the tokenizer of bytes.
+          texts: `[B]` string. Bytes that are not UTF-8 count as U+FFFD, except for the tokenizer of
+            bytes.
 
         Returns:
           `[B, None]` int32 without `<s>` or `</s>`; "</s>" written in a text is ordinary text.
@@ -77,7 +81,8 @@ class Tokenizer(tf.Module):
         texts = tf.convert_to_tensor(texts, tf.string)
         if texts.shape.rank not in (None, 1):
             raise UserError(
-                f"tokenize got texts of shape {texts.shape}; expected a vector [B], one string a row"
+                f"tokenize got texts of shape {texts.shape}; expected a vector [B], one string a "
+                "row"
             )
         return self._split(texts)
 
@@ -85,8 +90,8 @@ class Tokenizer(tf.Module):
         """Puts ids together to texts.
 
         Args:
-          tokens: `[B, T]` of any integer type, ragged or padded. Special ids and ids outside the vocabulary are
-            dropped, so that one bad id cannot spoil its batch.
+          tokens: `[B, T]` of any integer type, ragged or padded. Special ids and ids outside the
+            vocabulary are dropped, so that one bad id cannot spoil its batch.
 
         Returns:
           `[B]` string. A tokenizer of bytes gives the raw bytes back; see `repair_utf8`.
@@ -98,7 +103,8 @@ class Tokenizer(tf.Module):
             tokens = tf.convert_to_tensor(tokens)
         if not tokens.dtype.is_integer or tokens.shape.rank not in (None, 2):
             raise UserError(
-                f"detokenize got {tokens.dtype.name} tokens of shape {tokens.shape}; expected integers [B, T]"
+                f"detokenize got {tokens.dtype.name} tokens of shape {tokens.shape}; expected "
+                "integers [B, T]"
             )
         return self._join(self._ordinary(tokens))
 
@@ -107,16 +113,22 @@ class Tokenizer(tf.Module):
         return type(self).from_files, (self.files(),)
 
     def files(self) -> dict[str, bytes]:
-        """The content of the vocabulary's files by name; everything needed to make the tokenizer again."""
+        """The content of the vocabulary's files by name; everything needed to make the tokenizer
+        again.
+        """
         raise NotImplementedError
 
     @classmethod
     def from_files(cls: type[TokenizerT], files: Mapping[str, bytes]) -> TokenizerT:
-        """The inverse of `files`; raises `UserError` where the content is not a vocabulary of this kind."""
+        """The inverse of `files`; raises `UserError` where the content is not a vocabulary of this
+        kind.
+        """
         raise NotImplementedError
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Writes the tokenizer's files, each beside its place and then renamed, the description last."""
+        """Writes the tokenizer's files, each beside its place and then renamed, the description
+        last.
+        """
         files = self.files()
         description = {
             "format_version": FORMAT_VERSION,
@@ -160,7 +172,9 @@ class Tokenizer(tf.Module):
 
 
 class ListTokenizer(Tokenizer):
-    """A tokenizer whose vocabulary is a list of strings; their ids follow the special ones in that order."""
+    """A tokenizer whose vocabulary is a list of strings; their ids follow the special ones in that
+    order.
+    """
 
     def __init__(self, entries: Sequence[str]) -> None:
         self._check(entries)
@@ -207,10 +221,12 @@ def repair_utf8(texts: tf.Tensor) -> tf.Tensor:
 
 
 def read_files(directory: str | os.PathLike[str]) -> tuple[str, dict[str, bytes]]:
-    """The kind and the files of a saved tokenizer, checked against the fingerprint written with them.
+    """The kind and the files of a saved tokenizer, checked against the fingerprint written with
+    them.
 
     Raises:
-      UserError: if the folder holds no tokenizer, one of a later version, or files that were changed.
+      UserError: if the folder holds no tokenizer, one of a later version, or files that were
+        changed.
     """
     folder = pathlib.Path(directory)
     try:
@@ -222,7 +238,8 @@ def read_files(directory: str | os.PathLike[str]) -> tuple[str, dict[str, bytes]
             raise ValueError(f"kind {kind!r}")
         if version != FORMAT_VERSION:
             raise UserError(
-                f"the tokenizer in {folder} has format {version}; this tf_textgen reads {FORMAT_VERSION}: update it"
+                f"the tokenizer in {folder} has format {version}; this tf_textgen reads "
+                f"{FORMAT_VERSION}: update it"
             )
         files = {name: (folder / name).read_bytes() for name in description["files"]}
     except UserError:
@@ -237,7 +254,8 @@ def read_files(directory: str | os.PathLike[str]) -> tuple[str, dict[str, bytes]
         ) from error
     if fingerprint != _fingerprint(kind, files):
         raise UserError(
-            f"the tokenizer in {folder} was changed or half written (fingerprint differs); build it again"
+            f"the tokenizer in {folder} was changed or half written (fingerprint differs); build "
+            "it again"
         )
     return kind, files
 

@@ -30,29 +30,32 @@ class TokenizerConfig(Config):
     )
     vocabulary_size: int = field(
         8_000,
-        "Number of ids, the 5 special ones included: exact for sentencepiece, a limit for words and characters, "
-        "without effect for bytes (always 261).",
+        "Number of ids, the 5 special ones included: exact for sentencepiece, a limit for words "
+        "and characters, without effect for bytes (always 261).",
         at_least=7,
     )
     symbols: tuple[str, ...] = field(
         (),
-        "A string that is always one token, such as the name of a speaker: wherever it stands for sentencepiece, "
-        "between spaces for words. Characters and bytes have none: they spell it out.",
+        "A string that is always one token, such as the name of a speaker: wherever it stands for "
+        "sentencepiece, between spaces for words. Characters and bytes have none: they spell it "
+        "out.",
     )
     shared: bool = field(
         True,
-        "One vocabulary for source and target of pairs; false builds one for each side, which an encoder-decoder may "
-        "have: that of the targets is then smaller, but a name is no longer copied by its token.",
+        "One vocabulary for source and target of pairs; false builds one for each side, which an "
+        "encoder-decoder may have: that of the targets is then smaller, but a name is no longer "
+        "copied by its token.",
     )
     minimum_frequency: int = field(
         1,
-        "Words and characters seen less often in the sample become <unk>; sentencepiece ignores it.",
+        "Words and characters seen less often in the sample become <unk>; sentencepiece ignores "
+        "it.",
         at_least=1,
     )
     character_coverage: float = field(
         0.9995,
-        "Share of the sample's characters that sentencepiece must have as pieces; the rest is spelled in bytes. "
-        "SentencePiece takes no less than 0.98.",
+        "Share of the sample's characters that sentencepiece must have as pieces; the rest is "
+        "spelled in bytes. SentencePiece takes no less than 0.98.",
         at_least=0.98,
         at_most=1.0,
     )
@@ -73,19 +76,20 @@ class TokenizerConfig(Config):
         )  # a newline and at least one piece of text
         if self.symbols and self.vocabulary_size < fewest:
             raise UserError(
-                f"--tokenizer.vocabulary_size={self.vocabulary_size} with {len(self.symbols)} symbols: expected at "
-                f"least {fewest}; raise it or leave symbols out"
+                f"--tokenizer.vocabulary_size={self.vocabulary_size} with {len(self.symbols)} "
+                f"symbols: expected at least {fewest}; raise it or leave symbols out"
             )
 
     def _check_symbol(self, symbol: str, twice: bool) -> None:
         came = f"--tokenizer.symbols={symbol}"
         if self.kind not in KINDS_WITH_SYMBOLS:
             raise UserError(
-                f"{came} with --tokenizer.kind={self.kind}: expected {' or '.join(KINDS_WITH_SYMBOLS)}, since "
-                f"{self.kind} spell it out; leave it out or choose another kind"
+                f"{came} with --tokenizer.kind={self.kind}: expected "
+                f"{' or '.join(KINDS_WITH_SYMBOLS)}, since {self.kind} spell it out; leave it out "
+                "or choose another kind"
             )
         if twice or symbol.split() != [symbol] or symbol in SPECIAL_NAMES:
             raise UserError(
-                f"{came}: expected different strings without white space, none of {', '.join(SPECIAL_NAMES)}; "
-                "choose another"
+                f"{came}: expected different strings without white space, none of "
+                f"{', '.join(SPECIAL_NAMES)}; choose another"
             )

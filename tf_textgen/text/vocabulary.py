@@ -28,8 +28,8 @@ def build_tokenizer(config: TokenizerConfig, documents: Iterable[bytes | str]) -
 
     Args:
       config: the kind, the size, and how much text to sample.
-      documents: texts, whole documents or lines, as UTF-8 (what is not becomes U+FFFD) or strings; read once. The
-        tokenizer of bytes does not read them.
+      documents: texts, whole documents or lines, as UTF-8 (what is not becomes U+FFFD) or strings;
+        read once. The tokenizer of bytes does not read them.
 
     Raises:
       UserError: if there is no text, or too little of it for the vocabulary size.
@@ -82,10 +82,11 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
 
 
 def sample_text(documents: Iterable[bytes | str], sample_bytes: int, seed: int) -> list[str]:
-    """Blocks of whole lines, at most `sample_bytes` of UTF-8 together, drawn evenly from all, in their order.
+    """Blocks of whole lines, at most `sample_bytes` of UTF-8 together, drawn evenly from all, in
+    their order.
 
-    Every block gets a random priority and those with the smallest are kept (a reservoir for blocks of different
-    sizes). If everything fits, everything is returned.
+    Every block gets a random priority and those with the smallest are kept (a reservoir for blocks
+    of different sizes). If everything fits, everything is returned.
     """
     generator = random.Random(seed)
     heap: list[tuple[float, int, bytes]] = []  # the largest priority first
@@ -105,7 +106,9 @@ def sample_text(documents: Iterable[bytes | str], sample_bytes: int, seed: int) 
 
 
 def _blocks(documents: Iterable[bytes | str], size: int) -> Iterator[str]:
-    """All text in blocks of at most `size` characters; short documents share a block, a newline between them."""
+    """All text in blocks of at most `size` characters; short documents share a block, a newline
+    between them.
+    """
     if isinstance(documents, (bytes, str)):
         raise UserError(
             f"expected many documents, got one {type(documents).__name__}; put it in a list"
@@ -124,7 +127,9 @@ def _blocks(documents: Iterable[bytes | str], size: int) -> Iterator[str]:
 
 
 def _parts(text: str, size: int) -> Iterator[str]:
-    """Cuts after the last newline within `size` characters, else before the last space, else anywhere."""
+    """Cuts after the last newline within `size` characters, else before the last space, else
+    anywhere.
+    """
     start = 0
     while len(text) - start > size:
         end = text.rfind("\n", start, start + size) + 1
@@ -156,14 +161,15 @@ def _most_frequent(config: TokenizerConfig, counts: collections.Counter[str]) ->
         del counts[entry]
     if not counts:
         raise UserError(
-            f"the text holds nothing but newlines and the symbols {', '.join(config.symbols)}: expected {config.kind} "
-            "to make a vocabulary from; give more text or leave a symbol out"
+            f"the text holds nothing but newlines and the symbols {', '.join(config.symbols)}: "
+            f"expected {config.kind} to make a vocabulary from; give more text or leave a symbol "
+            "out"
         )
     frequent = [entry for entry, count in counts.items() if count >= config.minimum_frequency]
     if not frequent:
         raise UserError(
-            f"--tokenizer.minimum_frequency={config.minimum_frequency}: none of the text's {config.kind} is as "
-            f"frequent; set at most {max(counts.values())}"
+            f"--tokenizer.minimum_frequency={config.minimum_frequency}: none of the text's "
+            f"{config.kind} is as frequent; set at most {max(counts.values())}"
         )
     frequent.sort(key=lambda entry: (-counts[entry], entry))
     return [*always, *frequent[: config.vocabulary_size - len(SPECIAL_PIECES) - len(always)]]

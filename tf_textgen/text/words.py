@@ -14,10 +14,12 @@ _WORD = re.compile(rf"\n|[^\n{_SPACES}]+")
 
 
 class WordTokenizer(ListTokenizer):
-    """Words stand between spaces; a newline is a word of its own; words not in the list are `<unk>`.
+    """Words stand between spaces; a newline is a word of its own; words not in the list are
+    `<unk>`.
 
-    Detokenizing joins words by one space, but a newline without: texts with single spaces come back as they were.
-    A "<unk>" written in the text (as in the Penn Treebank) is a word like any other, with an id of its own.
+    Detokenizing joins words by one space, but a newline without: texts with single spaces come back
+    as they were. A "<unk>" written in the text (as in the Penn Treebank) is a word like any other,
+    with an id of its own.
 
     Args:
       entries: the words, in the order of their ids from 5 on.

@@ -1,1 +1,3 @@
-"""What `model.fit` needs: optimizers, schedules, callbacks by global step, checkpoints, the run folder."""
+"""What `model.fit` needs: optimizers, schedules, callbacks by global step, checkpoints, the run
+folder.
+"""

@@ -17,7 +17,9 @@ class RunCallback(keras.callbacks.Callback):
         """The metrics of the last steps were read."""
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        """The model was validated: `nats_per_token`, `perplexity`, `accuracy`, `tokens`, maybe `bits_per_byte`."""
+        """The model was validated: `nats_per_token`, `perplexity`, `accuracy`, `tokens`, maybe
+        `bits_per_byte`.
+        """
 
     def on_sample(self, step: int, text: str) -> None:
         """Texts were generated."""

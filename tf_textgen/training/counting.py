@@ -41,7 +41,8 @@ def count_run(
     began = time.perf_counter()
     given = NGramConfig.from_json(config["model_config"])
     print(
-        f"counting n-grams of up to {given.order} tokens in one pass, which takes neither budget nor optimizer"
+        f"counting n-grams of up to {given.order} tokens in one pass, which takes neither budget "
+        "nor optimizer"
     )
     found = count(split, given.order)
     print(*describe_estimate(found), sep="\n")
@@ -70,10 +71,12 @@ def restore_count(
 
 
 def count(split: TokenizedSplit, order: int, chunk_tokens: int = CHUNK_TOKENS) -> Estimate:
-    """The n-gram model of a split: of the labels that a loss over it counts, each with its document's tokens before.
+    """The n-gram model of a split: of the labels that a loss over it counts, each with its
+    document's tokens before.
 
     Args:
-      split: documents, or pairs taken as rows `<s> source <sep> target </s>`, of which the target and its `</s>` count.
+      split: documents, or pairs taken as rows `<s> source <sep> target </s>`, of which the target
+        and its `</s>` count.
       order: tokens of the longest n-gram.
       chunk_tokens: read at once, about.
 
@@ -95,7 +98,9 @@ def count(split: TokenizedSplit, order: int, chunk_tokens: int = CHUNK_TOKENS) -
 def _text_chunks(
     split: TokenizedSplit, chunk_tokens: int, history: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Stretches of the stream, each with `history` tokens of the one before; every label counted once."""
+    """Stretches of the stream, each with `history` tokens of the one before; every label counted
+    once.
+    """
     for start in range(0, split.stream_tokens, chunk_tokens):
         first = max(0, start - history)
         tokens = split.read(first, min(start + chunk_tokens, split.stream_tokens))
@@ -105,7 +110,9 @@ def _text_chunks(
 def _pair_chunks(
     split: TokenizedSplit, chunk_tokens: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows `<s> source <sep> target </s>` one after the other, whole, and which of their tokens are counted."""
+    """Rows `<s> source <sep> target </s>` one after the other, whole, and which of their tokens are
+    counted.
+    """
     sources, targets = split.lengths("source"), split.lengths("target")
     places = ragged_places(sources + targets + 3)
     first = 0

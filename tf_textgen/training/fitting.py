@@ -62,7 +62,9 @@ def open_data(
     strategy: tf.distribute.Strategy,
     micro_batches: int,
 ) -> TrainingData:
-    """The batches of a run from global step `start_step` on; without the split `valid` there is no validation."""
+    """The batches of a run from global step `start_step` on; without the split `valid` there is no
+    validation.
+    """
     train, valid = splits["train"], splits.get("valid")
 
     def training(share: Share) -> tf.data.Dataset:
@@ -96,7 +98,8 @@ def open_validation(
 
 
 def restore_newest(checkpoints: Checkpoints, model: TextModel, workers: Workers) -> RunState:
-    """Sets model and optimizer of all workers to the newest whole checkpoint; a new state where there is none.
+    """Sets model and optimizer of all workers to the newest whole checkpoint; a new state where
+    there is none.
 
     To be called with the run folder locked; see `Checkpoints.newest_to_go_on`.
     """

@@ -1,4 +1,6 @@
-"""What every way of training begins with: tokenizers, data and the run folder, compared with what it has recorded."""
+"""What every way of training begins with: tokenizers, data and the run folder, compared with what
+it has recorded.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ from tf_textgen.training.samples import make_sampler
 from tf_textgen.training.validation import Sampler
 from tf_textgen.training.word_vectors import load_word_vectors, vectors_digest
 
-# What may differ between the workers of a training: where things lie, and what the first one alone does.
+# What may differ between the workers of a training: where things lie, and what the first one alone
+# does.
 _OWN = {
     "run": {
         "dir",
@@ -97,8 +100,9 @@ class OpenedRun(NamedTuple):
         if learned and context < getattr(model, "max_positions", context):
             name = flag_name(type(model), "max_positions")
             lines.append(
-                f"note: positions from {context} on are not trained, since rows have --data.context={context} tokens; "
-                f"--{name}={context} would bound texts to that, rotary positions reach further"
+                f"note: positions from {context} on are not trained, since rows have "
+                f"--data.context={context} tokens; --{name}={context} would bound texts to that, "
+                "rotary positions reach further"
             )
         return lines
 
@@ -117,7 +121,9 @@ class OpenedRun(NamedTuple):
         return model
 
     def load_word_vectors(self, model: TextModel) -> Iterator[str]:
-        """Sets embeddings of a model that begins; a line on each, none where no vectors were asked for."""
+        """Sets embeddings of a model that begins; a line on each, none where no vectors were asked
+        for.
+        """
         embedding = self.recipe.embedding
         if embedding.file:
             sides = {"source": self.source_tokenizer or self.tokenizer, "target": self.tokenizer}
@@ -140,7 +146,9 @@ class OpenedRun(NamedTuple):
 
 
 def open_in_turn(recipe: Recipe, folder: RunFolder, workers: Workers) -> OpenedRun:
-    """`open_run`, by the first worker first: what it makes (tokenizers, tokenised files) the others find and read."""
+    """`open_run`, by the first worker first: what it makes (tokenizers, tokenised files) the others
+    find and read.
+    """
     if not workers.is_chief:
         workers.wait()
     opened = open_run(recipe, folder, workers)
@@ -151,7 +159,9 @@ def open_in_turn(recipe: Recipe, folder: RunFolder, workers: Workers) -> OpenedR
 
 
 def _check_same_command(opened: OpenedRun) -> None:
-    """Workers with other flags or files would drift apart, or wait for each other in different places forever."""
+    """Workers with other flags or files would drift apart, or wait for each other in different
+    places forever.
+    """
     shared = {
         part: {name: value for name, value in values.items() if name not in _OWN.get(part, ())}
         if isinstance(values, dict)
@@ -164,8 +174,8 @@ def _check_same_command(opened: OpenedRun) -> None:
     if opened.workers.any(not same):
         whose = "another worker has" if same else "this worker has"
         raise UserError(
-            f"{whose} other flags or files than the first one: expected the same command and the same text on all "
-            f"{len(opened.workers.cluster.workers)} workers; compare them"
+            f"{whose} other flags or files than the first one: expected the same command and the "
+            f"same text on all {len(opened.workers.cluster.workers)} workers; compare them"
         )
 
 

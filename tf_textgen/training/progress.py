@@ -20,8 +20,8 @@ class Progress(RunCallback):
 
     Args:
       state: the run's.
-      output: standard output if None; where it is no terminal, a line is written at most every 10 seconds, and at
-        validations.
+      output: standard output if None; where it is no terminal, a line is written at most every 10
+        seconds, and at validations.
     """
 
     def __init__(self, state: RunState, output: TextIO | None = None) -> None:
@@ -63,7 +63,9 @@ class Progress(RunCallback):
         return "  ".join(words)
 
     def _seconds_left(self) -> float | None:
-        """From the wall time since a measurement: without compilation, with validations and checkpoints."""
+        """From the wall time since a measurement: without compilation, with validations and
+        checkpoints.
+        """
         if (
             self.state.total_steps is None
         ):  # a budget of minutes is about to be made one of steps, which takes time

@@ -20,12 +20,14 @@ def make_sampler(
 
     Args:
       generator: of the model in training.
-      run: says the prompts or their number, and the length of the texts; None comes back if it wants no samples.
+      run: says the prompts or their number, and the length of the texts; None comes back if it
+        wants no samples.
       decoding: how; one text each.
       split: prompts are taken from it if `run` has none.
 
     Raises:
-      UserError: where the generator cannot do what `decoding` asks for, or not within `run.sample_tokens`.
+      UserError: where the generator cannot do what `decoding` asks for, or not within
+        `run.sample_tokens`.
     """
     prompts = list(run.sample_prompt) or prompts_from(split, generator, run.samples)
     if not prompts:

@@ -1,4 +1,6 @@
-"""Reads the metrics of training every few steps, never in between: reading makes the host wait for the device."""
+"""Reads the metrics of training every few steps, never in between: reading makes the host wait for
+the device.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,11 @@ from tf_textgen.training.callbacks import RunCallback, announce
 
 
 class Meter(RunCallback):
-    """Counts steps, seconds and tokens in `state` and announces a `Measurement` every `log_every` steps.
+    """Counts steps, seconds and tokens in `state` and announces a `Measurement` every `log_every`
+    steps.
 
-    The model's metrics sum over the steps since the last measurement. The logs of each step are kept as tensors, so
-    that a loss that is no longer a number can be traced to its step afterwards.
+    The model's metrics sum over the steps since the last measurement. The logs of each step are
+    kept as tensors, so that a loss that is no longer a number can be traced to its step afterwards.
 
     Args:
       state: counted in; must come first among the callbacks.
@@ -66,7 +69,8 @@ class Meter(RunCallback):
         """Announces the steps since the last measurement, if any.
 
         Raises:
-          UserError: where their loss or gradient norm is not finite; names the step and the last good checkpoint.
+          UserError: where their loss or gradient norm is not finite; names the step and the last
+            good checkpoint.
         """
         if not self._pending:
             return
@@ -131,8 +135,8 @@ def diverged(what: str, checkpoints: Checkpoints) -> UserError:
         else "no checkpoint was saved before"
     )
     return UserError(
-        f"{what}, expected a number; {kept}; start a new run with a lower --optimizer.learning_rate, more "
-        "--optimizer.warmup_steps or a lower --optimizer.clip_norm"
+        f"{what}, expected a number; {kept}; start a new run with a lower "
+        "--optimizer.learning_rate, more --optimizer.warmup_steps or a lower --optimizer.clip_norm"
     )
 
 

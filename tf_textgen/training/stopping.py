@@ -32,10 +32,13 @@ def step_limit(config: RunConfig, steps_per_epoch: int) -> int | None:
 
 
 def plan_steps(config: RunConfig, steps_per_epoch: int, state: RunState) -> int | None:
-    """Number of the last step by all budgets, the one that ends first; None before minutes can be turned into steps.
+    """Number of the last step by all budgets, the one that ends first; None before minutes can be
+    turned into steps.
 
-    Minutes that were turned into steps before stay these steps; where a run is taken up again with other minutes, its
-    recorded speed is used. Both are noted in `state`: a run's schedule must not depend on chance twice.
+    Minutes that were turned into steps before stay these steps; where a run is taken up again with
+    other minutes, its
+    recorded speed is used. Both are noted in `state`: a run's schedule must not depend on chance
+      twice.
     """
     limit = step_limit(config, steps_per_epoch)
     if not config.minutes:
@@ -50,11 +53,13 @@ def plan_steps(config: RunConfig, steps_per_epoch: int, state: RunState) -> int 
 
 
 class MinutesBudget(RunCallback):
-    """Times the first steps, then sets `state.total_steps` and the schedule's, once; stops at the last step.
+    """Times the first steps, then sets `state.total_steps` and the schedule's, once; stops at the
+    last step.
 
-    The first 3 steps (tracing, compiling) are not timed; the next 20 are, or as many as fit into a tenth of the
-    budget. Then a checkpoint and a validation are timed, since small models spend half of their time there. Nothing
-    else of a run depends on the clock, so a run taken up again is exact from there on.
+    The first 3 steps (tracing, compiling) are not timed; the next 20 are, or as many as fit into a
+    tenth of the budget. Then a checkpoint and a validation are timed, since small models spend half
+    of their time there. Nothing else of a run depends on the clock, so a run taken up again is
+    exact from there on.
 
     Args:
       state, config: the run's.
@@ -123,13 +128,15 @@ class MinutesBudget(RunCallback):
         self.state.total_steps = plan_steps(self.config, self.steps_per_epoch, self.state)
         self.schedule.total_steps = self.state.total_steps or 0
         message = (
-            f"a step takes {step_s * 1000:.0f} ms, a validation {validation_s:.2f} s: the budget of "
-            f"{self.config.minutes:g} minutes ends at step {self.state.steps_for_minutes}"
+            f"a step takes {step_s * 1000:.0f} ms, a validation {validation_s:.2f} s: the budget "
+            f"of {self.config.minutes:g} minutes ends at step {self.state.steps_for_minutes}"
         )
         announce(self.listeners, "on_message", message)
 
     def _validation_seconds(self, step_s: float) -> float:
-        """Timed the second time, without tracing; a long one is estimated: no gradients, a third of the work."""
+        """Timed the second time, without tracing; a long one is estimated: no gradients, a third of
+        the work.
+        """
         if self.validate is None:
             return 0.0
         estimate = self.validation_steps * step_s / 3
@@ -142,16 +149,18 @@ class MinutesBudget(RunCallback):
 
 
 class StopOnSignal(RunCallback):
-    """Finishes the step, saves and stops on SIGINT or SIGTERM; a second signal ends the process at once.
+    """Finishes the step, saves and stops on SIGINT or SIGTERM; a second signal ends the process at
+    once.
 
-    Python's own handlers are called between two operations of TensorFlow, of which compiling or sampling may take
-    minutes. So a thread counts the signals as they come, and ends the process with what it is doing; a checkpoint is
-    whole or absent all the same.
+    Python's own handlers are called between two operations of TensorFlow, of which compiling or
+    sampling may take minutes. So a thread counts the signals as they come, and ends the process
+    with what it is doing; a checkpoint is whole or absent all the same.
 
     A signal to one of several workers stops them all, at the same step.
 
-    A context manager: the signals are the process's own again after it. `number` is the signal that stopped the
-    training, on all workers, or None; a shell's exit code for it is 128 + `number`: 130 for SIGINT, 143 for SIGTERM.
+    A context manager: the signals are the process's own again after it. `number` is the signal that
+    stopped the training, on all workers, or None; a shell's exit code for it is 128 + `number`: 130
+    for SIGINT, 143 for SIGTERM.
     """
 
     def __init__(

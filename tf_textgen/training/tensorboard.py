@@ -1,4 +1,6 @@
-"""What TensorBoard shows of a run; `keras.callbacks.TensorBoard` counts by epoch and knows no tokens."""
+"""What TensorBoard shows of a run; `keras.callbacks.TensorBoard` counts by epoch and knows no
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,11 @@ from tf_textgen.training.callbacks import RunCallback
 class TensorBoard(RunCallback):
     """Writes scalars by global step, and sample texts.
 
-    Training and validation are two runs in TensorBoard's sense, so that their curves share a chart: `logs/train` and
-    `logs/validation` both hold `metrics/loss` (nats/token), `metrics/perplexity`, `metrics/accuracy` and
-    `metrics/bits_per_byte`; `logs/train` alone `training/learning_rate`, `training/gradient_norm` and
-    `training/tokens_per_second`; `logs/validation` alone the text `samples`.
+    Training and validation are two runs in TensorBoard's sense, so that their curves share a chart:
+    `logs/train` and `logs/validation` both hold `metrics/loss` (nats/token), `metrics/perplexity`,
+    `metrics/accuracy` and `metrics/bits_per_byte`; `logs/train` alone `training/learning_rate`,
+    `training/gradient_norm` and `training/tokens_per_second`; `logs/validation` alone the text
+    `samples`.
 
     Args:
       directory: the folder `logs/` of the run.
@@ -80,6 +83,6 @@ class TensorBoard(RunCallback):
             self._writers[run].flush()
         except tf.errors.OpError as error:
             raise UserError(
-                f"cannot write {self.directory} ({atomic_files.reason(error)}): expected room and write access; "
-                "make room and give the same command again"
+                f"cannot write {self.directory} ({atomic_files.reason(error)}): expected room and "
+                "write access; make room and give the same command again"
             ) from error

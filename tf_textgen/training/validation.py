@@ -57,9 +57,11 @@ class SaveCheckpoints(RunCallback):
 
 
 class Validate(RunCallback):
-    """Validates every `every` steps and after the last, keeps the best checkpoint, stops early, samples texts.
+    """Validates every `every` steps and after the last, keeps the best checkpoint, stops early,
+    samples texts.
 
-    Judged are the moving averages of the weights, where the model keeps them; a checkpoint has both.
+    Judged are the moving averages of the weights, where the model keeps them; a checkpoint has
+    both.
 
     Must stand before `SaveCheckpoints`, so that a checkpoint knows of its step's validation.
 
@@ -115,7 +117,8 @@ class Validate(RunCallback):
             state.best_step, state.best_loss, state.validations_since_best = state.step, loss, 0
         else:
             state.validations_since_best += 1
-        # First of all: what is killed after the save goes on behind it, and would never show this validation.
+        # First of all: what is killed after the save goes on behind it, and would never show this
+        # validation.
         announce(self.listeners, "on_validation", state.step, metrics)
         if is_best:
             self.saver.save()

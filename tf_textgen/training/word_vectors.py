@@ -37,8 +37,8 @@ class Coverage(NamedTuple):
     def __str__(self) -> str:
         share = self.matched / max(self.rows, 1)
         return (
-            f"{self.table.replace('_', ' ')}: {self.matched:,} of {self.rows:,} ids ({share:.1%}) and "
-            f"{self.token_share:.1%} of the training tokens begin with a word vector"
+            f"{self.table.replace('_', ' ')}: {self.matched:,} of {self.rows:,} ids ({share:.1%}) "
+            f"and {self.token_share:.1%} of the training tokens begin with a word vector"
         )
 
 
@@ -53,7 +53,8 @@ def vectors_digest(config: EmbeddingConfig) -> dict[str, Any] | None:
     paths = files.expand([config.file], "embedding.file")
     if len(paths) > 1:
         raise UserError(
-            f"--embedding.file={config.file}: names {len(paths)} files, expected one; give its own name"
+            f"--embedding.file={config.file}: names {len(paths)} files, expected one; give its own "
+            "name"
         )
     return files.digest(paths[0])
 
@@ -80,7 +81,8 @@ def load_word_vectors(
       The coverage of each table.
 
     Raises:
-      UserError: where the file cannot be used, has another width than a table, or no word of a table.
+      UserError: where the file cannot be used, has another width than a table, or no word of a
+        table.
     """
     tables = embedding_tables(model, side)
     words = {
@@ -120,8 +122,9 @@ def _fill(
     """Sets the rows of one table; `counts` are those of its ids in the training text."""
     if found.width != table.width:
         raise UserError(
-            f"--embedding.file={path}: vectors of width {found.width}, expected {table.width}, the width of the "
-            f"{table.name.replace('_', ' ')}; set the model's embedding_width={found.width}"
+            f"--embedding.file={path}: vectors of width {found.width}, expected {table.width}, the "
+            f"width of the {table.name.replace('_', ' ')}; set the model's "
+            f"embedding_width={found.width}"
         )
     values = table.table.numpy()
     matched = np.zeros(len(words), bool)
@@ -131,9 +134,9 @@ def _fill(
             values[index], matched[index] = vector, True
     if not matched.any():
         raise UserError(
-            f"--embedding.file={path}: none of its {found.total:,} words is one of the {len(words):,} pieces of the "
-            f"{table.name.replace('_', ' ')}; expected vectors of the text's language; take another file, or choose "
-            "--embedding.side"
+            f"--embedding.file={path}: none of its {found.total:,} words is one of the "
+            f"{len(words):,} pieces of the {table.name.replace('_', ' ')}; expected vectors of the "
+            "text's language; take another file, or choose --embedding.side"
         )
     table.table.assign(values)
     rows = sum(word is not None for word in words)
@@ -143,7 +146,9 @@ def _fill(
 
 
 def _token_counts(model: TextModel, table: TokenEmbedding, split: TokenizedSplit) -> np.ndarray:
-    """How often each id that `table` reads stands in the training text, marks of its structure not counted: `[V]`."""
+    """How often each id that `table` reads stands in the training text, marks of its structure not
+    counted: `[V]`.
+    """
     counts = np.zeros(table.vocabulary_size, np.int64)
     for name, stream in split.shards.streams.items():
         if table is getattr(
