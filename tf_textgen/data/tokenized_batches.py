@@ -84,8 +84,8 @@ class PairsToTokens:
         limits = (self.config.max_source_tokens, self.config.max_target_tokens)
         texts = [[source for source, _ in batch], [target for _, target in batch]]
         ids, splits, longer = [], [], []
-        for tokenizer, side, limit in zip(self.tokenizers, texts, limits, strict=True):
-            side_ids, side_splits = _tokenize(tokenizer, side)
+        for tokenizer, some, limit in zip(self.tokenizers, texts, limits, strict=True):
+            side_ids, side_splits = _tokenize(tokenizer, some)
             ids.append(side_ids)
             splits.append(side_splits)
             longer.append(np.diff(side_splits) > limit)
