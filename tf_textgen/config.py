@@ -166,11 +166,9 @@ def define_flags(config_class: type[Config], flag_values: flags.FlagValues = fla
     for entry in dataclasses.fields(config_class):
         if not entry.metadata.get("flag", True):
             continue
-        name, default, text = (
-            flag_name(config_class, entry.name),
-            entry.default,
-            entry.metadata["help"],
-        )
+        name = flag_name(config_class, entry.name)
+        default = entry.default
+        text = entry.metadata["help"]
         kind = _flag_type(hints[entry.name])
         if kind is bool:
             flags.DEFINE_boolean(name, default, text, flag_values=flag_values)

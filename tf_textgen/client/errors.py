@@ -71,7 +71,8 @@ class Deadline:
             raise InvalidRequest(
                 f"timeout_s={timeout_s}: expected a finite number of seconds above 0"
             )
-        self._timeout_s, self._where = timeout_s, where
+        self._timeout_s = timeout_s
+        self._where = where
         self._end = monotonic() + timeout_s
 
     def left(self) -> float:

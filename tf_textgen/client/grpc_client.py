@@ -112,7 +112,9 @@ class _Grpc:
     """A `Transport` over TensorFlow Serving's PredictionService and ModelService."""
 
     def __init__(self, channel: grpc.Channel, target: str, model: str, version: int | None) -> None:
-        self._channel, self._model, self._version = channel, model, version
+        self._channel = channel
+        self._model = model
+        self._version = version
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(channel)
         self.where = f"grpc://{target}/{model}" + (f"/{version}" if version is not None else "")

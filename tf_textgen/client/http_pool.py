@@ -179,7 +179,8 @@ class HttpPool:
         return answer
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
-        most, length = self._max_response_bytes, response.length
+        most = self._max_response_bytes
+        length = response.length
         if length is None:
             body = response.read(most + 1)
             length = len(body)
@@ -267,7 +268,8 @@ class _TimedReader(io.RawIOBase):
     """The bytes of a socket, whose own timeout would begin anew with each of them."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
-        self._sock, self._deadline = sock, deadline
+        self._sock = sock
+        self._deadline = deadline
         self._raw = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:

@@ -41,7 +41,8 @@ DEFAULTS: Mapping[str, Any] = {
 }
 SEPARATOR = "\x1f"  # between the strings of one row
 _INT_BITS = {"DT_INT32": 31, "DT_INT64": 63}
-_SEED_STRIDE, _INT64 = 0x1E3779B97F4A7C15, 2**63
+_SEED_STRIDE = 0x1E3779B97F4A7C15
+_INT64 = 2**63
 
 
 def check_texts(

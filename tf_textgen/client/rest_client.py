@@ -132,7 +132,8 @@ class _Rest:
         version: int | None,
         headers: Mapping[str, str],
     ) -> None:
-        self._pool, self._version = pool, version
+        self._pool = pool
+        self._version = version
         self._path = f"/v1/models/{urllib.parse.quote(model, safe='')}"
         self._headers = {
             **headers,

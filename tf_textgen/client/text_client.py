@@ -31,7 +31,8 @@ from tf_textgen.client.results import (
 
 AskedT = TypeVar("AskedT")
 ResultT = TypeVar("ResultT")
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
 _POLL_S = 0.1
 _BOUND = re.compile(r"expected an integer from 1 to (\d+)")
 
@@ -319,7 +320,8 @@ class TextClient:
         version = self.metadata(
             timeout_s=timeout_s
         ).version  # another version's ids would be other tokens
-        seen, state = "", ""
+        seen = ""
+        state = ""
         columns = {"chunk_tokens": [as_input("chunk_tokens", chunk_tokens, "DT_INT32")]}
         question = _Question(
             "generate_chunk",
@@ -344,7 +346,8 @@ class TextClient:
                 )
             if piece := chunk.text[len(seen) :]:
                 yield piece
-            seen, state = chunk.text, after
+            seen = chunk.text
+            state = after
             if finished:
                 return chunk
 

@@ -25,7 +25,8 @@ from tf_textgen.data.streams import Streams
 from tf_textgen.data.windows import Windows
 from tf_textgen.errors import UserError
 
-LANGUAGE_MODEL, ENCODER_DECODER = "language_model", "encoder_decoder"
+LANGUAGE_MODEL = "language_model"
+ENCODER_DECODER = "encoder_decoder"
 
 
 def open_corpus(

@@ -67,7 +67,8 @@ def open_binary(path: str) -> IO[bytes]:
 
 def digest(path: str) -> dict[str, Any]:
     """Name, size and SHA-256 of a file's bytes as they are stored."""
-    sha256, size = hashlib.sha256(), 0
+    sha256 = hashlib.sha256()
+    size = 0
     try:
         with open_binary(path) as stream:
             while block := stream.read(1 << 20):
@@ -105,7 +106,9 @@ class TextFile:
           UserError: where the file is empty, binary, not UTF-8 (unless these bytes are replaced) or
             unreadable.
         """
-        number, offset, begins = 1, 0, True
+        number = 1
+        offset = 0
+        begins = True
         for block in self._blocks():
             clean = _is_clean(block)
             for raw in _split(block):
@@ -119,7 +122,8 @@ class TextFile:
                     ends,
                 )
                 offset += len(raw)
-                number, begins = number + ends, ends
+                number = number + ends
+                begins = ends
         if offset == 0:
             raise UserError(f"{self.path} is empty: expected text; check the file or leave it out")
 

@@ -73,7 +73,8 @@ def _feistel(values: np.ndarray, bits: int, keys: np.ndarray) -> np.ndarray:
     for key in keys:
         mask = np.uint64((1 << left_bits) - 1)
         mixed = left ^ (_mix(right, key) & mask)
-        left, right = right, mixed
+        left = right
+        right = mixed
         left_bits, right_bits = right_bits, left_bits
     return (left << np.uint64(right_bits)) | right
 

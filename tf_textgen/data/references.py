@@ -55,7 +55,8 @@ def _pairs(config: DataConfig, paths: tuple[list[str], list[str]]) -> Iterator[E
 
 def _wide_rows(config: DataConfig, paths: Sequence[str]) -> Iterator[Example]:
     """Yields the rows of TSV files with all columns from the target on, except that of the source."""
-    source, target = config.source_column - 1, config.target_column - 1
+    source = config.source_column - 1
+    target = config.target_column - 1
     for path in paths:
         for row in sources.table_rows(files.TextFile(path, config.invalid_utf8), config):
             further = [

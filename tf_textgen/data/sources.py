@@ -160,7 +160,8 @@ class Pairs:
 
     def _nothing(self) -> UserError:
         """Why there is no pair in files that are not blank."""
-        first, config = self._sources[0], self._config
+        first = self._sources[0]
+        config = self._config
         if self.empty:
             return UserError(
                 f"{first}: all {self.empty} pairs have an empty source or target: expected texts "
@@ -227,12 +228,15 @@ def _dialogues(file: files.TextFile, first_turn_column: int) -> Iterator[list[st
 
 def _chunks(file: files.TextFile, documents: str) -> Iterator[Chunk]:
     held: list[bytes] = []
-    size, inside = 0, False
+    size = 0
+    inside = False
     for piece in file.pieces():
         if documents != "file" and piece.begins and not piece.text.strip():
             if inside:
                 yield Chunk(b"".join(held), True)
-                held, size, inside = [], 0, False
+                held = []
+                size = 0
+                inside = False
             continue
         text = piece.text
         if documents == "file":
@@ -240,10 +244,13 @@ def _chunks(file: files.TextFile, documents: str) -> Iterator[Chunk]:
         elif inside and piece.begins:
             text = b"\n" + text
         held.append(text)
-        size, inside = size + len(text), True
+        size = size + len(text)
+        inside = True
         ends = documents == "line" and piece.ends
         if ends or size >= CHUNK_BYTES:
             yield Chunk(b"".join(held), ends)
-            held, size, inside = [], 0, not ends
+            held = []
+            size = 0
+            inside = not ends
     if inside:
         yield Chunk(b"".join(held), True)

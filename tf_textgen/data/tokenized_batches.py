@@ -83,7 +83,9 @@ class PairsToTokens:
     def __call__(self, batch: list[tuple[bytes, bytes]]) -> tuple[tuple[StreamPart, ...], int]:
         limits = (self.config.max_source_tokens, self.config.max_target_tokens)
         texts = [[source for source, _ in batch], [target for _, target in batch]]
-        ids, splits, longer = [], [], []
+        ids = []
+        splits = []
+        longer = []
         for tokenizer, some, limit in zip(self.tokenizers, texts, limits, strict=True):
             side_ids, side_splits = _tokenize(tokenizer, some)
             ids.append(side_ids)

@@ -177,7 +177,8 @@ class BeamSearch(Search):
         """One hypothesis without tokens in each row."""
         rows = tf.shape(self.limit)[0]
         steps = tf.maximum(tf.reduce_max(self.limit), 1)  # the maximum of no rows is negative
-        hypotheses, places = rows * self.width, [rows, self.num_best]
+        hypotheses = rows * self.width
+        places = [rows, self.num_best]
         one = tf.one_hot(0, self.width, on_value=0.0, off_value=_NOWHERE, dtype=tf.float64)
         return BeamProgress(
             step=tf.constant(0),
@@ -246,10 +247,8 @@ class BeamSearch(Search):
         due, stuck, missing = self._forced_words(progress)
         hopeless = tf.equal(values[:, 0], -float("inf"))
         first = hopeless[:, tf.newaxis] & tf.equal(tf.range(choices), 0)
-        tokens, scores = (
-            tf.where(first, stuck[:, tf.newaxis], tokens),
-            tf.where(first, _LAST, scores),
-        )
+        tokens = tf.where(first, stuck[:, tf.newaxis], tokens)
+        scores = tf.where(first, _LAST, scores)
         sums = self._by_hypothesis(progress.sums)[:, tf.newaxis] + scores
         sums, at = tf.math.top_k(
             tf.reshape(sums, [-1, self.width * choices]), self.width
@@ -294,9 +293,11 @@ class BeamSearch(Search):
         """Whether the next token is one of a forced word's, how to go on where nothing is possible,
         and whether words
         are missing: `[B*W]` bool, int32, bool."""
-        words, state = self.constraints.forced, progress.forcing
+        words = self.constraints.forced
+        state = progress.forcing
         left = self.parameters.max_new_tokens - progress.step
-        no, end = tf.zeros(tf.shape(left), tf.bool), tf.fill(tf.shape(left), self.eos_id)
+        no = tf.zeros(tf.shape(left), tf.bool)
+        end = tf.fill(tf.shape(left), self.eos_id)
 
         def look() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             missing = forcing.missing(state)

@@ -53,7 +53,8 @@ def keep_top_p(logits: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
         return tf.gather(values, last, batch_dims=1), tf.gather(ids, last, batch_dims=1), reached
 
     value, token = _tiered(last_kept, logits.shape[-1])
-    value, token = value[:, tf.newaxis], token[:, tf.newaxis]
+    value = value[:, tf.newaxis]
+    token = token[:, tf.newaxis]
     kept = (logits > value) | (tf.equal(logits, value) & (tf.range(logits.shape[-1]) <= token))
     return restrict(kept, changes, logits)
 
@@ -118,7 +119,8 @@ def keep_eta(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
     """
     best = tf.reduce_max(logits, axis=-1)
     unnormalized = masses(logits, best)
-    total, border = tf.reduce_sum(unnormalized, axis=-1), tf.cast(epsilon, tf.float64)
+    total = tf.reduce_sum(unnormalized, axis=-1)
+    border = tf.cast(epsilon, tf.float64)
     entropy = tf.math.log(total) - _expected(logits, unnormalized, best)[:, 0]
     border = tf.minimum(border, tf.sqrt(border) * tf.exp(-entropy))
     return restrict(_is_probable(logits, best, total, border), epsilon > 0.0, logits)

@@ -34,7 +34,8 @@ MAX_TOKENS = (
     2**20
 )  # room for all tokens is made before the first: more is a slip of the finger, not a wish
 _INT64 = 2**63
-_FLOAT32_SMALLEST, _FLOAT32_LARGEST = 2.0**-126, (2 - 2**-23) * 2.0**127
+_FLOAT32_SMALLEST = 2.0**-126
+_FLOAT32_LARGEST = (2 - 2**-23) * 2.0**127
 _SEED_STRIDE = 0x1E3779B97F4A7C15
 
 
@@ -221,7 +222,8 @@ class DecodingConfig(Config):
                 f"--{self.prefix}.{name}: {len(texts)} strings came, expected at most {most}"
             )
         for text in texts:
-            flag, size = f"--{self.prefix}.{name}={text!r}", len(text.encode())
+            flag = f"--{self.prefix}.{name}={text!r}"
+            size = len(text.encode())
             if not text or SEPARATOR in text:
                 raise UserError(
                     f"{flag}: expected a text that is not empty and has no {SEPARATOR!r}"

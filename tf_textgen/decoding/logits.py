@@ -60,8 +60,11 @@ def adjust(
       replaces_end: whether the caller writes `forcing.next_token` where it picks the end token
         before all forced words are there. Else the end token is impossible until then.
     """
-    own, penalty, size = logits, parameters.repetition_penalty, parameters.no_repeat_ngram
-    frequency, presence = parameters.frequency_penalty, parameters.presence_penalty
+    own = logits
+    penalty = parameters.repetition_penalty
+    size = parameters.no_repeat_ngram
+    frequency = parameters.frequency_penalty
+    presence = parameters.presence_penalty
     logits = _when(
         tf.not_equal(penalty, 1.0), lambda x: penalize_repetition(x, penalty, history), logits
     )
@@ -90,7 +93,9 @@ def _write(
     """Leaves nothing possible but what must be written, and not `held_id` as long as words are
     missing.
     """
-    words, state, prefix = constraints.forced, history.forcing, constraints.prefix
+    words = constraints.forced
+    state = history.forcing
+    prefix = constraints.prefix
 
     def force(x: tf.Tensor) -> tf.Tensor:
         if held_id is not None:
@@ -108,13 +113,13 @@ def _write(
 
 def narrow(logits: tf.Tensor, parameters: Parameters) -> tf.Tensor:
     """What holds for rows that sample."""
-    temperature, k, p, min_p = (
-        parameters.temperature,
-        parameters.top_k,
-        parameters.top_p,
-        parameters.min_p,
-    )
-    mass, epsilon, eta = parameters.typical_p, parameters.epsilon_cutoff, parameters.eta_cutoff
+    temperature = parameters.temperature
+    k = parameters.top_k
+    p = parameters.top_p
+    min_p = parameters.min_p
+    mass = parameters.typical_p
+    epsilon = parameters.epsilon_cutoff
+    eta = parameters.eta_cutoff
     logits = _when(
         tf.not_equal(temperature, 1.0) & (temperature > 0.0),
         lambda x: scale(x, temperature),

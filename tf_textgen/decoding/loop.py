@@ -218,7 +218,8 @@ class Search:
         nothing = progress.text, tf.zeros_like(running)
         if self.detokenize is None:
             return nothing
-        detokenize, wanted = self.detokenize, running & tf.not_equal(self.parameters.stop, "")
+        detokenize = self.detokenize
+        wanted = running & tf.not_equal(self.parameters.stop, "")
 
         def look() -> tuple[tf.Tensor, tf.Tensor]:
             text, found = stopping.cut(

@@ -133,7 +133,8 @@ def with_ratios(parameters: Parameters, source_lengths: tf.Tensor, needed: tf.Te
       up, the longest down, but to 1 at least.
     """
     lengths = tf.cast(source_lengths, tf.float32)
-    most, bound = parameters.max_new_tokens, tf.cast(parameters.max_new_tokens, tf.float32)
+    most = parameters.max_new_tokens
+    bound = tf.cast(parameters.max_new_tokens, tf.float32)
     # In float32, since 10 tokens times 1.1 are 11, but more in float64 once the ratio is rounded to
     # float32.
     longest = tf.cast(tf.minimum(tf.floor(parameters.max_length_ratio * lengths), bound), tf.int32)
@@ -148,9 +149,12 @@ def with_ratios(parameters: Parameters, source_lengths: tf.Tensor, needed: tf.Te
 
 def _checks(parameters: Parameters, bound: int, has_source: bool) -> dict[str, tf.Tensor]:
     """What is wrong with a row -> where it is not, `[B]` bool."""
-    given, finite = parameters, tf.math.is_finite
-    fewest, most = given.min_new_tokens, given.max_new_tokens
-    shortest, longest = given.min_length_ratio, given.max_length_ratio
+    given = parameters
+    finite = tf.math.is_finite
+    fewest = given.min_new_tokens
+    most = given.max_new_tokens
+    shortest = given.min_length_ratio
+    longest = given.max_length_ratio
     sources = "a finite value >= 0" if has_source else "0, there is no source"
     checks = {
         "temperature: expected a finite value >= 0": finite(given.temperature)

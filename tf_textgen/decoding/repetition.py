@@ -13,7 +13,8 @@ def penalize_repetition(logits: tf.Tensor, penalty: tf.Tensor, history: History)
 
     Reference: Keskar et al. (2019), CTRL, section 4.1; the sign rule is Hugging Face's.
     """
-    sequence, columns = history.sequence, tf.range(tf.shape(history.sequence)[1])
+    sequence = history.sequence
+    columns = tf.range(tf.shape(history.sequence)[1])
     counted = (columns >= history.start[:, tf.newaxis]) & (columns < history.end)
     seen = token_counts(sequence, counted, logits.shape[-1]) > 0
     penalty = penalty[:, tf.newaxis]

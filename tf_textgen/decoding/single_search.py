@@ -127,7 +127,8 @@ def decode(
         parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens
     )
     begun = nothing_begun(tf.shape(prompt_lengths)[0], max_new_tokens) if begun is None else begun
-    columns, first = tf.shape(begun.tokens)[1], begun.first
+    columns = tf.shape(begun.tokens)[1]
+    first = begun.first
     longest = tf.maximum(parameters.max_new_tokens, begun.lengths + 1) + first
     pause = tf.minimum(columns + begun.more, longest)
     steps = tf.maximum(tf.reduce_max(pause), columns + 1)  # the maximum of no rows is negative
@@ -160,8 +161,10 @@ class SingleSearch(Search):
 
     def begin(self) -> Progress:
         """The tokens so far."""
-        begun, words = self.begun, self.constraints.forced
-        (rows, columns), steps = tf.unstack(tf.shape(begun.tokens)), tf.shape(self.draws)[1]
+        begun = self.begun
+        words = self.constraints.forced
+        (rows, columns) = tf.unstack(tf.shape(begun.tokens))
+        steps = tf.shape(self.draws)[1]
         no_repeats = tf.zeros([rows, loop_periods(self.parameters, steps)], tf.int32)
         return Progress(
             step=columns,
@@ -201,7 +204,8 @@ class SingleSearch(Search):
             stopped = tf.equal(progress.finish, stopping.STOP)
             texts = tf.where(stopped, progress.text, self.detokenize(progress.tokens))
         score = tf.reduce_sum(tf.cast(progress.log_probabilities, tf.float64), axis=-1)
-        word, place = progress.forcing.word, progress.forcing.place
+        word = progress.forcing.word
+        place = progress.forcing.place
         return Decoded(
             tokens=progress.tokens,
             token_count=progress.token_count,
@@ -218,7 +222,8 @@ class SingleSearch(Search):
         self, progress: Progress, logits: tf.Tensor, running: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The next token of each row, and `[B]` bool whether it is one of a forced word's."""
-        asked, words = neutral_where(~running, self.parameters), self.constraints.forced
+        asked = neutral_where(~running, self.parameters)
+        words = self.constraints.forced
         adjusted = adjust(
             logits,
             asked,
@@ -245,7 +250,8 @@ class SingleSearch(Search):
 
     def _begin_text(self) -> tf.Tensor:
         """The texts so far where stop strings are looked for."""
-        wanted, nothing = tf.not_equal(self.parameters.stop, ""), tf.fill(tf.shape(self.pause), "")
+        wanted = tf.not_equal(self.parameters.stop, "")
+        nothing = tf.fill(tf.shape(self.pause), "")
         if self.detokenize is None:
             return nothing
         detokenize = self.detokenize

@@ -42,7 +42,8 @@ def first_match(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
     Returns:
       `[B]` int32.
     """
-    width, size = tf.maximum(tf.reduce_max(tf.strings.length(texts)), 1), tf.shape(stops.codes)[2]
+    width = tf.maximum(tf.reduce_max(tf.strings.length(texts)), 1)
+    size = tf.shape(stops.codes)[2]
     codes = tf.io.decode_raw(texts, tf.uint8, fixed_length=width + size)  # --> [B, L + M]
     starts = tf.range(width)
     windows = tf.gather(codes, starts[:, tf.newaxis] + tf.range(size), axis=1)  # --> [B, L, M]
@@ -127,7 +128,8 @@ def held_back(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
     lengths = tf.minimum(tf.strings.length(texts), size)  # of the ends that are looked at
     ends = tf.strings.substr(texts, -lengths, lengths)
     codes = tf.io.decode_raw(ends, tf.uint8, fixed_length=size)  # --> [B, M]
-    count, places = tf.range(1, size + 1), tf.range(size)
+    count = tf.range(1, size + 1)
+    places = tf.range(size)
     at = (
         lengths[:, tf.newaxis, tf.newaxis] - count[:, tf.newaxis] + places
     )  # the last `count` bytes

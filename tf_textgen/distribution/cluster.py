@@ -69,7 +69,8 @@ def read_cluster(environment: Mapping[str, str]) -> Cluster:
     text = environment.get("TF_CONFIG", "")
     try:
         config = json.loads(text or "{}")
-        cluster, task = config.get("cluster") or {}, config.get("task") or {}
+        cluster = config.get("cluster") or {}
+        task = config.get("task") or {}
         addresses = {kind: _addresses(cluster[kind]) for kind in cluster}
         alone = sum(map(len, addresses.values())) <= 1
         kind, index = (

@@ -20,7 +20,8 @@ class PrefixedLines:
     """
 
     def __init__(self, prefix: str, output: BinaryIO) -> None:
-        self._prefix, self._output = prefix.encode(), output
+        self._prefix = prefix.encode()
+        self._output = output
         self._begun = b""
         self._last = b""
 

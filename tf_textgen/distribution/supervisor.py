@@ -69,7 +69,9 @@ class Supervisor:
         stderr: BinaryIO,
         cause_s: float = 2.0,
     ) -> None:
-        self._tasks, self._grace_s, self._cause_s = tasks, grace_s, cause_s
+        self._tasks = tasks
+        self._grace_s = grace_s
+        self._cause_s = cause_s
         self._outputs = (stdout, stderr)
         self._workers: list[Worker] = []
         self._errors: list[PrefixedLines] = []

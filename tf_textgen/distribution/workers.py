@@ -41,7 +41,8 @@ class Workers:
     def __init__(
         self, strategy: tf.distribute.Strategy | None = None, cluster: Cluster = ALONE
     ) -> None:
-        self.strategy, self.cluster = strategy or tf.distribute.get_strategy(), cluster
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.cluster = cluster
         self._sum = tf.function(self._sum_over_replicas, autograph=False)
 
     @property

@@ -80,12 +80,14 @@ class _SuffixAutomaton:
 
     def __init__(self) -> None:
         self.next: list[dict[Hashable, int]] = [{}]
-        self.link, self.length = [-1], [0]
+        self.link = [-1]
+        self.length = [0]
         self._last = 0
 
     def append(self, token: Hashable) -> int:
         """Lengthens the sequence; returns the state of the whole of it."""
-        state, new = self._last, self._add({}, 0, self.length[self._last] + 1)
+        state = self._last
+        new = self._add({}, 0, self.length[self._last] + 1)
         while state >= 0 and token not in self.next[state]:
             self.next[state][token] = new
             state = self.link[state]
@@ -106,7 +108,8 @@ class _SuffixAutomaton:
                     state = self.link[state]
                     length = self.length[state]
                 if token in self.next[state]:
-                    state, length = self.next[state][token], length + 1
+                    state = self.next[state][token]
+                    length = length + 1
                     found[state] = max(found[state], length)
         order = sorted(range(1, len(found)), key=self.length.__getitem__)
         for state in reversed(order):  # what ends a copied stretch is copied

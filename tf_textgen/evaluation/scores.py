@@ -45,5 +45,6 @@ def nref(references: References) -> str:
     does not say.
     """
     numbers = [len(several) for several in references]
-    fewest, most = min(numbers), max(numbers)
+    fewest = min(numbers)
+    most = max(numbers)
     return f"nrefs:{fewest}" if fewest == most else f"nrefs:{fewest}-{most}"

@@ -78,10 +78,8 @@ class Exported:
         """What the export has inputs for: one by an earlier version lacks some, which do nothing at
         their defaults.
         """
-        known, defaults = (
-            self_check.input_names(self._loaded, signature_name),
-            values_of(DecodingConfig()),
-        )
+        known = self_check.input_names(self._loaded, signature_name)
+        defaults = values_of(DecodingConfig())
         for name, values in inputs.items():
             if name not in known and values and values[0] != defaults[name]:
                 raise UserError(
@@ -92,7 +90,8 @@ class Exported:
 
     def _check_beam(self, decoding: DecodingConfig) -> None:
         """The graph's width is fixed; the first of its n-best are the same whatever n is."""
-        width, number = self.decoding.beam_width, self.decoding.num_best
+        width = self.decoding.beam_width
+        number = self.decoding.num_best
         if decoding.beam_width != width:
             has = f"a beam of {width}" if width > 1 else "no beam"
             raise UserError(

@@ -48,7 +48,8 @@ def write_requests(
         for signature_name, inputs in requests:
             log = _prediction_log()()
             request = log.predict_log.request
-            request.model_spec.name, request.model_spec.signature_name = model_name, signature_name
+            request.model_spec.name = model_name
+            request.model_spec.signature_name = signature_name
             for name, values in inputs.items():
                 request.inputs.add(key=name, value=tf.make_tensor_proto(values))
             writer.write(log.SerializeToString())

@@ -65,7 +65,8 @@ def export_saved_model(
     root = root if root.name not in ("", "..") else root.resolve()  # its name is the model's
     with locked(root):
         version = version or max(version_numbers(root), default=0) + 1
-        target, beside = root / str(version), root / f".{version}.writing"
+        target = root / str(version)
+        beside = root / f".{version}.writing"
         if target.exists():
             raise UserError(
                 f"--export.version={version}: {target} exists already; choose another version or "

@@ -76,7 +76,8 @@ def check(path, requests):
     found = {"foreign_ops": foreign_ops(path), "answers": [], "warm_up": 0}
     if found["foreign_ops"]:
         return found
-    served, warm_up = ServedModel(path), list(read_requests(os.path.join(path, REQUESTS_FILE)))
+    served = ServedModel(path)
+    warm_up = list(read_requests(os.path.join(path, REQUESTS_FILE)))
     # A signature's first request takes seconds, in which TensorFlow makes its graph ready on one
     # core.
     with concurrent.futures.ThreadPoolExecutor() as threads:

@@ -81,7 +81,8 @@ def signatures_of(generator: TextGenerator, decoding: DecodingConfig) -> dict[st
 
 
 def _generating(generator: TextGenerator, decoding: DecodingConfig) -> dict[str, Signature]:
-    text_name, parameters = _text_name(generator), _specs(**DTYPES._asdict())
+    text_name = _text_name(generator)
+    parameters = _specs(**DTYPES._asdict())
 
     def serving_default(text: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tf.shape(text)[0]

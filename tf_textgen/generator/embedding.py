@@ -43,13 +43,12 @@ class Embedding(PromptReader):
             if is_source
             else self._framed(texts, tf.zeros(tf.shape(texts), tf.int32))
         )
-        tokens, lengths = (
-            pad_right(framed.tokens, self.source_tokenizer.pad_id),
-            framed.tokens.row_lengths(),
-        )
+        tokens = pad_right(framed.tokens, self.source_tokenizer.pad_id)
+        lengths = framed.tokens.row_lengths()
         source = {"source_tokens": tokens, "source_lengths": tf.cast(lengths, tf.int32)}
         hidden = self.model.hidden(source if is_source else {"target_tokens": tokens})
-        columns, first = tf.range(tf.shape(tokens)[1]), framed.before[:, tf.newaxis]
+        columns = tf.range(tf.shape(tokens)[1])
+        first = framed.before[:, tf.newaxis]
         of_text = (columns >= first) & (columns < first + framed.count[:, tf.newaxis])
         total = tf.reduce_sum(
             tf.where(of_text[:, :, tf.newaxis], tf.cast(hidden, tf.float32), 0.0), axis=1

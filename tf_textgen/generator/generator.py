@@ -98,11 +98,10 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
                 f"jit_compile: XLA does not compile {model.name}; expected a neural model, or "
                 "leave it out"
             )
-        self.jit_compile, self.step = (
-            jit_compile,
-            compiled_step(model.step) if jit_compile else model.step,
-        )
-        text, rows = tf.TensorSpec([None], tf.string), _specs(DTYPES)
+        self.jit_compile = jit_compile
+        self.step = compiled_step(model.step) if jit_compile else model.step
+        text = tf.TensorSpec([None], tf.string)
+        rows = _specs(DTYPES)
         self.continue_graph = self._decoding_graph(self._continue, text, rows, BEGUN_SPECS)
         self.generate_graph = tf.function(
             self._generate, autograph=False, input_signature=[text, rows]
@@ -203,7 +202,8 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
           width: `W`, hypotheses that the beam keeps.
           num_best: n, at most `width`.
         """
-        graphs, key = self._beam_graphs, (width, num_best)
+        graphs = self._beam_graphs
+        key = (width, num_best)
         if key not in graphs:
 
             def search(

@@ -67,7 +67,8 @@ class RequestReader(PromptReader):
           Logits, state, parameters with the lengths of the sources, what else a search wants, which
           prompts were cut.
         """
-        model, tokenizer = self.model, self.tokenizer
+        model = self.model
+        tokenizer = self.tokenizer
         features, truncated = self._prompt_features(prompts, parameters.max_new_tokens)
         parameters = self._with_ratios(parameters, features, needed_tokens(constraints))
         more = parameters.max_new_tokens
@@ -122,7 +123,8 @@ def _only_in(rows: tf.Tensor, begun: Begun, pad_id: int) -> Begun:
 
 def _append(features: Mapping[str, tf.Tensor], begun: Begun, pad_id: int) -> dict[str, tf.Tensor]:
     """`features` with the tokens so far behind the prompts, `[B, P']` and left-padded again."""
-    prompt, first = features["target_tokens"], begun.first[:, tf.newaxis]
+    prompt = features["target_tokens"]
+    first = begun.first[:, tf.newaxis]
     length = tf.shape(prompt)[1]
     both = tf.concat([prompt, begun.tokens], axis=1)
     columns = tf.range(tf.shape(both)[1])

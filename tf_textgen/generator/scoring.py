@@ -103,7 +103,8 @@ class Scoring(PromptReader):
         """Features of the source, what stands before the first label (`[B]` `room` for it), which
         sources were cut.
         """
-        tokenizer, one = self.tokenizer, tf.ones(tf.shape(sources), tf.int32)
+        tokenizer = self.tokenizer
+        one = tf.ones(tf.shape(sources), tf.int32)
         if self.prompt_format == "source":
             source = self._source(sources)
             return self._source_features(source), repeat_id(tokenizer.bos_id, one), source.truncated

@@ -23,7 +23,9 @@ from tf_textgen.text.tokenizer import repair_utf8
 
 # A state is decimal numbers: version, mark (of all that follows, and the prompt), the score's bits,
 # the word being forced and how much of it is written, and the ids.
-_VERSION, _MARKS, _HEAD = "1", 10**10, 5
+_VERSION = "1"
+_MARKS = 10**10
+_HEAD = 5
 _FINISHED = "finished"
 _BAD_STATE = (
     'invalid state: expected "", or the last answer\'s to this prompt unless that was finished'
@@ -72,7 +74,8 @@ class Streaming(RequestReader):
         problem = tf.where(tf.equal(unwanted, ""), problem, unwanted)
         good = tf.equal(problem, "")
         score = tf.saturate_cast(before + tf.cast(found.score, tf.float64), tf.float32)
-        columns, first = tf.range(tf.shape(found.tokens)[1]), found.first[:, tf.newaxis]
+        columns = tf.range(tf.shape(found.tokens)[1])
+        first = found.first[:, tf.newaxis]
         written = (columns >= first) & (columns < first + found.token_count[:, tf.newaxis])
         tokens = tf.ragged.boolean_mask(tf.cast(found.tokens, tf.int64), written)
         head = tf.stack(
@@ -98,7 +101,8 @@ class Streaming(RequestReader):
         self, prompts: tf.Tensor, states: tf.Tensor, max_new_tokens: tf.Tensor
     ) -> tuple[tf.RaggedTensor, tf.Tensor]:
         """The numbers of each state, none of the first, and what is wrong with it `[B]`, or ""."""
-        tokenizer, numbers = self.tokenizer, split_ids(states)
+        tokenizer = self.tokenizer
+        numbers = split_ids(states)
         tokens = numbers[:, _HEAD:]
         ordinary = (tokens.flat_values >= 0) & (tokens.flat_values < tokenizer.vocabulary_size)
         for special in (
@@ -130,7 +134,8 @@ class Streaming(RequestReader):
         score, word, place = tf.unstack(numbers[:, 2:_HEAD].to_tensor(0, shape=[None, 3]), axis=1)
         tokens = tf.cast(numbers[:, _HEAD:], tf.int32)
         lengths = tf.cast(tokens.row_lengths(), tf.int32)
-        word, place = tf.cast(word, tf.int32), tf.cast(place, tf.int32)
+        word = tf.cast(word, tf.int32)
+        place = tf.cast(place, tf.int32)
         begun = Begun(pad_left(tokens, self.tokenizer.pad_id), lengths, word, place, more)
         return tf.cast(_of_bits(score), tf.float64), begun
 

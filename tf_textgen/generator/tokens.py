@@ -48,7 +48,8 @@ class Tokenizing(PromptReader):
         )
 
     def _detokenize(self, texts: tf.Tensor) -> Detokenized:
-        tokens, size = split_ids(texts), self.tokenizer.vocabulary_size
+        tokens = split_ids(texts)
+        size = self.tokenizer.vocabulary_size
         foreign = tf.reduce_any(tokens >= size, axis=1)
         error = tf.where(foreign, f"invalid tokens: expected ids from 0 to {size - 1}", "")
         no_number = tf.reduce_any(tokens < 0, axis=1)

@@ -271,7 +271,9 @@ def _memory(size: int) -> str:
 
 
 def _scaled(number: int, base: int, units: tuple[str, ...]) -> str:
-    value, at = float(number), 0
+    value = float(number)
+    at = 0
     while value >= base and at < len(units) - 1:
-        value, at = value / base, at + 1
+        value = value / base
+        at = at + 1
     return f"{value:.0f} {units[at]}".rstrip() if at == 0 else f"{value:.1f} {units[at]}"

@@ -55,14 +55,16 @@ def run(flag_values: flags.FlagValues) -> None:
         _check_folder(name, flag_values[name].value)
     loaded = loading.load(flag_values)
     files, target_files = (tuple(flag_values[name].value or ()) for name in ("file", "target_file"))
-    data, split = DataConfig.from_json(loaded.config["data"]), str(flag_values["split"].value)
+    data = DataConfig.from_json(loaded.config["data"])
+    split = str(flag_values["split"].value)
     if files or target_files:  # the run's own files, in another form perhaps, play no part
         none: dict[str, Any] = {name: () for split in SPLITS for name in (split, f"{split}_target")}
         data = dataclasses.replace(data, **none)
     data = config.override(data, flag_values)
     generation_metrics.check_metrics(metrics, data)
     if files or target_files:
-        data, split = _with_files(data, files, target_files), "test"
+        data = _with_files(data, files, target_files)
+        split = "test"
     for name in ("record", "output"):
         _check_not_read(name, flag_values[name].value, data)
     results: dict[str, Any] = {}
@@ -135,7 +137,8 @@ def _with_files(
             f"--target_file={target_files[0]} without --file: expected both sides of the pairs; "
             "give both"
         )
-    sources, targets = expand(files, "file"), expand(target_files, "target_file")
+    sources = expand(files, "file")
+    targets = expand(target_files, "target_file")
     if targets and len(sources) != len(targets):
         raise UserError(
             f"--file names {len(sources)} files and --target_file {len(targets)}: expected one "

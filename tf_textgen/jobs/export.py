@@ -50,7 +50,8 @@ def run(flag_values: flags.FlagValues) -> None:
         config=loaded.config,
         record=record,
     )
-    root, name = path.parent.resolve(), path.parent.name
+    root = path.parent.resolve()
+    name = path.parent.name
     print(f"exported {path}; what it is: {CARD_FILE}")
     if wanted.keep and (gone := remove_old_versions(root, int(path.name), wanted.keep)):
         print(f"  removed the older versions {', '.join(map(str, gone))}")

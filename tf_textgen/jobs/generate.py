@@ -85,7 +85,8 @@ def run(flag_values: flags.FlagValues) -> None:
 
 def _answer(model: _Model, flag_values: flags.FlagValues, interactive: bool) -> None:
     conversation = conversation_of(model.config) if interactive else None
-    is_json, side = bool(flag_values["json"].value), model.truncation_side
+    is_json = bool(flag_values["json"].value)
+    side = model.truncation_side
     write = (
         JsonWriter(model.is_pair, side)
         if is_json

@@ -87,7 +87,9 @@ def _write(row: dict, truncation_side: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(row, ensure_ascii=False), flush=True)
         return
-    total, count, perplexity = row["log_probability"], row["token_count"], row["perplexity"]
+    total = row["log_probability"]
+    count = row["token_count"]
+    perplexity = row["perplexity"]
     print(f"{total:.4f} nats  {count} tokens  perplexity {perplexity:.3f}  {row['text']}")
     for piece, value in zip(
         row.get("tokens", ()), row.get("token_log_probabilities", ()), strict=True

@@ -40,7 +40,8 @@ def run(flag_values: flags.FlagValues) -> None:
     server = LocalServer(str(saved_model), wanted)
 
     def tell() -> None:
-        name, version = server.model.name, server.model.current.number
+        name = server.model.name
+        version = server.model.current.number
         print(f"version {version} of {name} answers; a page to try it: {server.url}")
         print(
             f"""  curl -d '{{"instances": ["Once upon a time"]}}' {server.url}v1/models/{name}:predict""",

@@ -50,7 +50,8 @@ def served_model(flag_values: flags.FlagValues) -> Iterator[Served]:
       UserError: where the server cannot be asked, also in the block, or for flags that it cannot
         obey.
     """
-    address, name = str(flag_values["server"].value), str(flag_values["server_model"].value or "")
+    address = str(flag_values["server"].value)
+    name = str(flag_values["server_model"].value or "")
     if not name:
         raise UserError(
             "--server_model is missing: expected the name under which --server has the model"
@@ -93,7 +94,9 @@ class Served:
     def __init__(
         self, client: Client, decoding: DecodingConfig, parameters: Mapping[str, Any]
     ) -> None:
-        self._client, self._decoding, self._parameters = client, decoding, parameters
+        self._client = client
+        self._decoding = decoding
+        self._parameters = parameters
         signatures = client.metadata().signatures
         self.is_pair = "generate" in signatures and signatures["generate"].text_input == "source"
         alone = decoding.beam_width == decoding.num_samples == 1

@@ -95,7 +95,8 @@ def _fit(opened: OpenedRun) -> int:
     from tf_textgen.training.fitting import fit, open_data, restore_newest
     from tf_textgen.training.progress import format_duration
 
-    recipe, workers = opened.recipe, opened.workers
+    recipe = opened.recipe
+    workers = opened.workers
     opened.folder.write_config(opened.config)
     model = opened.compiled_model()
     state = restore_newest(opened.checkpoints, model, workers)
@@ -172,7 +173,9 @@ def _finish(opened: OpenedRun, model: TextModel, state: RunState, result: FitRes
     from tf_textgen.training.fitting import open_validation
     from tf_textgen.training.progress import describe_metrics
 
-    folder, workers, valid = opened.folder, opened.workers, opened.splits.get("valid")
+    folder = opened.folder
+    workers = opened.workers
+    valid = opened.splits.get("valid")
     best = int(workers.from_chief(opened.checkpoints.find("best") if workers.is_chief else 0))
     opened.checkpoints.restore_weights(best, model)
     validation = {}
@@ -182,7 +185,9 @@ def _finish(opened: OpenedRun, model: TextModel, state: RunState, result: FitRes
         )
         steps = evaluation_steps(valid, opened.recipe.data, model_kind=opened.kind)
         validation = evaluate(model, batches, valid.num_bytes / valid.num_tokens, steps)
-    given, before, baseline = opened.given.flag_lines(), folder.record(), opened.baseline
+    given = opened.given.flag_lines()
+    before = folder.record()
+    baseline = opened.baseline
     folder.write_record(
         make_record(given, opened.config, state, model, result, best, validation, before, baseline)
     )

@@ -24,7 +24,8 @@ class JsonWriter:
     """
 
     def __init__(self, is_pair: bool, truncation_side: str) -> None:
-        self._is_pair, self._truncation_side = is_pair, truncation_side
+        self._is_pair = is_pair
+        self._truncation_side = truncation_side
 
     def __call__(self, continuation: Written) -> None:
         _note_truncated(continuation, self._truncation_side)
@@ -49,7 +50,9 @@ class TextWriter:
     """
 
     def __init__(self, is_pair: bool, truncation_side: str, *, ruled: bool) -> None:
-        self._is_pair, self._truncation_side, self._ruled = is_pair, truncation_side, ruled
+        self._is_pair = is_pair
+        self._truncation_side = truncation_side
+        self._ruled = ruled
         self._previous: str | None = None
 
     def __call__(self, continuation: Written) -> None:

@@ -274,7 +274,8 @@ def _training_texts(loaded: LoadedRun) -> Iterator[str]:
 
     data = DataConfig.from_json(loaded.config["data"])
     train = loading.open_split(loaded, data, "train")
-    count, paths = train.num_documents, sources.split_files(data, "train")
+    count = train.num_documents
+    paths = sources.split_files(data, "train")
     if data.is_pairs:
         pairs = iter(sources.Pairs(data, *paths))
         learned = _fitting(loaded, data, pairs) if train.dropped else pairs
@@ -326,7 +327,8 @@ class _Progress:
     """How many texts are there: one line that changes on a terminal, else a line every ten seconds."""
 
     def __init__(self, total: int, output: TextIO) -> None:
-        self._total, self._output = total, output
+        self._total = total
+        self._output = output
         self._began = self._said = time.monotonic()
 
     def show(self, done: int) -> None:

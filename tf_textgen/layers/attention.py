@@ -108,9 +108,14 @@ class Attention(keras.layers.Layer):
                 f"{num_kv_heads} key heads for {num_heads} query heads: expected a divisor"
             )
         self.width = width
-        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
-        self.head_width, self.value_width = head_width, value_width
-        self.score, self.use_bias, self.stddev, self.seed = score, use_bias, stddev, seed
+        self.num_heads = num_heads
+        self.num_kv_heads = num_kv_heads
+        self.head_width = head_width
+        self.value_width = value_width
+        self.score = score
+        self.use_bias = use_bias
+        self.stddev = stddev
+        self.seed = seed
         self.widths = [
             num_heads * head_width,
             num_kv_heads * head_width,
@@ -235,7 +240,8 @@ class SelfAttention(Attention):
         queries = self._heads(parts[0], self.num_heads)
         keys, values = (self._heads(part, self.num_kv_heads) for part in parts[1:])
         if rotation is not None:
-            queries, keys = rotate(queries, rotation), rotate(keys, rotation)
+            queries = rotate(queries, rotation)
+            keys = rotate(keys, rotation)
         present = KeyValues(self._prepare_keys(keys), values)
         if past is not None:
             present = kv_cache.write(past, present, slot)
@@ -285,7 +291,8 @@ def _distances(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     In float32 throughout: the square is a difference of large terms. The epsilon keeps the root's
       slope finite at 0.
     """
-    queries, keys = tf.cast(queries, tf.float32), tf.cast(keys, tf.float32)
+    queries = tf.cast(queries, tf.float32)
+    keys = tf.cast(keys, tf.float32)
     products = tf.matmul(queries, keys, transpose_b=True)
     key_squares = tf.reduce_sum(tf.square(keys), axis=-1)[..., tf.newaxis, :]
     squares = (

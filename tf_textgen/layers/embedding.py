@@ -33,7 +33,8 @@ class TokenEmbedding(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.vocabulary_size, self.width = vocabulary_size, width
+        self.vocabulary_size = vocabulary_size
+        self.width = width
         self.initializer = keras.initializers.RandomNormal(stddev=stddev, seed=seed)
 
     def build(self, input_shape: Any = None) -> None:

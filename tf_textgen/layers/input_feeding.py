@@ -59,8 +59,12 @@ class InputFeedingDecoder(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.units, self.vector_units, self.cell = units, vector_units, find_cell(cell)
-        self.scale, self.residual, self.seed = scale, residual, seed
+        self.units = units
+        self.vector_units = vector_units
+        self.cell = find_cell(cell)
+        self.scale = scale
+        self.residual = residual
+        self.seed = seed
         self.stack = [
             RecurrentKernels(
                 units, cell=cell, seed=fold_seed(seed, name), name=name, dtype=self.dtype_policy
@@ -146,10 +150,8 @@ class InputFeedingDecoder(keras.layers.Layer):
             (tf.cast(layer.kernel, dtype), tf.convert_to_tensor(layer.bias))
             for layer in self.stack[1:]
         ]
-        feed_kernel, vector_kernel = (
-            tf.cast(self.feed_kernel, dtype),
-            tf.cast(self.vector_kernel, dtype),
-        )
+        feed_kernel = tf.cast(self.feed_kernel, dtype)
+        vector_kernel = tf.cast(self.vector_kernel, dtype)
 
         def step(row: tf.Tensor, flat: RecurrentState) -> RecurrentState:
             *states, (vector,) = tf.nest.pack_sequence_as(structure, flat)

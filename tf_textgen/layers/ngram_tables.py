@@ -55,11 +55,13 @@ class BackOff(keras.layers.Layer):
     ) -> None:
         super().__init__(dtype="float32", **kwargs)
         self.vocabulary_size = vocabulary_size
-        self.num_contexts, self.num_continuations = num_contexts, num_continuations
+        self.num_contexts = num_contexts
+        self.num_continuations = num_continuations
         self.supports_jit = False  # XLA compares every key with every value where a kernel searches
 
     def build(self, input_shape: Any = None) -> None:
-        contexts, continuations = self.num_contexts, self.num_continuations
+        contexts = self.num_contexts
+        continuations = self.num_continuations
         self.keys = _table(self, "keys", contexts + 1, _no_keys, "int64")
         self.offsets = _table(self, "offsets", contexts + 2, "zeros", "int64")
         self.back_offs = _table(self, "back_offs", contexts + 1, "ones")
@@ -85,7 +87,8 @@ class BackOff(keras.layers.Layer):
         contexts = tf.where(tf.equal(tf.gather(table, contexts), keys), contexts, self.num_contexts)
         offsets = tf.convert_to_tensor(self.offsets)
         entries = tf.ragged.range(tf.gather(offsets, contexts), tf.gather(offsets, contexts + 1))
-        rows, entries = entries.value_rowids(), entries.values
+        rows = entries.value_rowids()
+        entries = entries.values
         where = tf.stack(
             [rows, tf.cast(tf.gather(tf.convert_to_tensor(self.tokens), entries), tf.int64)], axis=1
         )

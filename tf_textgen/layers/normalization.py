@@ -26,7 +26,9 @@ class LayerNorm(keras.layers.Layer):
         self, width: int, *, epsilon: float = 1e-5, use_bias: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.width, self.epsilon, self.use_bias = width, epsilon, use_bias
+        self.width = width
+        self.epsilon = epsilon
+        self.use_bias = use_bias
         self.offset = None
 
     def build(self, input_shape: Any = None) -> None:
@@ -61,7 +63,8 @@ class RMSNorm(keras.layers.Layer):
 
     def __init__(self, width: int, *, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.width, self.epsilon = width, epsilon
+        self.width = width
+        self.epsilon = epsilon
 
     def build(self, input_shape: Any = None) -> None:
         self.scale = self.add_weight((self.width,), "ones", name="scale", autocast=False)

@@ -33,7 +33,8 @@ class LearnedPositions(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.max_positions, self.width = max_positions, width
+        self.max_positions = max_positions
+        self.width = width
         self.initializer = keras.initializers.RandomNormal(stddev=stddev, seed=seed)
 
     def build(self, input_shape: Any = None) -> None:

@@ -48,7 +48,8 @@ class Projection(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.input_width, self.output_width = input_width, output_width
+        self.input_width = input_width
+        self.output_width = output_width
         self.use_bias = use_bias
         if stddev is None:
             stddev = math.sqrt(2.0 / (input_width + output_width))

@@ -382,7 +382,8 @@ class Recurrent(RecurrentKernels):
         Returns:
           the hidden states `[B, T, D]` in the compute dtype, and the last state.
         """
-        batch, mask = tf.shape(inputs)[0], None
+        batch = tf.shape(inputs)[0]
+        mask = None
         if initial_state is None:
             initial_state = zero_state(self.cell, batch, self.units, self.variable_dtype)
         if training and self.recurrent_dropout is not None:

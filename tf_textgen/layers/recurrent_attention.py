@@ -202,7 +202,8 @@ class AttentiveRecurrent(recurrent.RecurrentKernels):
           the hidden states `[B, T, D]` and the contexts that made them `[B, T, M]`, both in the
           compute dtype, and the last state.
         """
-        batch, dtype = tf.shape(inputs)[0], self.variable_dtype
+        batch = tf.shape(inputs)[0]
+        dtype = self.variable_dtype
         state = initial_state or recurrent.zero_state(self.cell, batch, self.units, dtype)
         weights = self.recurrent_weights()
         context_kernel, query_kernel = (

@@ -49,12 +49,10 @@ class RecurrentStack(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.units, self.num_layers, self.cell, self.residual = (
-            units,
-            num_layers,
-            find_cell(cell),
-            residual,
-        )
+        self.units = units
+        self.num_layers = num_layers
+        self.cell = find_cell(cell)
+        self.residual = residual
         names = [f"layer_{i}" for i in range(num_layers)]
         self.stack = [
             Recurrent(
@@ -100,7 +98,8 @@ class RecurrentStack(keras.layers.Layer):
           states: of all layers, bottom first; None begins with zeros.
           valid, resets, training: as for `Recurrent`.
         """
-        outputs, last = inputs, []
+        outputs = inputs
+        last = []
         for i, layer in enumerate(self.stack):
             below = self.norms[i](outputs) if self.norms else outputs
             below = self.dropouts[i - 1](below, training=training) if i else below

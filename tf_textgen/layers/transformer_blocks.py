@@ -53,8 +53,10 @@ class DecoderBlock(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         if norm_placement not in PLACEMENTS:
             raise UserError(f"norm_placement {norm_placement!r}: expected pre or post")
-        self.attention, self.feed_forward = attention, feed_forward
-        self.attention_norm, self.feed_forward_norm = attention_norm, feed_forward_norm
+        self.attention = attention
+        self.feed_forward = feed_forward
+        self.attention_norm = attention_norm
+        self.feed_forward_norm = feed_forward_norm
         self.cross_attention: Any = cross_attention
         self.cross_attention_norm: Any = cross_attention_norm
         self.pre = norm_placement == "pre"
@@ -62,10 +64,8 @@ class DecoderBlock(keras.layers.Layer):
         def dropped(name: str) -> Dropout:
             return Dropout(dropout, seed=fold_seed(seed, name), dtype=self.dtype_policy)
 
-        self.attention_dropout, self.feed_forward_dropout = (
-            dropped("attention"),
-            dropped("feed_forward"),
-        )
+        self.attention_dropout = dropped("attention")
+        self.feed_forward_dropout = dropped("feed_forward")
         self.cross_attention_dropout: Any = (
             None if cross_attention is None else dropped("cross_attention")
         )

@@ -263,11 +263,9 @@ class TextModel(keras.Model):
             raise UserError(
                 f"steps_per_execution={steps_per_execution} with {replicas} replicas: expected 1"
             )
-        self.label_smoothing, self.clip_norm, self.micro_batches = (
-            label_smoothing,
-            clip_norm,
-            micro_batches,
-        )
+        self.label_smoothing = label_smoothing
+        self.clip_norm = clip_norm
+        self.micro_batches = micro_batches
         self._jit_asked = jit_compile
         self._make_carried(carried_rows, replicas)
         self._make_moving_average(ema_decay)
@@ -302,10 +300,8 @@ class TextModel(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         values = dict(config)
-        optimizer, built = (
-            keras.saving.deserialize_keras_object(values.pop("optimizer")),
-            values.pop("optimizer_built"),
-        )
+        optimizer = keras.saving.deserialize_keras_object(values.pop("optimizer"))
+        built = values.pop("optimizer_built")
         self.compile(optimizer, **values)
         # An optimizer has its variables from the first update on; the file holds those that were
         # there.
@@ -439,7 +435,9 @@ class TextModel(keras.Model):
         return carried.read(features["target_tokens"].shape[0])
 
     def _make_carried(self, rows: int | None, replicas: int) -> None:
-        self._carried_rows, self._carried, self._carried_in_validation = rows, None, None
+        self._carried_rows = rows
+        self._carried = None
+        self._carried_in_validation = None
         if rows is None:
             return
         if rows % (replicas * self.micro_batches):

@@ -106,7 +106,9 @@ def estimate(
             "--ngram.order: there is no token to count; expected training data with text"
         )
     contexts = _contexts(table, vocabulary_size)
-    group, labels, counts = contexts[-1].group, table.labels, table.counts
+    group = contexts[-1].group
+    labels = table.labels
+    counts = table.counts
     levels: list[Level] = []
     discounts: list[Discounts] = []
     for context in reversed(contexts[1:]):
@@ -148,12 +150,15 @@ def _contexts(table: NGramTable, vocabulary_size: int) -> list[_Contexts]:
     """The contexts of length 0, 1, ...; sorted n-grams have those of one context side by side."""
     begins = np.zeros(len(table.labels), bool)
     begins[0] = True
-    nothing, one = np.zeros(len(begins), np.int64), np.zeros(1, np.int64)
+    nothing = np.zeros(len(begins), np.int64)
+    one = np.zeros(1, np.int64)
     found = [_Contexts(nothing, one, np.ones(1, bool), one, one)]
     for length, oldest in enumerate(table.history, start=1):
         begins[1:] |= oldest[1:] != oldest[:-1]
-        first, before = np.flatnonzero(begins), found[-1]
-        parent, oldest = before.group[first], oldest[first]
+        first = np.flatnonzero(begins)
+        before = found[-1]
+        parent = before.group[first]
+        oldest = oldest[first]
         is_whole = oldest != vocabulary_size
         if not is_whole.any():
             raise UserError(

@@ -74,7 +74,8 @@ class NGramLM(TextModel):
                 getattr(layer, name).assign(values)
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
-        tokens, segments = features["target_tokens"], features.get("segment_ids")
+        tokens = features["target_tokens"]
+        segments = features.get("segment_ids")
         before = []
         for back in range(self.config.order - 1):
             shifted = _shift(tokens, back, self.config.vocabulary_size)
@@ -88,7 +89,8 @@ class NGramLM(TextModel):
         return tf.reshape(logits, [rows, length, self.config.vocabulary_size])
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
-        tokens, wanted = features["target_tokens"], self.config.order - 1
+        tokens = features["target_tokens"]
+        wanted = self.config.order - 1
         length = tf.shape(tokens)[1]
         known = tf.range(length) >= length - features["target_lengths"][:, tf.newaxis]
         history = tf.where(known, tokens, self.config.vocabulary_size)

@@ -13,7 +13,8 @@ def ngram_costs(config: NGramConfig) -> Costs:
     parts = [Part("order 1", (_table(config.vocabulary_size),))]
     for order, (contexts, continuations) in enumerate(config.sizes, start=2):
         # One row more for the contexts that were never seen: see `kneser_ney.Level`.
-        keys, offsets = _table(contexts + 1, _INT64_BYTES), _table(contexts + 2, _INT64_BYTES)
+        keys = _table(contexts + 1, _INT64_BYTES)
+        offsets = _table(contexts + 2, _INT64_BYTES)
         tables = (keys, offsets, _table(contexts + 1), _table(continuations), _table(continuations))
         parts.append(Part(f"order {order}", tables))
     return Costs(tuple(parts), cache=config.order - 1)

@@ -35,7 +35,9 @@ class NGramCounts:
     """
 
     def __init__(self, order: int, vocabulary_size: int, bos_id: int) -> None:
-        self.order, self.vocabulary_size, self.bos_id = order, vocabulary_size, bos_id
+        self.order = order
+        self.vocabulary_size = vocabulary_size
+        self.bos_id = bos_id
         self._bits = vocabulary_size.bit_length()  # holds 0 to V
         self._per_word = 63 // self._bits
         words = -(-order // self._per_word)
@@ -79,7 +81,8 @@ class NGramCounts:
         return NGramTable(tuple(columns[:-1]), columns[-1], self._total.counts)
 
     def _merge(self) -> None:
-        self._total, self._waiting = _merged([self._total, *self._waiting]), []
+        self._total = _merged([self._total, *self._waiting])
+        self._waiting = []
 
     def _width(self, word: int) -> int:
         """Tokens in a packed word; the last may have fewer."""

@@ -21,7 +21,8 @@ _CELLS = {"lstm": _Cell(4, 2, 1), "gru": _Cell(3, 1, 2), "simple_rnn": _Cell(1, 
 
 
 def rnn_lm_costs(config: RNNLMConfig) -> Costs:
-    width, embedding = config.width, config.token_width
+    width = config.width
+    embedding = config.token_width
     parts = [
         Part(
             "token embedding", (Weight((config.vocabulary_size, embedding)),), activations=embedding
@@ -44,7 +45,9 @@ def rnn_lm_costs(config: RNNLMConfig) -> Costs:
 
 
 def rnn_seq2seq_costs(config: RNNSeq2SeqConfig, source_tokens: int) -> Costs:
-    width, memory_width, embedding = config.width, config.memory_width, config.embedding_width
+    width = config.width
+    memory_width = config.memory_width
+    embedding = config.embedding_width
     sources = config.source_vocabulary_size or config.vocabulary_size
     attends = config.attention != "none"
     parts = []
@@ -90,7 +93,8 @@ def rnn_seq2seq_costs(config: RNNSeq2SeqConfig, source_tokens: int) -> Costs:
 
 
 def _decoder(config: RNNSeq2SeqConfig, source_tokens: int) -> Part:
-    width, memory_width = config.width, config.memory_width
+    width = config.width
+    memory_width = config.memory_width
     attentive = config.attention == "bahdanau"
     above = width + memory_width if attentive else width
     layers = [_layer(config.cell, config.embedding_width, width)]
@@ -117,7 +121,8 @@ def _decoder(config: RNNSeq2SeqConfig, source_tokens: int) -> Part:
 
 
 def _readout(config: RNNSeq2SeqConfig, vector: int) -> Part | None:
-    width, memory_width = config.width, config.memory_width
+    width = config.width
+    memory_width = config.memory_width
     if config.attention == "bahdanau":
         read = width + config.embedding_width + memory_width
         return product_part("readout", [(read, 2 * vector)], bias=True)

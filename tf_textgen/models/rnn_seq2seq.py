@@ -85,10 +85,8 @@ class RNNSeq2Seq(TextModel):
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
         states, memory = self._encode(features, training=False)
-        tokens, lengths = (
-            pair_feature(features, "target_tokens"),
-            pair_feature(features, "target_lengths"),
-        )
+        tokens = pair_feature(features, "target_tokens")
+        lengths = pair_feature(features, "target_lengths")
         places = tf.shape(tokens)[1]
         valid = tf.range(places)[None] >= places - lengths[:, None]
         return self._advance(tokens, State(states, () if memory is None else memory), valid)
@@ -123,10 +121,8 @@ class RNNSeq2Seq(TextModel):
         """The encoder's outputs `[B, S, M]`, its last states, and `[B, S]` bool where there is no
         padding.
         """
-        tokens, lengths = (
-            pair_feature(features, "source_tokens"),
-            pair_feature(features, "source_lengths"),
-        )
+        tokens = pair_feature(features, "source_tokens")
+        lengths = pair_feature(features, "source_lengths")
         valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
         embedded = self.source_dropout(self.source_embedding(tokens), training=training)
         return *self.encoder(embedded, valid=valid, training=training), valid
@@ -217,7 +213,8 @@ class Encoder(keras.layers.Layer):
         self, inputs: tf.Tensor, valid: tf.Tensor, training: bool = False
     ) -> tuple[tf.Tensor, tuple[RecurrentState, ...]]:
         """The top layer's outputs `[B, S, M]` and the last state of every layer, from `[B, S, E]`."""
-        outputs, states = inputs, []
+        outputs = inputs
+        states = []
         for i, layer in enumerate(self.stack):
             below = self.dropouts[i - 1](outputs, training=training) if i else outputs
             hidden, state = layer(below, valid=valid)

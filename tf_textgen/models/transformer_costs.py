@@ -24,7 +24,8 @@ def transformer_lm_costs(config: TransformerLMConfig, context: int) -> Costs:
 def transformer_seq2seq_costs(
     config: TransformerSeq2SeqConfig, source_tokens: int, target_tokens: int
 ) -> Costs:
-    encoder, decoder = config.encoder_layers, config.decoder_layers
+    encoder = config.encoder_layers
+    decoder = config.decoder_layers
     source = [
         *_input(config),
         _self_attention(config, encoder, source_tokens),
@@ -69,7 +70,8 @@ def _input(config: TransformerConfig) -> list[Part]:
 
 def _output(config: TransformerConfig) -> list[Part]:
     """What lies between the last block and the logits."""
-    parts, vector = [], config.token_width if config.tied_embeddings else config.width
+    parts = []
+    vector = config.token_width if config.tied_embeddings else config.width
     if vector != config.width:
         parts.append(product_part("output projection", [(config.width, vector)], bias=False))
     return [*parts, logits_part(vector, config.vocabulary_size, config.tied_embeddings)]
@@ -86,7 +88,8 @@ def _normalizations(config: TransformerConfig, in_blocks: int) -> Part:
 
 
 def _self_attention(config: TransformerConfig, layers: int, context: int) -> Part:
-    query_width, mixed = _query_width(config), _mixed_width(config)
+    query_width = _query_width(config)
+    mixed = _mixed_width(config)
     together = query_width + _key_value_width(config)
     products = product_part(
         "attention", [(config.width, together), (mixed, config.width)], bias=config.use_bias
@@ -102,7 +105,8 @@ def _cross_attention(config: TransformerConfig, layers: int, source_tokens: int)
 
 def _attention(config: TransformerConfig, products: Part, layers: int, context: int) -> Part:
     """The products of a token with what its attention adds at this context."""
-    heads, mixed = config.num_heads, _mixed_width(config)
+    heads = config.num_heads
+    mixed = _mixed_width(config)
     scale = (Weight((heads,)),) if config.attention_score == "cosine" else ()
     return Part(
         products.name,

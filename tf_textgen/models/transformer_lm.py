@@ -94,7 +94,8 @@ class TransformerLM(TextModel):
 
     def build(self, input_shape: Any = None) -> None:
         """Makes all weights; the shapes given to the layers are what `summary` shows."""
-        tokens, hidden = (None, None), (None, None, self.config.width)
+        tokens = (None, None)
+        hidden = (None, None, self.config.width)
         self.embedding.build(tokens)
         if self.input_projection is not None:
             self.input_projection.build((*tokens, self.config.token_width))
@@ -129,7 +130,8 @@ class TransformerLM(TextModel):
         return self._decode(tokens, positions, mask, training=training)[0]
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
-        tokens, lengths = features["target_tokens"], features["target_lengths"]
+        tokens = features["target_tokens"]
+        lengths = features["target_lengths"]
         length = tf.shape(tokens)[1]
         padding = length - lengths
         positions = tf.range(length) - padding[:, tf.newaxis]
@@ -141,11 +143,9 @@ class TransformerLM(TextModel):
         return self._logits(hidden[:, -1]), state
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        caches, slots, padding = (
-            state.per_step["caches"],
-            state.per_step["slot"],
-            state.per_source["padding"],
-        )
+        caches = state.per_step["caches"]
+        slots = state.per_step["slot"]
+        padding = state.per_source["padding"]
         slot = tf.reduce_sum(slots[:1])  # the same in all rows; 0 in a batch of none
         mask = cached_mask(caches[0], slot, padding)
         positions = (slots - padding)[:, tf.newaxis]
@@ -166,7 +166,8 @@ class TransformerLM(TextModel):
         of each block.
         """
         x = self.dropout(self._embed(tokens, positions), training=training)
-        bias, angles = attention_bias(attention_mask), make_rotation(self.config, positions)
+        bias = attention_bias(attention_mask)
+        angles = make_rotation(self.config, positions)
         present = []
         for index, block in enumerate(self.blocks):
             past = caches[index] if caches else None
@@ -197,7 +198,8 @@ class TransformerLM(TextModel):
         return self.embedding(hidden, reverse=True)
 
     def _block(self, index: int) -> DecoderBlock:
-        config, name = self.config, f"block_{index}"
+        config = self.config
+        name = f"block_{index}"
         return make_block(
             config,
             stddev=config.initializer_stddev,

@@ -100,7 +100,8 @@ def check_length(config: TransformerConfig, tokens: tf.Tensor) -> None:
     """Refuses rows longer than learned positions; the other kinds may be judged on longer ones than
     were trained.
     """
-    length, longest = tokens.shape[1], config.max_positions
+    length = tokens.shape[1]
+    longest = config.max_positions
     if config.positions == "learned" and length is not None and length > longest:
         raise UserError(
             f"sequences of {length} tokens: expected at most "

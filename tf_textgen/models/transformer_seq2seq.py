@@ -70,7 +70,8 @@ class TransformerSeq2Seq(TextModel):
         self.target_embedding.build((None, None))
         if self.source_embedding is not self.target_embedding:
             self.source_embedding.build((None, None))
-        embedded, hidden = (None, None, self.config.token_width), (None, None, self.config.width)
+        embedded = (None, None, self.config.token_width)
+        hidden = (None, None, self.config.width)
         for layer, shape in (
             (self.encoder, embedded),
             (self.decoder, embedded),
@@ -98,10 +99,8 @@ class TransformerSeq2Seq(TextModel):
         return self._logits(hidden)
 
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
-        tokens, lengths = (
-            pair_feature(features, "target_tokens"),
-            pair_feature(features, "target_lengths"),
-        )
+        tokens = pair_feature(features, "target_tokens")
+        lengths = pair_feature(features, "target_lengths")
         source = self._encode(features)
         length = tf.shape(tokens)[1]
         padding = length - lengths
@@ -115,11 +114,9 @@ class TransformerSeq2Seq(TextModel):
         return self._logits(hidden[:, -1]), state
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        caches, slots, padding = (
-            state.per_step["caches"],
-            state.per_step["slot"],
-            state.per_source["padding"],
-        )
+        caches = state.per_step["caches"]
+        slots = state.per_step["slot"]
+        padding = state.per_source["padding"]
         slot = tf.reduce_sum(slots[:1])  # the same in all rows; 0 in a batch of none
         positions = (slots - padding)[:, tf.newaxis]
         mask = cached_mask(caches[0], slot, padding)
@@ -149,10 +146,8 @@ class TransformerSeq2Seq(TextModel):
         self, features: Features, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The encoder's output `[B, S, D]`, and `[B, S]` bool where it is not padding."""
-        tokens, lengths = (
-            pair_feature(features, "source_tokens"),
-            pair_feature(features, "source_lengths"),
-        )
+        tokens = pair_feature(features, "source_tokens")
+        lengths = pair_feature(features, "source_lengths")
         check_length(self.config, tokens)
         valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
         positions = tf.zeros_like(tokens) + tf.range(tf.shape(tokens)[1])

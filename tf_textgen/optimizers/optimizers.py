@@ -112,7 +112,9 @@ class Adafactor(keras.optimizers.Optimizer):
           **kwargs: those of `keras.optimizers.Optimizer`.
         """
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.decay_exponent, self.epsilon_1, self.epsilon_2 = decay_exponent, epsilon_1, epsilon_2
+        self.decay_exponent = decay_exponent
+        self.epsilon_1 = epsilon_1
+        self.epsilon_2 = epsilon_2
         self.clip_threshold = clip_threshold
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
@@ -122,7 +124,8 @@ class Adafactor(keras.optimizers.Optimizer):
         self.moments = []
         self.index_of = {}
         for i, variable in enumerate(variables):
-            name, shape = variable.path.replace("/", "_"), tuple(variable.shape)
+            name = variable.path.replace("/", "_")
+            shape = tuple(variable.shape)
             shapes = (
                 {"rows": shape[:-1], "columns": shape[:-2] + shape[-1:]}
                 if len(shape) > 1

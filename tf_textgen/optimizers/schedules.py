@@ -78,12 +78,10 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
                 f"learning rate schedule {decay!r}: expected one of "
                 f"{', '.join(DECAYS)}{did_you_mean(decay, DECAYS)}"
             )
-        self.decay, self.peak, self.warmup_steps, self.final_fraction = (
-            decay,
-            peak,
-            warmup_steps,
-            final_fraction,
-        )
+        self.decay = decay
+        self.peak = peak
+        self.warmup_steps = warmup_steps
+        self.final_fraction = final_fraction
         self._total = tf.Variable(total_steps, dtype=tf.int64, trainable=False, name="total_steps")
 
     @property

@@ -27,7 +27,8 @@ def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
             f"{flag}: this run has no validation data to compare on; give --data.valid or leave it "
             "out"
         )
-    other, record = read_config(directory), read_record(directory)
+    other = read_config(directory)
+    record = read_record(directory)
     if record is None or "validation.bits_per_byte" not in record:
         raise UserError(
             f"{flag} has no validation in its run.json: expected a finished run; finish it first"

@@ -48,7 +48,8 @@ def load(flag_values: flags.FlagValues) -> LoadedRun:
 
     directory = run_dir(flag_values)
     import_tensorflow_quietly()
-    checkpoint, weights = str(flag_values["run.checkpoint"].value), flag_values["run.weights"].value
+    checkpoint = str(flag_values["run.checkpoint"].value)
+    weights = flag_values["run.weights"].value
     return load_run(directory, checkpoint=checkpoint, weights=weights)
 
 
@@ -98,7 +99,8 @@ def within_bounds(
     A wish of the command line beyond the bound is an error; of one that the run recorded, as much
     is taken as there is.
     """
-    wish, bound = decoding.max_new_tokens, generator.max_new_tokens
+    wish = decoding.max_new_tokens
+    bound = generator.max_new_tokens
     reason = "one less than the context of this model"
     if generator.context is None or bound < generator.context - 1:
         reason = "as --export.max_new_tokens says"

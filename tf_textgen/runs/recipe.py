@@ -103,9 +103,11 @@ class Recipe:
         positions = getattr(self.model_config, "max_positions", None)
         if positions is None:
             return
-        needed, flag = self.data.context, f"--data.context={self.data.context}"
+        needed = self.data.context
+        flag = f"--data.context={self.data.context}"
         if self.data.is_pairs:
-            source, target = self.data.max_source_tokens, self.data.max_target_tokens
+            source = self.data.max_source_tokens
+            target = self.data.max_target_tokens
             needed, counted = (
                 source + target + 2,
                 "with the special tokens",
@@ -113,7 +115,8 @@ class Recipe:
             if (
                 model_kind(self.model) == "encoder_decoder"
             ):  # `source </s>` and `<s> target`, each a row
-                needed, counted = max(source, target) + 1, "for the longer with its special token"
+                needed = max(source, target) + 1
+                counted = "for the longer with its special token"
             flag = f"--data.max_source_tokens and --data.max_target_tokens, {needed} {counted}"
         if needed > positions:
             name = config.flag_name(type(self.model_config), "max_positions")

@@ -339,7 +339,8 @@ def make_model(config: Mapping[str, Any]) -> TextModel:
     """
     from tf_textgen.models.embedding_tables import embedding_tables
 
-    name, run = config["model"], config["run"]
+    name = config["model"]
+    run = config["run"]
     if missing := {"seed", "precision"} - set(run):
         raise UserError(
             f"config.json is damaged (run has no {min(missing)}): expected JSON as train wrote it; "

@@ -80,7 +80,8 @@ def _check_speakers(tokenizer: Tokenizer, flag: str, given: str | None) -> None:
     an error.
     """
     tokens = tokenizer.tokenize(list(SPEAKERS))
-    names, origin = " and ".join(SPEAKERS), f"--{flag}={given}" if given else "the training files"
+    names = " and ".join(SPEAKERS)
+    origin = f"--{flag}={given}" if given else "the training files"
     if [text.decode() for text in tokenizer.detokenize(tokens).numpy()] != list(SPEAKERS):
         way = (
             f"leave --{flag} out, or build it with --data.format=dialogue"

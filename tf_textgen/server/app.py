@@ -77,7 +77,9 @@ class App:
     """
 
     def __init__(self, model: ServedModel, config: ServerConfig, monitoring: Monitoring) -> None:
-        self._model, self._config, self._monitoring = model, config, monitoring
+        self._model = model
+        self._config = config
+        self._monitoring = monitoring
         self._hosts = _own_names(config.host)
         self._open = 0  # requests that the graph answers or will
 
@@ -109,7 +111,8 @@ class App:
         try:
             self._check_host(request)
             route, found = _find(request.method, record.path)
-            record.route, error_body = route.name, route.error_body
+            record.route = route.name
+            error_body = route.error_body
             if self._open > self._config.max_requests:
                 raise RequestError(
                     503,
@@ -126,7 +129,8 @@ class App:
         """
         if self._hosts is None:
             return
-        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        host = request.headers.get("host", "")
+        origin = request.headers.get("origin")
         if _split(f"//{host}")[0] not in self._hosts:
             raise RequestError(
                 403, f"Host {host[:80]!r}: expected localhost; --host serves other machines"

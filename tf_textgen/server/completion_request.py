@@ -25,7 +25,8 @@ from tf_textgen.server.json_tensors import Arrays, to_array
 from tf_textgen.server.loaded_version import LoadedVersion
 from tf_textgen.server.request_error import RequestError, invalid
 
-SIGNATURE, CHUNK_SIGNATURE = "generate", "generate_chunk"
+SIGNATURE = "generate"
+CHUNK_SIGNATURE = "generate_chunk"
 _JOINED = ("stop", "banned", "allowed", "forced")
 _ALIASES = {"max_tokens": "max_new_tokens"}
 # What asks for something that an export has not, and its values that ask for nothing.
@@ -74,7 +75,8 @@ def parse_completion(
         )
     defaults = parameter_defaults(loaded)
     _check_fields(given, defaults)
-    stream, echo = _bool(given, "stream"), _bool(given, "echo")
+    stream = _bool(given, "stream")
+    echo = _bool(given, "echo")
     if stream and CHUNK_SIGNATURE not in loaded.signature_names:
         raise invalid(
             f"stream: this export has no signature {CHUNK_SIGNATURE}; export again, or leave it "
@@ -86,7 +88,8 @@ def parse_completion(
         raise invalid(
             "echo: this model maps a source and does not continue it; leave it out", "echo"
         )
-    prompts, n = _prompts(given), _whole(given, "n", 1, _MAX_SAMPLES)
+    prompts = _prompts(given)
+    n = _whole(given, "n", 1, _MAX_SAMPLES)
     check_rows(len(prompts) * n, max_batch_size)
     return CompletionRequest(
         prompts=prompts,

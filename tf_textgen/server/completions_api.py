@@ -141,8 +141,11 @@ async def _events(exchange: Exchange, document: Mapping[str, Any]) -> AsyncItera
         wish = parse_completion(
             document, exchange.model.name, served.loaded, exchange.config.max_batch_size
         )
-        head, rows = _head(exchange), np.arange(len(wish.echoed))
-        before, read, new_tokens = wish.echoed, [0] * len(rows), 0
+        head = _head(exchange)
+        rows = np.arange(len(wish.echoed))
+        before = wish.echoed
+        read = [0] * len(rows)
+        new_tokens = 0
         inputs: Arrays = {
             **wish.inputs,
             "state": np.full(len(rows), b"", object),
@@ -167,7 +170,8 @@ async def _events(exchange: Exchange, document: Mapping[str, Any]) -> AsyncItera
                 choices.append(
                     _delta(int(row), before[row] + text[read[row] :], outputs, at, finished)
                 )
-                before[row], read[row] = "", len(text)
+                before[row] = ""
+                read[row] = len(text)
                 new_tokens += int(outputs["token_count"][at]) * finished
                 exchange.log_answers([outputs["text"][at]] if finished else [])
             exchange.record.tokens = new_tokens

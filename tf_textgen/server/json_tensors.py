@@ -89,7 +89,8 @@ def parse_request(document: Mapping[str, Any], specs_of: Callable[[str], Specs])
     if ("instances" in document) == ("inputs" in document):
         both = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         raise invalid(both if "inputs" in document else "Missing 'inputs' or 'instances' key")
-    specs, row_form = specs_of(name), "instances" in document
+    specs = specs_of(name)
+    row_form = "instances" in document
     inputs = (
         _from_instances(document["instances"], specs)
         if row_form

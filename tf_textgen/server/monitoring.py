@@ -52,7 +52,8 @@ class Monitoring:
         queued_rows: Callable[[], int],
         versions: Callable[[], dict[Labels, float]],
     ) -> None:
-        self._log, self.log_texts = log, log_texts
+        self._log = log
+        self.log_texts = log_texts
         labels = ("path", "signature", "code")
         self._requests = Counter("tf_textgen_requests_total", "Requests answered.", labels)
         self._seconds = Histogram(

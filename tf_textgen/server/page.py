@@ -66,10 +66,8 @@ def _settings(loaded: LoadedVersion) -> dict[str, Any]:
 def _template() -> tuple[str, str]:
     """The file, and the policy that fits it."""
     text = importlib.resources.files("tf_textgen.server").joinpath("page.html").read_text("utf-8")
-    (script,), (style,) = (
-        re.findall("<script>(.*?)</script>", text, re.S),
-        re.findall("<style>(.*?)</style>", text, re.S),
-    )
+    (script,) = re.findall("<script>(.*?)</script>", text, re.S)
+    (style,) = re.findall("<style>(.*?)</style>", text, re.S)
     sources = {
         "default-src": "'none'",
         "script-src": _hash(script),

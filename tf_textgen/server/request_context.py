@@ -48,7 +48,8 @@ class Exchange:
     async def ask(self, version: ServedVersion, signature: str, inputs: Arrays) -> Arrays:
         """Rows answered by the graph, together with those of others."""
         rows = len(next(iter(inputs.values())))
-        self.record.signature, self.record.version = signature, version.number
+        self.record.signature = signature
+        self.record.version = version.number
         self.record.rows += rows
         if not rows:  # a batch of none would wait for others in vain
             return version.loaded.run(signature, inputs)

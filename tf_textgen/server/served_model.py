@@ -24,7 +24,10 @@ from tf_textgen.server.request_error import RequestError
 from tf_textgen.server.server_config import ServerConfig
 
 # The states of TF Serving (tensorflow_serving/apis/get_model_status.proto).
-_LOADING, _AVAILABLE, _UNLOADING, _END = "LOADING", "AVAILABLE", "UNLOADING", "END"
+_LOADING = "LOADING"
+_AVAILABLE = "AVAILABLE"
+_UNLOADING = "UNLOADING"
+_END = "END"
 
 
 @dataclasses.dataclass(eq=False)
@@ -64,8 +67,11 @@ class ServedModel:
         folder = pathlib.Path(path).absolute()
         self._fixed = version_number(folder.name) if (folder / "saved_model.pb").is_file() else None
         self._folder = folder if self._fixed is None else folder.parent
-        self.name, self.created = self._folder.name, int(time.time())
-        self._config, self._on_batch, self._log = config, on_batch, log
+        self.name = self._folder.name
+        self.created = int(time.time())
+        self._config = config
+        self._on_batch = on_batch
+        self._log = log
         self._changed = threading.Condition()
         self._states: dict[int, tuple[str, str]] = {}  # version -> state, what failed
         self._failed: dict[
@@ -135,7 +141,8 @@ class ServedModel:
         ]
         if not numbers or max(numbers) == self._current.number:
             return
-        number, old = max(numbers), self._current
+        number = max(numbers)
+        old = self._current
         try:
             version = self._load(number)
         except UserError as error:

@@ -23,7 +23,9 @@ class Counter:
     kind = "counter"
 
     def __init__(self, name: str, help: str, labels: Sequence[str] = ()) -> None:
-        self.name, self.help, self._labels = name, help, tuple(labels)
+        self.name = name
+        self.help = help
+        self._labels = tuple(labels)
         self._values: dict[Labels, float] = {}
         self._lock = threading.Lock()
 
@@ -52,7 +54,10 @@ class Gauge:
     def __init__(
         self, name: str, help: str, labels: Sequence[str], read: Callable[[], dict[Labels, float]]
     ) -> None:
-        self.name, self.help, self._labels, self._read = name, help, tuple(labels), read
+        self.name = name
+        self.help = help
+        self._labels = tuple(labels)
+        self._read = read
 
     def samples(self) -> Iterator[str]:
         """A line a combination of labels."""
@@ -68,7 +73,10 @@ class Histogram:
     def __init__(
         self, name: str, help: str, labels: Sequence[str], bounds: Sequence[float]
     ) -> None:
-        self.name, self.help, self._labels, self._bounds = name, help, tuple(labels), tuple(bounds)
+        self.name = name
+        self.help = help
+        self._labels = tuple(labels)
+        self._bounds = tuple(bounds)
         self._counts: dict[Labels, list[int]] = {}
         self._sums: dict[Labels, float] = {}
         self._lock = threading.Lock()

@@ -132,7 +132,9 @@ def _add_noun_phrases(rules: dict[str, list[RuleSpec]], limit: int | None) -> No
     """
     for kind, groups in _NOUN_CLASSES.items():
         adjective = "PERSON" if kind == "PERSON" else "THING"
-        definite, indefinite, plural = [], [], []
+        definite = []
+        indefinite = []
+        plural = []
         for index, (measures, lines) in enumerate(list(groups.items())[:limit]):
             name = f"{kind}_{index}"
             rules[f"N_{name}"] = _words(lines, limit)
@@ -149,7 +151,8 @@ def _add_noun_phrases(rules: dict[str, list[RuleSpec]], limit: int | None) -> No
 
 
 def _definite(name: str, adjective: str, measure: Mapping[str, float], kind: str) -> list[RuleSpec]:
-    noun, adj = f"{{n:N_{name}}}", f"{{a:ADJECTIVE_{adjective}}}"
+    noun = f"{{n:N_{name}}}"
+    adj = f"{{a:ADJECTIVE_{adjective}}}"
     specs: list[RuleSpec] = [
         (
             f"the {noun}",

@@ -182,7 +182,8 @@ class SynchronousGrammar:
           count_tokens: target text -> its number of tokens without special ones (`len` for
             characters).
         """
-        nats, tokens = 0.0, 0
+        nats = 0.0
+        tokens = 0
         for pair in pairs:
             nats += self.conditional_nats(pair)
             tokens += count_tokens(pair.target) + 1
@@ -207,7 +208,8 @@ class SynchronousGrammar:
         where every source has one derivation and every rendering of it is another text, as
         `tests/text/english_chinese_test.py` shows of our rules.
         """
-        source, target = [], []
+        source = []
+        target = []
         for name, count in self.expected_counts(start).items():
             rules = self.rules[name]
             source.append(count * _entropy([rule.probability for rule in rules]))

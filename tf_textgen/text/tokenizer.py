@@ -57,13 +57,11 @@ class Tokenizer(tf.Module):
         super().__init__(name=f"{self.kind}_{self.fingerprint[:16]}")
         self.vocabulary_size = len(pieces)
         self.pieces = tf.constant(pieces, tf.string)
-        self.pad_id, self.unk_id, self.bos_id, self.eos_id, self.sep_id = (
-            pad_id,
-            unk_id,
-            bos_id,
-            eos_id,
-            sep_id,
-        )
+        self.pad_id = pad_id
+        self.unk_id = unk_id
+        self.bos_id = bos_id
+        self.eos_id = eos_id
+        self.sep_id = sep_id
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Splits texts into ids.
@@ -154,11 +152,13 @@ class Tokenizer(tf.Module):
     def _ordinary(self, tokens: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
         """`tokens` without special ids and ids outside the vocabulary: `[B, None]` int32."""
         if isinstance(tokens, tf.RaggedTensor):
-            values, row_count = tokens.values, tokens.nrows(tf.int64)
+            values = tokens.values
+            row_count = tokens.nrows(tf.int64)
             rows = tf.cast(tokens.value_rowids(), tf.int64)
         else:
             shape = tf.shape(tokens, tf.int64)
-            values, row_count = tf.reshape(tokens, [-1]), shape[0]
+            values = tf.reshape(tokens, [-1])
+            row_count = shape[0]
             rows = tf.repeat(tf.range(row_count), shape[1])
         values = tf.cast(
             values, tf.int64
@@ -167,7 +167,8 @@ class Tokenizer(tf.Module):
         for special_id in {self.pad_id, self.unk_id, self.bos_id, self.eos_id, self.sep_id}:
             keep &= values != special_id
         kept = tf.where(keep)[:, 0]
-        values, rows = tf.cast(tf.gather(values, kept), tf.int32), tf.gather(rows, kept)
+        values = tf.cast(tf.gather(values, kept), tf.int32)
+        rows = tf.gather(rows, kept)
         return tf.RaggedTensor.from_value_rowids(values, rows, row_count, validate=False)
 
 

@@ -90,7 +90,8 @@ def sample_text(documents: Iterable[bytes | str], sample_bytes: int, seed: int) 
     """
     generator = random.Random(seed)
     heap: list[tuple[float, int, bytes]] = []  # the largest priority first
-    total, threshold = 0, 1.0
+    total = 0
+    threshold = 1.0
     size = max(64, min(_BLOCK_CHARACTERS, sample_bytes // 64))
     for index, block in enumerate(_blocks(documents, size)):
         priority = generator.random()
@@ -101,7 +102,8 @@ def sample_text(documents: Iterable[bytes | str], sample_bytes: int, seed: int) 
         total += len(content)
         while total > sample_bytes:
             largest, _, dropped = heapq.heappop(heap)
-            threshold, total = -largest, total - len(dropped)
+            threshold = -largest
+            total = total - len(dropped)
     return [content.decode() for _, _, content in sorted(heap, key=lambda entry: entry[1])]
 
 
@@ -119,7 +121,8 @@ def _blocks(documents: Iterable[bytes | str], size: int) -> Iterator[str]:
         for part in _parts(_as_text(document), size):
             if pending and length + len(part) > size:
                 yield "\n".join(pending)
-                pending, length = [], 0
+                pending = []
+                length = 0
             pending.append(part)
             length += len(part) + 1
     if pending:

@@ -61,7 +61,8 @@ def restore_count(
     folder: RunFolder, checkpoints: Checkpoints, config: Mapping[str, Any]
 ) -> Counted | None:
     """What `count_run` wrote; None where it did not come to its end."""
-    recorded, step = folder.recorded(), checkpoints.newest_whole()
+    recorded = folder.recorded()
+    step = checkpoints.newest_whole()
     if recorded is None or step is None:
         return None
     whole = {**config, "model_config": recorded["model_config"]}
@@ -113,7 +114,8 @@ def _pair_chunks(
     """Rows `<s> source <sep> target </s>` one after the other, whole, and which of their tokens are
     counted.
     """
-    sources, targets = split.lengths("source"), split.lengths("target")
+    sources = split.lengths("source")
+    targets = split.lengths("target")
     places = ragged_places(sources + targets + 3)
     first = 0
     while first < split.num_documents:
@@ -131,9 +133,11 @@ def _pair_chunks(
 def _pair_rows(
     split: TokenizedSplit, some: slice, places: np.ndarray, sources: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    tokens, counted = np.full(places[-1], split.bos_id, np.int32), np.zeros(places[-1], bool)
+    tokens = np.full(places[-1], split.bos_id, np.int32)
+    counted = np.zeros(places[-1], bool)
     behind = places[:-1] + 1 + sources
-    tokens[behind], tokens[places[1:] - 1] = split.sep_id, split.eos_id
+    tokens[behind] = split.sep_id
+    tokens[places[1:] - 1] = split.eos_id
     for name, begins, lengths in (
         ("source", places[:-1] + 1, sources),
         ("target", behind + 1, targets),

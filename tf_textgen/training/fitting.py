@@ -65,7 +65,8 @@ def open_data(
     """The batches of a run from global step `start_step` on; without the split `valid` there is no
     validation.
     """
-    train, valid = splits["train"], splits.get("valid")
+    train = splits["train"]
+    valid = splits.get("valid")
 
     def training(share: Share) -> tf.data.Dataset:
         return training_batches(

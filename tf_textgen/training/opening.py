@@ -95,7 +95,8 @@ class OpenedRun(NamedTuple):
     def summaries(self) -> list[str]:
         """A line on each split, and on positions that no row of them has."""
         lines = [split.summary() for split in self.splits.values()]
-        context, model = self.recipe.data.context, self.recipe.model_config
+        context = self.recipe.data.context
+        model = self.recipe.model_config
         learned = getattr(model, "positions", "") == "learned" and not self.recipe.data.is_pairs
         if learned and context < getattr(model, "max_positions", context):
             name = flag_name(type(model), "max_positions")
@@ -108,7 +109,9 @@ class OpenedRun(NamedTuple):
 
     def compiled_model(self) -> TextModel:
         """The model with its optimizer; made in the scope of the strategy."""
-        model, optimizer, run = make_model(self.config), self.recipe.optimizer, self.recipe.run
+        model = make_model(self.config)
+        optimizer = self.recipe.optimizer
+        run = self.recipe.run
         model.compile(
             make_optimizer(optimizer, model.trainable_variables),
             label_smoothing=optimizer.label_smoothing,
@@ -136,7 +139,8 @@ class OpenedRun(NamedTuple):
         """Writes sample texts; None for workers that would not show them."""
         if not self.workers.is_chief:
             return None
-        run, most = self.recipe.run, max(256, self.recipe.run.sample_tokens)
+        run = self.recipe.run
+        most = max(256, self.recipe.run.sample_tokens)
         generator = make_generator(
             self.config, model, self.tokenizer, self.source_tokenizer, max_new_tokens=most
         )

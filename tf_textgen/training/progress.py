@@ -43,7 +43,8 @@ class Progress(RunCallback):
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
         if not self._has_validated:  # it took the time of its compilation, as no other will
-            self._has_validated, self._start = True, None
+            self._has_validated = True
+            self._start = None
         best = " (best so far)" if self.state.best_step == step else ""
         self._write(f"step {step}: {describe_metrics(metrics)}{best}")
 
@@ -70,7 +71,8 @@ class Progress(RunCallback):
             self.state.total_steps is None
         ):  # a budget of minutes is about to be made one of steps, which takes time
             return None
-        now, step = time.monotonic(), self.state.step
+        now = time.monotonic()
+        step = self.state.step
         since, first_step = self._start = self._start or (now, step)
         if step == first_step:
             return None

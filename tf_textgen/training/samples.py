@@ -53,10 +53,8 @@ def _check(generator: TextGenerator, decoding: DecodingConfig, run: RunConfig) -
     try:
         generator.check(decoding)
     except UserError as error:
-        name, value = (
-            f"--decoding.max_new_tokens={decoding.max_new_tokens}",
-            f"--run.sample_tokens={run.sample_tokens}",
-        )
+        name = f"--decoding.max_new_tokens={decoding.max_new_tokens}"
+        value = f"--run.sample_tokens={run.sample_tokens}"
         if decoding.max_new_tokens < run.sample_tokens:
             value += f", for {decoding.max_new_tokens} of which the context has room"
         raise UserError(str(error).replace(name, value)) from error

@@ -38,18 +38,18 @@ class Meter(RunCallback):
         checkpoints: Checkpoints,
     ) -> None:
         super().__init__()
-        self.state, self.listeners, self.log_every, self.checkpoints = (
-            state,
-            listeners,
-            log_every,
-            checkpoints,
-        )
+        self.state = state
+        self.listeners = listeners
+        self.log_every = log_every
+        self.checkpoints = checkpoints
         self.last: Measurement | None = None
-        self.timed_tokens, self.timed_seconds = 0.0, 0.0
+        self.timed_tokens = 0.0
+        self.timed_seconds = 0.0
         self._pending: list[Mapping[str, Any]] = []
         self._untimed_steps = 1
         self._interval_start: float | None = None
-        self._process_start, self._seconds_before = time.perf_counter(), state.seconds
+        self._process_start = time.perf_counter()
+        self._seconds_before = state.seconds
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._interval_start is None:
@@ -80,10 +80,8 @@ class Meter(RunCallback):
         seconds = time.perf_counter() - (self._interval_start or time.perf_counter())
         timed_share = (len(self._pending) - self._untimed_steps) / len(self._pending)
         timed_tokens = values["tokens"] * timed_share
-        self.timed_tokens, self.timed_seconds = (
-            self.timed_tokens + timed_tokens,
-            self.timed_seconds + seconds,
-        )
+        self.timed_tokens = self.timed_tokens + timed_tokens
+        self.timed_seconds = self.timed_seconds + seconds
         self.last = Measurement(
             step=self.state.step,
             loss=values["loss"],
@@ -94,7 +92,9 @@ class Meter(RunCallback):
             tokens_per_second=timed_tokens / seconds if timed_tokens and seconds else 0.0,
         )
         self.state.tokens += self.last.tokens
-        self._pending, self._untimed_steps, self._interval_start = [], 0, None
+        self._pending = []
+        self._untimed_steps = 0
+        self._interval_start = None
         self.model.reset_metrics()
         announce(self.listeners, "on_measurement", self.last)
 
@@ -120,9 +120,11 @@ class Meter(RunCallback):
         step, values = next(
             (step, one) for step, one in enumerate(logs, first) if not _is_finite(one)
         )
-        what, value = "the loss", values["loss"]
+        what = "the loss"
+        value = values["loss"]
         if math.isfinite(value):
-            what, value = "the norm of the gradient", values["gradient_norm"]
+            what = "the norm of the gradient"
+            value = values["gradient_norm"]
         return diverged(f"{what} is {value} at step {step}", self.checkpoints)
 
 

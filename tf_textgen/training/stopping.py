@@ -17,7 +17,8 @@ from tf_textgen.runs.run_state import RunState
 from tf_textgen.training.callbacks import RunCallback, announce
 from tf_textgen.training.validation import SaveCheckpoints, Validate
 
-_WARM_UP_STEPS, _TIMED_STEPS = 3, 20
+_WARM_UP_STEPS = 3
+_TIMED_STEPS = 20
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Job managers signal a launcher and, at the same time, the workers that it hands the signal on to.
 _SAME_SIGTERM_S = 2.0
@@ -84,11 +85,18 @@ class MinutesBudget(RunCallback):
         workers: Workers,
     ) -> None:
         super().__init__()
-        self.state, self.config, self.schedule, self.listeners = state, config, schedule, listeners
-        self.saver, self.validate, self.steps_per_epoch = saver, validate, steps_per_epoch
-        self.validation_steps, self.workers = validation_steps, workers
+        self.state = state
+        self.config = config
+        self.schedule = schedule
+        self.listeners = listeners
+        self.saver = saver
+        self.validate = validate
+        self.steps_per_epoch = steps_per_epoch
+        self.validation_steps = validation_steps
+        self.workers = workers
         self.budget_s = 60.0 * (config.minutes or 0.0)
-        self._steps, self._timed_from = 0, 0.0
+        self._steps = 0
+        self._timed_from = 0.0
         self._started_at = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -117,7 +125,8 @@ class MinutesBudget(RunCallback):
         start = time.perf_counter()
         self.saver.save()
         self.saver.forget()  # the decision, and maybe the last validation, are yet to be written
-        save_s, validation_s = time.perf_counter() - start, self._validation_seconds(step_s)
+        save_s = time.perf_counter() - start
+        validation_s = self._validation_seconds(step_s)
         every = self.config.validate_every
         self.state.seconds += time.perf_counter() - start
         seconds = step_s + validation_s / every + save_s / min(every, self.config.checkpoint_every)
@@ -167,7 +176,9 @@ class StopOnSignal(RunCallback):
         self, saver: SaveCheckpoints, listeners: Sequence[RunCallback], workers: Workers
     ) -> None:
         super().__init__()
-        self.saver, self.listeners, self.workers = saver, listeners, workers
+        self.saver = saver
+        self.listeners = listeners
+        self.workers = workers
         self.number: int | None = None
         self._came: int | None = None
         self._before: dict[int, Any] = {}

@@ -32,7 +32,8 @@ class TensorBoard(RunCallback):
 
     def __init__(self, directory: str | Path, bytes_per_token: float | None = None) -> None:
         super().__init__()
-        self.directory, self.bytes_per_token = Path(directory), bytes_per_token
+        self.directory = Path(directory)
+        self.bytes_per_token = bytes_per_token
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def on_measurement(self, measurement: Measurement) -> None:

@@ -29,7 +29,10 @@ class SaveCheckpoints(RunCallback):
 
     def __init__(self, state: RunState, checkpoints: Checkpoints, meter: Meter, every: int) -> None:
         super().__init__()
-        self.state, self.checkpoints, self.meter, self.every = state, checkpoints, meter, every
+        self.state = state
+        self.checkpoints = checkpoints
+        self.meter = meter
+        self.every = every
         self._saved_step: int | None = None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -92,14 +95,16 @@ class Validate(RunCallback):
         sampler: Sampler | None = None,
     ) -> None:
         super().__init__()
-        self.state, self.checkpoints, self.saver = state, checkpoints, saver
-        self.batches, self.listeners, self.every, self.patience = (
-            batches,
-            listeners,
-            every,
-            patience,
-        )
-        self.bytes_per_token, self.steps, self.sampler = bytes_per_token, steps, sampler
+        self.state = state
+        self.checkpoints = checkpoints
+        self.saver = saver
+        self.batches = batches
+        self.listeners = listeners
+        self.every = every
+        self.patience = patience
+        self.bytes_per_token = bytes_per_token
+        self.steps = steps
+        self.sampler = sampler
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.state.step % self.every == 0 or self.state.finished:
@@ -109,12 +114,15 @@ class Validate(RunCallback):
         self.saver.meter.measure()
         with self.model.averaged():
             metrics = evaluate(self.model, self.batches, self.bytes_per_token, self.steps)
-        loss, state = metrics["nats_per_token"], self.state
+        loss = metrics["nats_per_token"]
+        state = self.state
         if not math.isfinite(loss):
             raise diverged(f"the validation loss is {loss} at step {state.step}", self.checkpoints)
         is_best = state.best_loss is None or loss < state.best_loss
         if is_best:
-            state.best_step, state.best_loss, state.validations_since_best = state.step, loss, 0
+            state.best_step = state.step
+            state.best_loss = loss
+            state.validations_since_best = 0
         else:
             state.validations_since_best += 1
         # First of all: what is killed after the save goes on behind it, and would never show this

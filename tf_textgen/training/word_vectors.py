@@ -131,7 +131,8 @@ def _fill(
     for index, word in enumerate(words):
         vector = None if word is None else found.vectors.get(word, found.vectors.get(word.lower()))
         if vector is not None:
-            values[index], matched[index] = vector, True
+            values[index] = vector
+            matched[index] = True
     if not matched.any():
         raise UserError(
             f"--embedding.file={path}: none of its {found.total:,} words is one of the "
