@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "tf_textgen"
-# Names beside each other may not import each other; "" is the package's own `__init__`.
+# Names next to each other may not import each other; "" is the package's own `__init__`.
 FLOORS = (
     ("errors", ""),
     ("config", "atomic_files", "compat"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-# Where each public name lives. They are imported on first use: `import tf_textgen` alone does not
+# The module of each public name. They are imported on first use: `import tf_textgen` alone does not
 # take the seconds that importing TensorFlow does.
 _HOMES = {
     "Client": "tf_textgen.client.rest_client",

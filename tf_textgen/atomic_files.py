@@ -1,6 +1,6 @@
-"""Files that are whole or absent: written beside, forced to disk, renamed.
+"""Files that are whole or absent: written next to, forced to disk, renamed.
 
-Imports no TensorFlow.
+Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def write_text(path: Path, text: str) -> None:
         if beside:
             Path(beside).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename = str(path)  # a full disk names no file, and nobody knows the one beside
+            error.filename = str(
+                path
+            )  # a full disk names no file, and nobody knows the one next to
         raise
     sync_directory(path.parent)
 
@@ -44,7 +46,7 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder beside `path` to fill; it takes the name `path` when the block ends
+    """Gives an empty folder next to `path` to fill; it takes the name `path` when the block ends
     without error.
 
     A folder already at `path` is replaced; after an error it stands as it was and nothing else is
@@ -69,7 +71,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def reason(error: Exception) -> str:
-    """Why a file could not be written, without the names of TensorFlow's ops and of files beside
+    """Why a file could not be written, without the names of TensorFlow's ops and of files next to
     the real ones.
     """
     text = getattr(error, "strerror", None) or str(error).strip().split("\n", 1)[0]

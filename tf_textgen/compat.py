@@ -1,7 +1,7 @@
 """The only home of workarounds for TensorFlow and Keras.
 
 Each entry says what it works around and what to delete when that is mended; a test fails on the day
-it is no longer needed. Importing this imports no TensorFlow.
+it is no longer needed. Importing this does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def fit_on_replicas(model: Any) -> None:
     """Lets `fit` and `evaluate` of a built and compiled `keras.Model` run under any strategy of
     several replicas.
 
-    Two of Keras 3.15's habits are in the way (keras-team/keras issue 20585), where the model makes
+    Two of Keras 3.15's habits are in the way (keras-team/keras issue 20585), if the model makes
     its own train and
     test functions: `_maybe_symbolic_build` reduces a batch of several workers, and the features
     with it, to find out about shapes that a built model knows; and its optimizer sums over the
@@ -101,7 +101,7 @@ def fit_on_replicas(model: Any) -> None:
     cross the network twice.
 
     Delete the first when `fit` of a plain model runs on two workers, the second when
-    `Optimizer.apply` can be told that gradients are summed already, as Keras 2 could
+    `Optimizer.apply` can be reported that gradients are summed already, as Keras 2 could
     (`skip_gradients_aggregation`).
     """
     if not model.optimizer.built:
@@ -117,7 +117,7 @@ class ServedModel:
     """A SavedModel as TF Serving's C++ runs it: loaded by its tag, asked by the tensors of its
     signatures.
 
-    `tf.saved_model.load` makes Python functions anew of the graph, by other rules than a server's.
+    `tf.saved_model.load` makes Python functions again of the graph, by other rules than a server's.
     TensorFlow 2.21 has a session, which is what a server runs, in its first version's interface
     alone. Delete this when there is a public way to `tensorflow::LoadSavedModel`.
 

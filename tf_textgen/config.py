@@ -1,6 +1,6 @@
-"""Configurations: frozen dataclasses that become absl flags and JSON. Imports no TensorFlow.
+"""Configurations: frozen dataclasses that become absl flags and JSON. Does not import TensorFlow.
 
-A configuration is declared once, beside what it configures:
+A configuration is declared once, next to what it configures:
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class OptimizerConfig(Config):
@@ -117,7 +117,7 @@ class Config:
 
 
 def check_value(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
-    """Raises `UserError` where `value` breaks the choices or bounds declared by `field`."""
+    """Raises `UserError` if `value` breaks the choices or bounds declared by `field`."""
     choices = metadata.get("choices")
     if value is None:
         return
@@ -150,7 +150,7 @@ def _number(value: float) -> str:
 
 
 def did_you_mean(word: str, known: Any) -> str:
-    """`"; did you mean 'x'?"`, or nothing where no known word is near."""
+    """`"; did you mean 'x'?"`, or nothing if no known word is near."""
     near = difflib.get_close_matches(word, [str(k) for k in known], n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -216,7 +216,7 @@ def to_flags(config: Config) -> list[str]:
     """The lines of a flagfile that set every field which differs from its default.
 
     Raises:
-      UserError: where a line of a flagfile cannot hold the value.
+      UserError: if a line of a flagfile cannot hold the value.
     """
     lines = []
     for entry in dataclasses.fields(config):
@@ -263,7 +263,7 @@ def unescape(came: str, text: str) -> str:
       text: the value.
 
     Raises:
-      UserError: where a backslash begins anything else.
+      UserError: if a backslash begins anything else.
     """
     plain = {written[1]: character for character, written in _ESCAPES.items()}
 

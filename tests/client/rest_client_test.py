@@ -178,7 +178,7 @@ def test_a_stream_that_turns_or_stands_is_an_error(client, serving, turn):
         "finished": [False],
         **turn,
     }
-    with pytest.raises(ServerError, match="the stream does not go on where it was"):
+    with pytest.raises(ServerError, match="the stream cannot continue"):
         list(stream)
 
 

@@ -39,10 +39,10 @@ class Case(NamedTuple):
       name: of the row.
       family: key of `MODELS`; its kind says whether the model reads `source_tokens` and
         `source_lengths`.
-      fields: of the configuration beside the vocabulary.
+      fields: of the configuration next to the vocabulary.
       set_weights: gives a built model weights that count.
       learns: whether it has weights that gradients train.
-      copying: fields of the configuration that learns to copy, where `fields` will not do.
+      copying: fields of the configuration that learns to copy, if `fields` will not do.
       copying_steps, copying_rate: updates and learning rate in which it must have learned that.
       bfloat16_tolerance: largest difference of a logit under mixed bfloat16.
     """

@@ -86,7 +86,7 @@ def test_steps_equal_the_whole_sequence(name):
 
 @all_cases
 def test_a_row_gives_what_it_gives_alone(name):
-    """Whatever stands beside it, however far prompts and sources are padded, and however long the
+    """Whatever stands next to it, however far prompts and sources are padded, and however long the
     cache is.
     """
     features, graphs = draw(CASES[name]), decoding(name)

@@ -200,7 +200,7 @@ def test_names_and_folders_that_do_not_exist(tmp_path):
 
 
 def test_folder_that_cannot_be_written(cut, tmp_path):
-    (tmp_path / "data").write_text("a file where a folder should be")
+    (tmp_path / "data").write_text("a file if a folder should be")
     with pytest.raises(UserError, match=r"cannot be written .*expected a folder with write access"):
         corpora.resolve_corpus("cut", str(tmp_path / "data"))
     with pytest.raises(UserError, match=r"cannot be written .*set --data.cache_dir"):
@@ -284,7 +284,7 @@ def test_with_corpus_fills_a_data_config(cut, tmp_path):
     )
     assert by_line.documents == "line"
     with pytest.raises(
-        UserError, match=r"--data.valid=b.txt beside --data.corpus=cut: expected one of them"
+        UserError, match=r"--data.valid=b.txt with --data.corpus=cut: expected one of them"
     ):
         corpora.with_corpus(DataConfig(corpus="cut", valid=("b.txt",)), str(tmp_path / "data"))
 

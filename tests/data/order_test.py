@@ -61,7 +61,7 @@ def test_numpy_global_state_is_neither_read_nor_changed():
 
 
 def test_the_order_stays_what_it_was():
-    """A run begun with an earlier version goes on with the same rows."""
+    """A run begun with an earlier version continues with the same rows."""
     assert order.permute(np.arange(10), 10, 1, 0).tolist() == [6, 1, 8, 7, 9, 4, 5, 3, 2, 0]
     assert order.random_integer(1000, 1, 2, 3) == 470
 

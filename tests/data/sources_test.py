@@ -67,9 +67,9 @@ def test_document_that_ends_with_a_chunk(tmp_path):
 
 def test_blank_file_is_an_error(tmp_path):
     path = write(tmp_path / "a", "\n \n")
-    with pytest.raises(UserError, match="blank lines alone: expected text"):
+    with pytest.raises(UserError, match="blank lines only: expected text"):
         list(sources.Documents(DataConfig(), [path]))
-    with pytest.raises(UserError, match="blank lines alone: expected pairs"):
+    with pytest.raises(UserError, match="blank lines only: expected pairs"):
         list(sources.Pairs(DataConfig(format="tsv"), [path]))
 
 
@@ -150,7 +150,7 @@ def test_dialogues_without_a_reply_are_an_error(tmp_path):
         (b"<A> 1", b"hi"),
         (b"<A> 2", b"hi"),
     ]
-    with pytest.raises(UserError, match="blank lines alone: expected dialogues"):
+    with pytest.raises(UserError, match="blank lines only: expected dialogues"):
         list(sources.Pairs(config, [write(tmp_path / "b.tsv", "\n\n")]))
 
 

@@ -16,7 +16,7 @@ def test_what_is_written_is_read(tmp_path, vocabulary_size, shard_tokens):
     writer = token_streams.StreamWriter(str(tmp_path), "text", dtype, shard_tokens)
     writer.append(
         np.concatenate([documents[0], documents[2][:2]]), [3, 3], [10, 0]
-    )  # the third goes on
+    )  # the third continues
     writer.append(documents[2][2:], [7], [30])
     writer.append(np.zeros(0, int), [], [])
     writer.append(np.concatenate(documents[3:]), [4, 5], [40, 50])

@@ -319,7 +319,7 @@ def test_narrow_beams_equal_the_plain_beam_search(model, beam):
 
 
 def test_a_beam_of_one_is_greedy(model, wishes):
-    """But for forced words, which a beam writes where room ends and greedy decoding where the model
+    """But for forced words, which a beam writes where room ends and greedy decoding if the model
     would end.
     """
     prompts = wishes[0]
@@ -391,7 +391,9 @@ def test_the_search_ends_when_nothing_can_win_any_more(kind, steps):
 
 
 def test_a_late_hypothesis_that_wins_is_not_lost_to_the_early_stop():
-    """The end token is best at once and for long; only the tenth token brings the average above it."""
+    """The end token is best at once and for long; only the tenth token brings the
+    average above it.
+    """
     model = History(size=4, eos_id=3, banned_ids=(), bound=10)
     model.table[:] = np.log([0.999, 0.0002, 0.0003, 0.0005])
     model.table[1 + 7 * 1] = np.log([0.3, 0.0005, 0.0005, 0.699])

@@ -49,7 +49,7 @@ def test_banned_words_have_two_spellings_and_forced_ones_one():
 
 
 def test_a_prefix_that_is_far_too_long_makes_no_wide_tensor():
-    """It would cost the rows beside it a step for each of its tokens."""
+    """It would cost the rows next to it a step for each of its tokens."""
     found, error = parse(
         DecodingConfig(forced_prefix="ab" * 999, max_new_tokens=4),
         DecodingConfig(forced_prefix="b", max_new_tokens=3),

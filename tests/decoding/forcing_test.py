@@ -17,7 +17,7 @@ WORDS = [[5, 6], [6, 5, 6], [7], [5, 5]]
 
 def test_no_told_place_is_outside_of_its_word():
     """Whatever a request says of what is written: a gather that fails would fail the requests
-    beside it.
+    next to it.
     """
     told = tf.constant([[0, 1], [0, 2], [0, -1], [0, -(2**31)], [2, 1], [-1, 1], [1, 0]])
     rows = len(told)

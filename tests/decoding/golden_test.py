@@ -31,7 +31,7 @@ def past(golden):
     )
 
 
-# On these logits no two are equal. Where some are, top-p keeps the lower ids alone here, and as the
+# On these logits no two are equal. If some are, top-p keeps the lower ids only here, and as the
 # sort falls there.
 @pytest.mark.parametrize("size", ["small", "large"])
 @pytest.mark.parametrize("name", ["top_k", "top_p", "min_p", "typical", "epsilon", "eta"])

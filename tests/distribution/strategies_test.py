@@ -111,11 +111,11 @@ def test_a_lost_worker_is_named_with_the_step_to_go_on_from(tmp_path):
     cluster = Cluster(("a:1", "b:2", "c:3"), 2)
     assert _lost(error, cluster, Checkpoints(tmp_path)) == (
         "worker 1 (b:2) was lost, or ended with an error of its own: expected all 3 workers to "
-        "answer; give the same command on all of them again, which begins anew, as nothing was "
+        "answer; give the same command on all of them again, which begins again, as nothing was "
         "saved before"
     )
     (tmp_path / "step-00000040").mkdir()
-    assert _lost(error, cluster, Checkpoints(tmp_path)).endswith("goes on from step 40")
+    assert _lost(error, cluster, Checkpoints(tmp_path)).endswith("continues from step 40")
     error = tf.errors.DeadlineExceededError(
         None, None, "RPC: /tensorflow.CoordinationService/Heartbeat"
     )

@@ -57,7 +57,7 @@ LOST = "import sys; print('error: a worker was lost', file=sys.stderr); sys.exit
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
-    """Where the programs of a test meet."""
+    """The socket at which the programs of a test meet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(__file__).parents[2]))
 
@@ -111,7 +111,9 @@ def launched(*programs, **options):
 
 
 def holding(path: pathlib.Path, then: str) -> str:
-    """A program that has a lock on the file before it does anything else; its children inherit it."""
+    """A program that has a lock on the file before it does anything else; its children
+    inherit it.
+    """
     return (
         f"import fcntl, os; held = os.open({str(path)!r}, os.O_CREAT | os.O_RDWR); "
         f"os.set_inheritable(held, True); fcntl.flock(held, fcntl.LOCK_EX)\n{then}"

@@ -29,9 +29,9 @@ class Export(NamedTuple):
 def exported(tmp_path_factory):
     """Of a language model that samples.
 
-    The check is made in this process, whose session the tests go on with: to make another takes as
-    long again. Its graphs run as they were traced (see `graphs_as_written`). Fresh processes check
-    the exports of `tests/jobs/export_test.py`.
+    The check is made in this process, whose session the tests continue with: to make another takes
+    as long again. Its graphs run as they were traced (see `graphs_as_written`). Fresh processes
+    check the exports of `tests/jobs/export_test.py`.
     """
     generator, sessions = tiny_models.generator("transformer_lm", num_layers=1), []
 

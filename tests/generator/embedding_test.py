@@ -1,4 +1,4 @@
-"""The vectors of texts: the mean of NumPy's hidden states, and of each text alone."""
+"""The vectors of texts: the mean of NumPy's hidden states, and of each text only."""
 
 import numpy as np
 import pytest

@@ -27,7 +27,7 @@ PROMPTS = [
     for number in range(4)
     for word in ("a", "the 猫", "", "Zwölf")
 ]
-# Where the end of a chunk falls into a forced word, a stop string, a loop.
+# If the end of a chunk falls into a forced word, a stop string, a loop.
 MORE_WISHES = {
     "stop": DecodingConfig(
         temperature=0.0, max_new_tokens=20, forced_prefix="ab字cd", stop=("字x", "b字cq", "de")
@@ -210,7 +210,9 @@ def test_greedy_equals_full_forward_passes(generator):
 
 
 def test_beam_equals_a_plain_search_with_full_forward_passes(either_kind):
-    """No cache, no state that has to follow a hypothesis: each step reads the whole sequence anew."""
+    """No cache, no state that has to follow a hypothesis: each step reads the whole
+    sequence again.
+    """
     tokenizer, model = either_kind.tokenizer, either_kind.model
     features, prompt = first_features(either_kind, "abc")
     full = tf.function(

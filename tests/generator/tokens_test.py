@@ -1,4 +1,4 @@
-"""Texts to ids and back, as a server's client sees them: one string a row, bad rows beside good
+"""Texts to ids and back, as a server's client sees them: one string a row, bad rows next to good
 ones.
 """
 

@@ -134,7 +134,7 @@ def test_training_does_not_go_on_in_it(averaged, job):
         and f"--run.dir={averaged} holds the mean of checkpoints of" in errors[0]
     )
     assert (
-        "expected a run that train made; go on with that one or choose another --run.dir"
+        "expected a run that train made; continue with that one or choose another --run.dir"
         in errors[0]
     )
 

@@ -313,7 +313,7 @@ def test_for_people(pairs_run, capsys):
         ),
         (
             ["--metrics=chrf", "--stride=2"],
-            "--stride with --metrics=chrf: expected some of likelihood beside it; add",
+            "--stride with --metrics=chrf: expected some of likelihood next to it; add",
         ),
         (
             ["--record=/no/such/x"],

@@ -102,7 +102,9 @@ def generated(capsys, *flags):
 
 
 def assert_the_export_gives_the_runs_texts(capsys, run, export, flags):
-    """The numbers of two graphs may differ in their last digits; texts, tokens and reasons may not."""
+    """The numbers of two graphs may differ in their last digits; texts, tokens and
+    reasons may not.
+    """
     own, served = (
         generated(capsys, place, *flags)
         for place in (f"--run.dir={run}", f"--saved_model={export}")

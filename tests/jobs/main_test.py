@@ -34,7 +34,7 @@ def test_helpshort_imports_no_tensorflow():
         ).returncode
         == 0
     )
-    assert time.monotonic() - start < 5  # about 0.3 s where nothing else runs
+    assert time.monotonic() - start < 5  # about 0.3 s if nothing else runs
 
 
 @pytest.mark.parametrize(

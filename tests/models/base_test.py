@@ -25,7 +25,9 @@ class BigramConfig(Config):
 
 @keras.saving.register_keras_serializable(package="tf_textgen_tests")
 class Bigram(TextModel):
-    """Logits are a row of a table: the gradient of each row is its sum of `probabilities - target`."""
+    """Logits are a row of a table: the gradient of each row is its sum of
+    `probabilities - target`.
+    """
 
     config_class = BigramConfig
 

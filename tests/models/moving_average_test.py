@@ -19,7 +19,9 @@ STEPS = 12
 
 
 def averages(weights, decay=DECAY):
-    """What averages should be after the last of `weights`, the first being from before the updates."""
+    """What averages should be after the last of `weights`, the first being from before
+    the updates.
+    """
     average = np.asarray(weights[0], np.float64)
     for n, weight in enumerate(weights[1:], start=1):
         d = min(decay, (1 + n) / (10 + n)) if n > 1 else 0.0

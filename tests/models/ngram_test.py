@@ -113,7 +113,9 @@ def test_rows_sum_to_one_and_are_finite(models, order):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_steps_equal_the_whole_sequence(models, order):
-    """Prompts of different lengths, left-padded, in one batch: each row as if alone and unpadded."""
+    """Prompts of different lengths, left-padded, in one batch: each row as if alone and
+    unpadded.
+    """
     model, tokens, lengths = (
         models[order],
         np.random.default_rng(2).integers(5, 9, (3, 12)),

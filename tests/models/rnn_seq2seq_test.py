@@ -100,7 +100,9 @@ def numpy_layer(config, weights, name, inputs, state=None):
 
 
 def numpy_memory(config, weights, source):
-    """Outputs [S, M] and last states of a bidirectional encoder over one unpadded row, in float64."""
+    """Outputs [S, M] and last states of a bidirectional encoder over one unpadded row,
+    in float64.
+    """
     run = functools.partial(numpy_layer, config, weights)
     table = "target_embedding/table" if config.shared_embeddings else "source_embedding/table"
     values, states = weights[table][source], []
@@ -382,7 +384,9 @@ def test_dropout_acts_in_training_alone(kind):
 
 
 def test_dropout_between_the_layers_of_input_feeding():
-    """Other units at each step, none at the token's and the fed vector's way into the bottom layer."""
+    """Other units at each step, none at the token's and the fed vector's way into the
+    bottom layer.
+    """
     model = make("feeding", dropout=0.5)
     features = draw_features([3, 1], 6)
     embedded, (states, memory) = tf.ones([2, 6, 6]), model._encode(features, training=False)

@@ -73,7 +73,9 @@ def test_equals_the_oracle(options):
 
 
 def test_a_source_is_encoded_and_projected_once():
-    """A step reads the kept keys and values: other weights of the encoder change nothing any more."""
+    """A step reads the kept keys and values: other weights of the encoder change
+    nothing any more.
+    """
     model, features = _model(), {**_features(), "target_lengths": tf.constant([5, 5, 5])}
     _, state = model.start(features, 7)
     assert [tuple(memory.keys.shape) for memory in state.per_source["memory"]] == [(3, 4, 6, 4)] * 2

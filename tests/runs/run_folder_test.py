@@ -218,7 +218,7 @@ def test_a_configuration_that_makes_no_model_is_told(tmp_path):
     data = DataConfig(cache_dir=str(tmp_path / "cache"))
     run = write_run(tmp_path / "run", "transformer_lm", ByteTokenizer(), data, num_layers=1)
     whole = json.loads((run / "config.json").read_text())
-    damaged = r"config.json is damaged \(.*expected JSON as train wrote it; put the file back or train anew"
+    damaged = r"config.json is damaged \(.*expected JSON as train wrote it; put the file back or train again"
     for part, wrong, message in (
         ("run", {"precision": "float99"}, damaged),
         ("model_config", {"width": "wide"}, "a configuration of 'transformer_lm' is damaged"),

@@ -58,7 +58,9 @@ def real_root(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def local_server(real_root, tmp_path_factory):
-    """`local_server(name)`: a local server that has the real export under that name, started once."""
+    """`local_server(name)`: a local server that has the real export under that name,
+    started once.
+    """
     names = tmp_path_factory.mktemp("names")
     with contextlib.ExitStack() as opened:
 
@@ -71,7 +73,7 @@ def local_server(real_root, tmp_path_factory):
 
 @pytest.fixture(scope="package", params=["local", model_server.NAME])
 def address_of(request, real_root, tmp_path_factory):
-    """`address_of(name)`: where a server answers over REST that has the real export under that
+    """`address_of(name)`: if a server answers over REST that has the real export under that
     name.
     """
     if request.param == "local":

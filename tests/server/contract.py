@@ -1,7 +1,7 @@
 """What a client must give of any server and any model.
 
 A test file imports these and defines the fixture `connect`: it makes a client of a served model, a
-client of `model` where that is given. The model may be anything, so nothing here knows its texts.
+client of `model` if that is given. The model may be anything, so nothing here knows its texts.
 """
 
 import concurrent.futures

@@ -1,7 +1,7 @@
 """The `curl` examples of a text in Markdown, and whether an answer looks as the pasted one does.
 
 An example is a line of a fenced block that begins with `$ curl ` (or `curl `) and asks this
-machine; it goes on over lines as in a shell. What stands behind it, up to the next `$ `, is its
+machine; it continues over lines as in a shell. What stands behind it, up to the next `$ `, is its
 answer: JSON, the events of a stream, or nothing.
 """
 
@@ -28,10 +28,10 @@ class Example(NamedTuple):
     """A command and what it answered.
 
     Attributes:
-      path: that it asks for; is looked at alone where it is `METRICS`.
+      path: that it asks for; is looked at alone if it is `METRICS`.
       body: what it sends; None asks by GET.
       headers: that it sends.
-      answer: the pasted one, "" where there is none.
+      answer: the pasted one, "" if there is none.
     """
 
     path: str
@@ -41,14 +41,14 @@ class Example(NamedTuple):
 
     @property
     def model(self) -> str | None:
-        """The name of the model that it asks, where it has one."""
+        """The name of the model that it asks, if it has one."""
         found = _MODEL.match(self.path)
         named = json.loads(self.body).get("model") if self.body and not found else None
         return found[1] if found else named
 
 
 def examples(markdown: str) -> list[Example]:
-    """Those of a text; raises `ValueError` where there is none, or one that cannot be read."""
+    """Those of a text; raises `ValueError` if there is none, or one that cannot be read."""
     found = [one for block in _FENCED.findall(markdown) for one in _of_block(block.splitlines())]
     if not found:
         raise ValueError(
@@ -59,7 +59,7 @@ def examples(markdown: str) -> list[Example]:
 
 
 def check_answer(example: Example, text: str) -> None:
-    """Raises `AssertionError` where `text` has not the keys, types and rows of the pasted answer."""
+    """Raises `AssertionError` if `text` has not the keys, types and rows of the pasted answer."""
     if example.path == METRICS or not example.answer:
         return
     if example.answer.startswith(_EVENT):

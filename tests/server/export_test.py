@@ -218,7 +218,7 @@ def test_what_the_graphs_say_of_any_bytes_is_valid_utf8(server):
     for signature in loaded.signature_names:
         answer = self_check.ask(
             loaded._loaded, signature, asked_for(signature, ODD_TEXTS)
-        )  # raises where it is not
+        )  # raises if it is not
         assert answer and {len(rows) for rows in answer.values()} == {len(ODD_TEXTS)}
 
 

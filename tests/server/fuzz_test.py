@@ -1,5 +1,5 @@
 """Bodies that are malformed in every way: an error that is the client's, as JSON, and a server that
-goes on.
+continues.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`tensorflow_model_server` as a process, where there is one."""
+"""`tensorflow_model_server` as a process, if there is one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def running(
       executable: the program.
       name: of the model.
       root: the folder of its versions, with the parameters of batching that `export` wrote.
-      log: takes its output, which is shown where it ends too early.
+      log: takes its output, which is shown if it ends too early.
     """
     rest, grpc = _free_ports(2)
     flags = [

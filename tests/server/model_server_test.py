@@ -1,4 +1,4 @@
-"""A program in place of `tensorflow_model_server`: when it is waited for, ended, and heard."""
+"""A program instead of `tensorflow_model_server`: when it is waited for, ended, and heard."""
 
 import os
 import sys

@@ -65,7 +65,7 @@ def test_a_new_version_takes_over_and_the_old_one_finishes(model, root, versions
             pass
     refreshing.join(60)
     assert states(model) == {2: ("AVAILABLE", "OK"), 1: ("END", "OK")}
-    assert log == ["version 2 of toy answers in place of version 1"]
+    assert log == ["version 2 of toy answers instead of version 1"]
     with model.lease(2) as new:
         assert new.batcher.submit("serving_default", {"text": TEXT}).result(60)[
             "text"
@@ -80,7 +80,7 @@ def test_a_version_that_fails_is_told_once_and_the_old_one_stays(model, root, ve
     assert states(model) == {2: ("END", "UNKNOWN"), 1: ("AVAILABLE", "OK")}
     assert model.current.number == 1
     (line,) = log
-    assert "version 2 of toy failed, version 1 goes on: " in line and "cannot be served" in line
+    assert "version 2 of toy failed, version 1 continues: " in line and "cannot be served" in line
     assert (
         "cannot be served" in model.status(2)["model_version_status"][0]["status"]["error_message"]
     )

@@ -141,7 +141,7 @@ def write_toy(
     beam: bool = False,
     earlier: bool = False,
 ) -> pathlib.Path:
-    """A version, written beside and renamed as `export` does; with a beam it maps sources.
+    """A version, written next to and renamed as `export` does; with a beam it maps sources.
 
     One of an `earlier` version of `export` has neither chunks nor tokens of what it generates.
     """

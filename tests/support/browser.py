@@ -29,7 +29,7 @@ _FLAGS = (
 
 
 def find() -> str | None:
-    """The path of a browser, where there is one."""
+    """The path of a browser, if there is one."""
     return next((path for path in map(shutil.which, NAMES) if path), None)
 
 

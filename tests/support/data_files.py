@@ -1,4 +1,4 @@
-"""Files and tokenised splits for the tests of `data`."""
+"""Files and tokenized splits for the tests of `data`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """An HTTP server that answers as TensorFlow Serving's REST API does, from a function, and fails
-where it is told to.
+if it is reported to.
 
-Its words and codes are those of `tensorflow_model_server`. Imports no TensorFlow.
+Its words and codes are those of `tensorflow_model_server`. Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FakeServing:
       name: of the model.
 
     Attributes:
-      faults: what happens to the next requests, one each, in place of an answer: a function of the
+      faults: what happens to the next requests, one each, instead of an answer: a function of the
         request's handler.
       requests: `(method, path, headers, body)` of all that came.
       connections: how many were accepted.
@@ -114,7 +114,7 @@ class FakeServing:
         raise Refused(400, f"Malformed request: {method} {path}")
 
     def check_model(self, name: str, version: str | int | None, missing: str = _NOT_LOADED) -> None:
-        """Raises `Refused` with the words `missing` where there is no such model or version."""
+        """Raises `Refused` with the words `missing` if there is no such model or version."""
         name = urllib.parse.unquote(name)
         if name != self.name or (version and int(version) not in self.states):
             raise Refused(404, missing.format(name))

@@ -1,4 +1,6 @@
-"""Decides whether a grammar's entropies are exact: whether any text could be derived in two ways."""
+"""Decides whether a grammar's entropies are exact: whether any text could be derived in
+two ways.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from tf_textgen.text.grammar import Child, SynchronousGrammar
 def source_is_ambiguous(grammar: SynchronousGrammar) -> bool:
     """Whether some source has two derivations.
 
-    Two leftmost derivations are followed side by side while they write the same words; a state is
-    what each has yet to write. Contexts that both share are walked once. The language is finite, so
-    the search ends.
+    Two leftmost derivations are followed next to each other while they write the same words; a
+    state is what each has yet to write. Contexts that both share are walked once. The language is
+    finite, so the search ends.
     """
     seen: set[Any] = set()
     open_states: list[Any] = [((Child("x", grammar.start),), None)]
@@ -91,7 +93,7 @@ def target_is_ambiguous(grammar: SynchronousGrammar) -> bool:
 
 
 def _split(grammar: SynchronousGrammar, left: Any, known: Any) -> Any:
-    """From one shared walk: goes on together, or parts at the first node's renderings."""
+    """From one shared walk: continues together, or parts at the first node's renderings."""
     by_rule: dict[Any, list[Any]] = {}
     for side, table in _expanded(grammar, left[0], known):
         by_rule.setdefault(table, []).append(side + left[1:])
@@ -165,7 +167,7 @@ def _after_texts(side: Any) -> Any:
 
 
 def _matched(left: Any, right: Any) -> Any:
-    """Takes the same characters from the front of both; `(None, None)` where they differ."""
+    """Takes the same characters from the front of both; `(None, None)` if they differ."""
     while left and right and isinstance(left[0], str) and isinstance(right[0], str):
         a, b = left[0], right[0]
         n = min(len(a), len(b))

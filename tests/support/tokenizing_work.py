@@ -10,7 +10,7 @@ from tf_textgen.text.bytes import ByteTokenizer
 
 
 def surroundings(_: object) -> dict[str, Any]:
-    """What the process that tokenises has to itself."""
+    """What the process that tokenizes has to itself."""
     import tensorflow as tf
 
     return {

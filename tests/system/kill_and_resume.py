@@ -74,7 +74,7 @@ class Whole(NamedTuple):
         each is the best.
 
         Args:
-          launches: starts all workers, where there are several; otherwise it is the command of one
+          launches: starts all workers, if there are several; otherwise it is the command of one
             of them.
         """
         flags = [
@@ -155,7 +155,9 @@ def run_to_the_end(line: Sequence[str], output: pathlib.Path) -> None:
 def wait_until(
     condition: Callable[[], object], process: subprocess.Popen, seconds: float = DEADLINE_S
 ) -> None:
-    """Polls; a process that ends first fails the test, one that takes longer raises `TimeoutError`."""
+    """Polls; a process that ends first fails the test, one that takes longer raises
+    `TimeoutError`.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, (

@@ -33,7 +33,7 @@ def stop(line, run, output, number, exit_code):
         assert process.wait(60) == exit_code
     step = Checkpoints(run / "checkpoints").newest_whole()
     last = output.read_text().splitlines()[-1]
-    assert last == f"{number.name}: saved step {step}; the same command again goes on from there"
+    assert last == f"{number.name}: saved step {step}; the same command again continues from there"
 
 
 def test_a_run_stopped_by_signals_ends_bitwise_as_uninterrupted(whole, tmp_path):

@@ -4,7 +4,7 @@ micro-batches.
 By default a few steps of one model on one device and two workers; `--thorough` also has replicas
 and micro-batches compiled by XLA, which takes half a minute. `STRATEGY_STEPS=100 STRATEGY_WAYS=all`
 takes a hundred steps of every family on every way, and `pytest -s` shows the curves of the loss
-side by side.
+next to each other.
 """
 
 from __future__ import annotations

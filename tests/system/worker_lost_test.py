@@ -67,7 +67,7 @@ def lose(line, run, folder, number):
         and " was lost, or ended with an error of its own: expected all 2 workers to answer; "
         in said
     )
-    assert said.endswith(f"which goes on from step {step}")
+    assert said.endswith(f"which continues from step {step}")
 
 
 @pytest.mark.thorough

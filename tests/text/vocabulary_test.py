@@ -101,7 +101,9 @@ def test_a_sample_keeps_within_its_bytes_and_depends_on_the_seed_alone(documents
 
 
 def test_a_sample_is_even():
-    """Every tenth of the text gives about a tenth of the samples: 200 draws, 4 standard deviations."""
+    """Every tenth of the text gives about a tenth of the samples: 200 draws, 4 standard
+    deviations.
+    """
     documents = [f"{number:06d}\n" for number in range(10_000)]
     tenths = np.zeros(10)
     for seed in range(200):

@@ -176,9 +176,12 @@ def test_interrupted_and_resumed_equals_uninterrupted_bitwise(tmp_path, whole, n
     sampler = lambda step: os.kill(os.getpid(), number) if step == 3 else None  # noqa: E731
     handler = signal.getsignal(
         signal.SIGINT
-    )  # Python's own, or ignored where a shell started this in the background
+    )  # Python's own, or ignored if a shell started this in the background
     _, state, result, output = train(tmp_path, options(steps=8), sampler=sampler)
-    assert (state.step, result.signal) == (3, number) and "the same command again goes on" in output
+    assert (state.step, result.signal) == (
+        3,
+        number,
+    ) and "the same command again continues" in output
     assert signal.getsignal(signal.SIGINT) is handler
     resumed, state, _, _ = train(tmp_path, options(steps=8))
     assert_bitwise_equal(weights(resumed), whole[1])

@@ -71,7 +71,7 @@ def test_given_prompts_and_one_short_text_each(tmp_path):
 
 @pytest.mark.parametrize(("asked", "possible"), [(200, 200), (400, 256)])
 def test_samples_are_as_long_as_asked_for(tmp_path, asked, possible):
-    """Longer than what is generated where nobody said, but a prompt keeps half of the context."""
+    """Longer than what is generated if nobody said, but a prompt keeps half of the context."""
     split, _ = text_split(tmp_path, [b"unused"])
     generator, run = (
         tiny_models.generator("transformer_lm", max_positions=512),

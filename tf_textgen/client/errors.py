@@ -50,7 +50,7 @@ class InvalidRequest(ServingError):
     """The request can never succeed as it is.
 
     Attributes:
-      parameter: which decoding parameter is wrong, where it is one.
+      parameter: which decoding parameter is wrong, if it is one.
     """
 
     def __init__(self, message: str, *, parameter: str | None = None) -> None:
@@ -80,7 +80,7 @@ class Deadline:
         return max(0.0, self._end - monotonic())
 
     def remaining(self) -> float:
-        """The seconds that are left; raises `DeadlineExceeded` where there are none."""
+        """The seconds that are left; raises `DeadlineExceeded` if there are none."""
         if (left := self.left()) > 0.0:
             return left
         raise self.exceeded()

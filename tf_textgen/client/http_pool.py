@@ -119,10 +119,10 @@ class HttpPool:
         """One request and its answer, whatever its status.
 
         Raises:
-          ServerUnavailable: where there is no connection, or it broke (`may_retry`: before any
+          ServerUnavailable: if there is no connection, or it broke (`may_retry`: before any
             answer came).
           DeadlineExceeded: at the deadline, however far the answer is.
-          ServerError: where the answer is no HTTP, or longer than `max_response_bytes`.
+          ServerError: if the answer is no HTTP, or longer than `max_response_bytes`.
         """
         kept = self._kept()
         try:
@@ -256,7 +256,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that is read until a deadline, also where its bytes drip."""
+    """An answer that is read until a deadline, also if its bytes drip."""
 
     def __init__(self, sock: socket.socket, *, deadline: Deadline, **others: Any) -> None:
         super().__init__(sock, **others)
@@ -265,7 +265,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _TimedReader(io.RawIOBase):
-    """The bytes of a socket, whose own timeout would begin anew with each of them."""
+    """The bytes of a socket, whose own timeout would begin again with each of them."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock

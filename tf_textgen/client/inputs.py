@@ -48,7 +48,7 @@ _INT64 = 2**63
 def check_texts(
     name: str, texts: str | Sequence[str], *, parameter: str | None = None
 ) -> list[str]:
-    """`texts` as a list (one text alone is a list of one); raises `InvalidRequest` where one is no
+    """`texts` as a list (a single text is a list of one); raises `InvalidRequest` if one is no
     valid text.
     """
     checked = [texts] if isinstance(texts, str) else list(texts)
@@ -82,7 +82,7 @@ def inputs_of(
         value.
 
     Raises:
-      InvalidRequest: where a value is of the wrong type, or asks for what the model does not know.
+      InvalidRequest: if a value is of the wrong type, or asks for what the model does not know.
     """
     given = {name: value for name, value in parameters.items() if value is not None}
     _check_known(signature, [*columns], given)
@@ -130,7 +130,7 @@ def _is_default(name: str, value: Any) -> bool:
 
 
 def as_input(name: str, value: Any, dtype: str) -> Any:
-    """One value as the JSON of its type; raises `InvalidRequest` where it is of another."""
+    """One value as the JSON of its type; raises `InvalidRequest` if it is of another."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if dtype == "DT_STRING":
         return _text(name, value)

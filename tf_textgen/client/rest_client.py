@@ -88,7 +88,7 @@ class Client(TextClient):
       model: its name on the server.
       version: None asks the newest that is loaded.
       timeout_s: seconds for a call with all its attempts; 60 write some hundred tokens on a CPU.
-      retries: attempts after the first, where there is no connection or the server is UNAVAILABLE
+      retries: attempts after the first, if there is no connection or the server is UNAVAILABLE
         (503).
       headers: sent with each request: what a gateway asks for, say `{"Authorization": "Bearer
         ..."}`.
@@ -96,7 +96,7 @@ class Client(TextClient):
       max_response_bytes: a longer answer is refused.
 
     Raises:
-      InvalidRequest: where an argument is none of these. No connection is made before the first
+      InvalidRequest: if an argument is none of these. No connection is made before the first
         call.
     """
 
@@ -232,7 +232,7 @@ def _text_of_base64(value: dict[str, Any]) -> Any:
 
 
 def _seconds(retry_after: str) -> float:
-    """The header's number of seconds, or those until its date; 0 where it is neither."""
+    """The header's number of seconds, or those until its date; 0 if it is neither."""
     try:
         if retry_after.strip().isdecimal():
             return float(retry_after)

@@ -18,7 +18,7 @@ class Completion:
 
     `score` is the sum of the tokens' log-probabilities in nats, `normalized_score` (of a beam) what
     its order follows; `finish_reason` is "eos", "length", "stop" or "loop"; `sample` counts the
-    texts of one prompt, `rank` the n-best of a beam. The lists of tokens are empty where the
+    texts of one prompt, `rank` the n-best of a beam. The lists of tokens are empty if the
     signature gives none.
     """
 
@@ -58,7 +58,7 @@ class Tokens:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextEmbedding:
-    """The vector of a text, the mean over `token_count` tokens; `truncated` where the text was cut."""
+    """The vector of a text, the mean over `token_count` tokens; `truncated` if the text was cut."""
 
     vector: tuple[float, ...]
     token_count: int
@@ -156,7 +156,7 @@ def statuses_of(response: Mapping[str, Any]) -> list[VersionStatus]:
 
 
 def check_answer(answer: Mapping[str, Any], names: Sequence[str], rows: int, where: str) -> None:
-    """Raises `ServerError` where `answer` is not a list of `rows` values for each of `names`."""
+    """Raises `ServerError` if `answer` is not a list of `rows` values for each of `names`."""
     for name in names:
         if name not in answer:
             raise ServerError(
@@ -171,7 +171,7 @@ def check_answer(answer: Mapping[str, Any], names: Sequence[str], rows: int, whe
 
 
 def check_refusals(answer: Mapping[str, Any], inputs: Mapping[str, Sequence[Any]]) -> None:
-    """Raises `InvalidRequest` where a row was refused: its finish reason, or error, is `invalid
+    """Raises `InvalidRequest` if a row was refused: its finish reason, or error, is `invalid
     NAME: expected ...`.
 
     Args:
@@ -229,7 +229,7 @@ def shaped(
     """The results of `shape`, given a row of the answer and what was asked there.
 
     Raises:
-      ServerError: where a value of the answer is of another type than the signature gives.
+      ServerError: if a value of the answer is of another type than the signature gives.
     """
     try:
         rows = [{name: values[i] for name, values in answer.items()} for i in range(len(asked))]

@@ -147,13 +147,13 @@ class TextClient:
           timeout_s: for the whole call; None takes the client's.
           **parameters: of `DecodingConfig`, for all texts: `temperature=0.8, stop=["\\n"]`. What is
             left out does nothing (temperature 1, no cut-off, no penalty); `max_new_tokens` is 128,
-            or fewer where the export allows no more.
+            or fewer if the export allows no more.
 
         Returns:
           The samples of the first text, those of the second, and so on.
 
         Raises:
-          InvalidRequest: where a parameter is out of its bounds, with its name in `parameter`.
+          InvalidRequest: if a parameter is out of its bounds, with its name in `parameter`.
         """
         if not (isinstance(num_samples, int) and num_samples >= 1):
             raise InvalidRequest(
@@ -217,7 +217,7 @@ class TextClient:
         *,
         timeout_s: float | None = None,
     ) -> list[TextScore]:
-        """Log-probabilities of texts, given their sources where the model has such."""
+        """Log-probabilities of texts, given their sources if the model has such."""
         columns = {"text": check_texts("text", texts)}
         if sources is not None:
             columns["source"] = check_texts("source", sources)
@@ -244,7 +244,7 @@ class TextClient:
     def detokenize(
         self, ids: Sequence[Sequence[int]], *, timeout_s: float | None = None
     ) -> list[str]:
-        """The texts of lists of token ids; raises `InvalidRequest` where there is no such token."""
+        """The texts of lists of token ids; raises `InvalidRequest` if there is no such token."""
         written = [" ".join(str(as_input("tokens", one, "DT_INT32")) for one in row) for row in ids]
         return self._mapped(
             "detokenize", written, timeout_s, ("text", "error"), lambda row, _: row["text"]
@@ -282,16 +282,16 @@ class TextClient:
         return self._tried(lambda: self._transport.status(deadline), deadline)
 
     def metadata(self, *, timeout_s: float | None = None) -> ModelMetadata:
-        """The version that answers, with its signatures, asked anew."""
+        """The version that answers, with its signatures, asked again."""
         deadline = self._deadline(timeout_s)
         self._known = self._tried(lambda: self._transport.metadata(deadline), deadline)
         return self._known
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> None:
-        """Returns when a version (or the client's, where it asks for one) is AVAILABLE.
+        """Returns when a version (or the client's, if it asks for one) is AVAILABLE.
 
         Raises:
-          DeadlineExceeded: where that takes longer, with what the server said last.
+          DeadlineExceeded: if that takes longer, with what the server said last.
         """
         deadline = self._deadline(timeout_s)
         last = "nothing answered"
@@ -340,7 +340,7 @@ class TextClient:
             ((chunk, after, finished),) = self._shaped(answer, [prompt], client_results.chunk)
             if not chunk.text.startswith(seen) or (after == state and not finished):
                 raise ServerError(
-                    f"{self._transport.where}: the stream does not go on where it was (after "
+                    f"{self._transport.where}: the stream cannot continue (after "
                     f"{seen[-40:]!r} came {chunk.text[-40:]!r}); expected more of the same text: "
                     "ask again"
                 )
@@ -367,7 +367,7 @@ class TextClient:
         outputs: Sequence[str],
         shape: Callable[[Mapping[str, Any], str], ResultT],
     ) -> list[ResultT]:
-        """What a signature that takes texts alone says of each."""
+        """What a signature that takes texts only says of each."""
         if not texts:
             return []
         deadline = self._deadline(timeout_s)
@@ -376,7 +376,7 @@ class TextClient:
         return self._shaped(answer, texts, shape)
 
     def _decode(self, texts: list[str], question: _Question) -> Mapping[str, Any]:
-        """Asks a signature that generates; where nobody chose `max_new_tokens`, within what the
+        """Asks a signature that generates; if nobody chose `max_new_tokens`, within what the
         export allows.
         """
         text_input = self._signature(question.name, question.deadline).text_input

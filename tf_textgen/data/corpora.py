@@ -3,7 +3,7 @@ TensorFlow.
 
 A public corpus lies under `--data_dir` at the paths of the table, plain or as .gz, and is verified
 by SHA-256 whenever it is named. What is missing is downloaded, verified, split and renamed into
-place where the public file can be cut into exactly these splits; where it cannot, the error says
+place where the public file can be cut into exactly these splits; if it cannot, the error says
 which files belong where. The embedded ones need neither network nor `--data_dir`.
 """
 
@@ -88,7 +88,7 @@ def with_corpus(config: DataConfig, data_dir: str | None = None) -> DataConfig:
     stays.
 
     Raises:
-      UserError: as `resolve_corpus`, and where other files are given beside the corpus.
+      UserError: as `resolve_corpus`, and where other files are given next to the corpus.
     """
     if config.corpus is None:
         return config
@@ -97,7 +97,7 @@ def with_corpus(config: DataConfig, data_dir: str | None = None) -> DataConfig:
         given = getattr(config, split)
         if given and given != fields[split]:
             raise UserError(
-                f"--data.{split}={given[0]} beside --data.corpus={config.corpus}: expected one of "
+                f"--data.{split}={given[0]} with --data.corpus={config.corpus}: expected one of "
                 "them; leave one out"
             )
     defaults = {entry.name: entry.default for entry in dataclasses.fields(config)}

@@ -91,7 +91,9 @@ def training_batches(
 def steps_per_epoch(
     split: TokenizedSplit, config: DataConfig, *, model_kind: str = LANGUAGE_MODEL
 ) -> int:
-    """Returns the number of training steps after which every row (or pair) was used at least once."""
+    """Returns the number of training steps after which every row (or pair) was used at
+    least once.
+    """
     return _plan(split, config, model_kind).steps_per_epoch
 
 

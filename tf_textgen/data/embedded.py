@@ -148,7 +148,7 @@ def _sha256(path: str) -> str:
 
 
 def _write_folder(folder: str, texts: Mapping[str, str]) -> None:
-    """Writes all files beside `folder` and renames; of two processes, one wins and the other takes
+    """Writes all files next to `folder` and renames; of two processes, one wins and the other takes
     its files.
     """
     os.makedirs(os.path.dirname(folder), exist_ok=True)

@@ -1,6 +1,6 @@
-"""Downloads with checks: beside the destination, by SHA-256, renamed when whole.
+"""Downloads with checks: next to the destination, by SHA-256, renamed when whole.
 
-Imports no TensorFlow.
+Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def open_member(archive: str, member: str) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def written_beside(path: str, keep: bool = False) -> Iterator[tuple[str, IO[bytes]]]:
-    """A temporary file beside `path` to write to: renamed to `path` if all goes well, removed
+    """A temporary file next to `path` to write to: renamed to `path` if all goes well, removed
     otherwise.
 
     Args:

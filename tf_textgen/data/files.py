@@ -33,7 +33,7 @@ def expand(patterns: Sequence[str], flag: str) -> list[str]:
     once.
 
     Raises:
-      UserError: where a pattern names no file, a folder, or a file system that cannot be reached.
+      UserError: if a pattern names no file, a folder, or a file system that cannot be reached.
     """
     found: dict[str, None] = {}
     for pattern in patterns:
@@ -103,7 +103,7 @@ class TextFile:
         """Every line, the long ones in pieces cut after a space if there is one.
 
         Raises:
-          UserError: where the file is empty, binary, not UTF-8 (unless these bytes are replaced) or
+          UserError: if the file is empty, binary, not UTF-8 (unless these bytes are replaced) or
             unreadable.
         """
         number = 1
@@ -188,7 +188,9 @@ class TextFile:
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file of `tf.io.gfile` as a raw stream, for `io.BufferedReader`; its errors are `OSError`s."""
+    """A file of `tf.io.gfile` as a raw stream, for `io.BufferedReader`; its errors are
+    `OSError`s.
+    """
 
     def __init__(self, path: str):
         self._file = _gfile().GFile(path, "rb")  # opened by the first read
@@ -227,7 +229,9 @@ def _split(block: bytes) -> Iterator[bytes]:
 
 
 def _safe_cut(piece: bytes) -> int:
-    """Where to cut a piece so that the rest is not empty: after a space, else before a code point."""
+    """Where to cut a piece so that the rest is not empty: after a space, else before a
+    code point.
+    """
     space = piece.rfind(b" ", len(piece) // 2, len(piece) - 1)
     if space >= 0:
         return space + 1

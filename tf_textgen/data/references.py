@@ -54,7 +54,9 @@ def _pairs(config: DataConfig, paths: tuple[list[str], list[str]]) -> Iterator[E
 
 
 def _wide_rows(config: DataConfig, paths: Sequence[str]) -> Iterator[Example]:
-    """Yields the rows of TSV files with all columns from the target on, except that of the source."""
+    """Yields the rows of TSV files with all columns from the target on, except that of
+    the source.
+    """
     source = config.source_column - 1
     target = config.target_column - 1
     for path in paths:

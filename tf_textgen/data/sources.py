@@ -53,7 +53,7 @@ def training_texts(
     elif config.format == "dialogue" and side != "target":
         next(
             iter(Pairs(config, sources, targets))
-        )  # dialogues without a reply are told before a vocabulary is built
+        )  # dialogues without a reply are reported before a vocabulary is built
         for path in sources:
             for turns in _dialogues(
                 files.TextFile(path, config.invalid_utf8), config.first_turn_column
@@ -88,10 +88,10 @@ class Documents:
 
     `documents=line`: every line that is not blank. `blank_line`: the lines between blank ones,
       joined by newlines.
-    `file`: the whole file as it stands. A line with white space alone is blank.
+    `file`: the whole file as it stands. A line with white space only is blank.
 
     Documents longer than `CHUNK_BYTES` come in several chunks, so that memory is bounded and they
-    can be tokenised a
+    can be tokenized a
     part at a time: they are cut at the end of a line, or where a line is longer than that, after a
     space, or between characters. A tokenizer whose tokens could reach across such a place gives
     other tokens there than for the whole.
@@ -115,7 +115,7 @@ class Documents:
             self.replaced += file.replaced
             if not count:
                 raise UserError(
-                    f"{path} holds blank lines alone: expected text; check the file or leave it out"
+                    f"{path} holds blank lines only: expected text; check the file or leave it out"
                 )
 
 
@@ -183,7 +183,7 @@ class Pairs:
         self.replaced += file.replaced
         if not count:
             raise UserError(
-                f"{path} holds blank lines alone: expected pairs; check the file or leave it out"
+                f"{path} holds blank lines only: expected pairs; check the file or leave it out"
             )
 
     def _replies(self, path: str) -> Iterator[tuple[bytes, bytes]]:
@@ -221,7 +221,7 @@ def _dialogues(file: files.TextFile, first_turn_column: int) -> Iterator[list[st
             yield dialogues.turns_of(line.decode(), first_turn_column)
     if not found:
         raise UserError(
-            f"{file.path} holds blank lines alone: expected dialogues; check the file or leave it "
+            f"{file.path} holds blank lines only: expected dialogues; check the file or leave it "
             "out"
         )
 

@@ -1,10 +1,10 @@
-"""Tokenised files, made once and kept under a key of everything they depend on.
+"""Tokenized files, made once and kept under a key of everything they depend on.
 
 `CACHE/KEY/` holds the streams of `token_streams` and `manifest.json`; KEY is the SHA-256 of the
 tokenizers' fingerprints, the options that change tokens, and the name, size and content hash of
 every file. It is written as
 `KEY.building` and renamed when whole, under an exclusive `flock` of `KEY.lock`: a second process
-waits and then reads, and what a killed one left is built anew.
+waits and then reads, and what a killed one left is built again.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _FORMAT = 2
 
 
 class Shards:
-    """A tokenised split on disk.
+    """A tokenized split on disk.
 
     Attributes:
       manifest: counts (`dropped`, `cut`, `empty`, `no_reply`, `replaced`), files, and the counts of
         each stream.
-      streams: `text` (documents with their `<s>` and `</s>`), or `source` and `target` (ids alone).
+      streams: `text` (documents with their `<s>` and `</s>`), or `source` and `target` (ids only).
     """
 
     def __init__(self, folder: str, manifest: dict[str, Any]):
@@ -50,7 +50,7 @@ class Shards:
 def open_shards(
     config: DataConfig, tokenizer: Any, split: str, source_tokenizer: Any = None
 ) -> Shards:
-    """The tokenised files of `split`, from the cache or made now.
+    """The tokenized files of `split`, from the cache or made now.
 
     Args:
       config: names the files and says how they are read.
@@ -59,7 +59,7 @@ def open_shards(
       source_tokenizer: of the source side of pairs; None is `tokenizer`.
 
     Raises:
-      UserError: where the files, or the cache's folder, cannot be used.
+      UserError: if the files, or the cache's folder, cannot be used.
     """
     paths = sources.split_files(config, split)
     tokenizers = (source_tokenizer or tokenizer, tokenizer)
@@ -97,7 +97,7 @@ def _identity(
 
 
 def _read_manifest(folder: str) -> dict[str, Any] | None:
-    """The manifest of a whole cache folder; None where it is missing or a file has not the size it
+    """The manifest of a whole cache folder; None if it is missing or a file has not the size it
     should have.
     """
     try:
@@ -123,7 +123,7 @@ def _locked(cache: str, key: str) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 print(
-                    "tokenising: waiting for another process that works on the same files",
+                    "tokenizing: waiting for another process that works on the same files",
                     file=sys.stderr,
                 )
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -131,7 +131,7 @@ def _locked(cache: str, key: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"--data.cache_dir={cache}: cannot be written ({error.strerror or error}); expected a "
-            "folder with room for tokenised files; name another"
+            "folder with room for tokenized files; name another"
         ) from error
 
 

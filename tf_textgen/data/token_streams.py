@@ -22,7 +22,9 @@ SHARD_TOKENS = 1 << 26
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
-    """Returns the smaller of the two stored dtypes if it can hold every id, otherwise the larger."""
+    """Returns the smaller of the two stored dtypes if it can hold every id, otherwise
+    the larger.
+    """
     return np.dtype("<u2") if vocabulary_size <= 1 << 16 else np.dtype("<i4")
 
 

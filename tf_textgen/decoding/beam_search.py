@@ -3,8 +3,8 @@ every step.
 
 A step extends every running hypothesis of a row by every token and keeps the W best of these `W *
 V` extensions. Those that have ended (end token, length, stop string, loop) leave the beam for the
-row's n-best, where nothing extends or moves them, and are ranked there as complete texts, one that
-loops among them; the others go on, so that a beam of 1 is greedy decoding and a beam that holds
+row's n-best, if nothing extends or moves them, and are ranked there as complete texts, one that
+loops among them; the others continue, so that a beam of 1 is greedy decoding and a beam that holds
 everything is an exhaustive search.
 
 What is ranked is the sum of `log_softmax` of the logits as the processors left them. Tokens that a
@@ -41,8 +41,8 @@ from tf_textgen.decoding.parameters import Parameters, neutral_where
 from tf_textgen.decoding.sampling import log_normalizer, normalize
 
 _NOWHERE = np.float64("-inf")
-# The score of a hypothesis that no token can extend: behind all others, and yet one. It is told as
-# the least float32.
+# The score of a hypothesis that no token can extend: behind all others, and yet one. It is reported
+# as the least float32.
 _LAST = np.float64(-1e300)
 
 
@@ -84,7 +84,7 @@ class BeamProgress(NamedTuple):
     step: tf.Tensor  # [] int32, tokens generated so far
     tokens: tf.Tensor  # [B*W, N] int32
     log_probabilities: tf.Tensor  # [B*W, N] float32
-    sums: tf.Tensor  # [B, W] float64, what is ranked; -inf where no hypothesis runs
+    sums: tf.Tensor  # [B, W] float64, what is ranked; -inf if no hypothesis runs
     parents: tf.Tensor  # [B*W] int32, the row of `tokens` that each hypothesis extended last
     forcing: forcing.Forcing  # of [B*W] rows, as in `state.Progress`
     repeats: tf.Tensor  # [B*W, R] int32, as in `state.Progress`
@@ -101,7 +101,7 @@ class _Extensions(NamedTuple):
     parents: tf.Tensor  # [B*W] int32
     tokens: tf.Tensor  # [B*W] int32
     log_probabilities: tf.Tensor  # [B*W] float32
-    sums: tf.Tensor  # [B, W] float64, -inf where there is none
+    sums: tf.Tensor  # [B, W] float64, -inf if there is none
     forced: tf.Tensor  # [B*W] bool, whether the token is one of a forced word's
 
 
@@ -139,7 +139,7 @@ def beam_search(
       num_best: n, at most `width`.
       prompt_tokens, prompt_lengths, eos_id, max_new_tokens, pad_id, banned_ids, constraints,
         detokenize: as `single_search.decode` takes them. A hypothesis that misses a forced word
-        cannot end but goes on until it is written.
+        cannot end but continues until it is written.
     """
     rows = bounded_rows(parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens)
     own = {
@@ -290,7 +290,7 @@ class BeamSearch(Search):
         )
 
     def _forced_words(self, progress: BeamProgress) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Whether the next token is one of a forced word's, how to go on where nothing is possible,
+        """Whether the next token is one of a forced word's, how to continue if nothing is possible,
         and whether words
         are missing: `[B*W]` bool, int32, bool."""
         words = self.constraints.forced
@@ -356,7 +356,7 @@ def _scores(
 ) -> tf.Tensor:
     """What the tokens add to the sum that is ranked: never more than 0.
 
-    Processors that weaken leave the model's own normaliser. Where one strengthens, or a logit is no
+    Processors that weaken leave the model's own normaliser. If one strengthens, or a logit is no
     number, the larger of the two logits counts.
 
     Args:

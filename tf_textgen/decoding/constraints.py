@@ -2,7 +2,7 @@
 contradict each other.
 
 Words come as text with the parameters (`Parameters.banned` and the like) and are tokenized in the
-graph, by whoever knows a tokenizer. Where no row has any, the tensors have no columns and nothing
+graph, by whoever knows a tokenizer. If no row has any, the tensors have no columns and nothing
 is computed.
 """
 
@@ -31,7 +31,7 @@ class Constraints(NamedTuple):
     """The words of each row."""
 
     banned: Words
-    allowed: tf.Tensor  # [B, V] bool, or [B, 0] where all rows allow all tokens
+    allowed: tf.Tensor  # [B, V] bool, or [B, 0] if all rows allow all tokens
     forced: Words
     prefix: tf.Tensor  # [B, Q] int32, -1 beyond a prefix' end; the first tokens of the continuation
 
@@ -203,7 +203,7 @@ def _free_where(rows: tf.Tensor, constraints: Constraints) -> Constraints:
 def _if_any(
     texts: tf.Tensor, make: Callable[[tf.Tensor], tuple], nothing: tf.Tensor | Words
 ) -> tuple:
-    """What `make` makes of the texts, with `[B]` bool of bad rows, or `nothing` where no row has
+    """What `make` makes of the texts, with `[B]` bool of bad rows, or `nothing` if no row has
     any.
     """
     return tf.cond(

@@ -75,7 +75,7 @@ def keep_typical(logits: tf.Tensor, mass: tf.Tensor) -> tf.Tensor:
     `mass`; 1 keeps all.
 
     Tokens as far from it as the last one kept stay too, as with Hugging Face. The most probable
-    token may go: it is no typical one where the next token is uncertain.
+    token may go: it is no typical one if the next token is uncertain.
 
     Reference: Meister et al. (2023), Locally typical sampling, section 4.
     """
@@ -167,7 +167,7 @@ def _is_probable(
     """
     distance = tf.cast(
         tf.math.log(border * total), tf.float32
-    )  # from the best logit; above 0 where no token is
+    )  # from the best logit; above 0 if no token is
     return logits - best[:, tf.newaxis] >= tf.minimum(distance, 0.0)[:, tf.newaxis]
 
 
@@ -176,7 +176,7 @@ def _tiered(find: Callable[[int], tuple], vocabulary_size: int) -> tuple:
     its results.
 
     `find` looks at the `width` largest logits; its last result, `[B]` bool, tells whether they were
-    enough. The others must not depend on the width where they were. To sort 50,257 logits takes 20
+    enough. The others must not depend on the width if they were. To sort 50,257 logits takes 20
     times as long as the largest 256.
     """
     widths = [tier for tier in _TIERS if tier < vocabulary_size] + [vocabulary_size]

@@ -1,4 +1,4 @@
-"""How a continuation is chosen. Imports no TensorFlow."""
+"""How a continuation is chosen. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class DecodingConfig(Config):
     )
     eta_cutoff: float = field(
         0.0,
-        "Drops tokens less probable than this, and less than its square root where the next token "
+        "Drops tokens less probable than this, and less than its square root if the next token "
         "is uncertain; 0 keeps all.",
         at_least=0.0,
         below=1.0,
@@ -101,7 +101,7 @@ class DecodingConfig(Config):
     no_repeat_ngram: int = field(
         0,
         "No sequence of this many tokens comes twice in the prompt and the continuation (or in the "
-        "target alone, where there is a source); 0 allows it.",
+        "target alone, if there is a source); 0 allows it.",
         at_least=0,
         at_most=MAX_TOKENS,
     )
@@ -118,7 +118,7 @@ class DecodingConfig(Config):
     )
     forced: tuple[str, ...] = field(
         (),
-        "A word that the text has when it ends: where the model would end without it, or no more "
+        "A word that the text has when it ends: if the model would end without it, or no more "
         "tokens are left than it takes, it is written as it stands here, spaces included.",
         escapes=True,
     )
@@ -148,7 +148,7 @@ class DecodingConfig(Config):
     loop_repeats: int = field(
         0,
         "Ends a text whose end is the same tokens this many times in a row, as degenerate texts "
-        "do; 0 lets it go on.",
+        "do; 0 lets it continue.",
         at_least=0,
         at_most=MAX_TOKENS,
     )
@@ -204,7 +204,7 @@ class DecodingConfig(Config):
 
     @property
     def resolved_temperature(self) -> float:
-        """The temperature, also where nobody chose one."""
+        """The temperature, also if nobody chose one."""
         return float(self.beam_width == 1) if self.temperature is None else self.temperature
 
     def _check_order(self, low: str, high: str) -> None:
@@ -273,7 +273,7 @@ def _check_float32(flag: str, value: float) -> None:
 
 
 def check_against_vocabulary(config: DecodingConfig, vocabulary_size: int) -> None:
-    """Raises `UserError` where `config` asks for more tokens than there are."""
+    """Raises `UserError` if `config` asks for more tokens than there are."""
     if config.beam_width > vocabulary_size:
         raise UserError(
             f"--{config.prefix}.beam_width={config.beam_width}: expected at most "
@@ -287,7 +287,7 @@ def check_against_vocabulary(config: DecodingConfig, vocabulary_size: int) -> No
 
 
 def check_against_source(config: DecodingConfig, has_source: bool) -> None:
-    """Raises `UserError` where `config` speaks of a source that there is not."""
+    """Raises `UserError` if `config` speaks of a source that there is not."""
     for name in ("min_length_ratio", "max_length_ratio"):
         if getattr(config, name) and not has_source:
             raise UserError(

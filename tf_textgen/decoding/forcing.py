@@ -1,4 +1,4 @@
-"""Words that a text must have: written where the model would end without them, at the latest where
+"""Words that a text must have: written if the model would end without them, at the latest where
 room runs out.
 
 The guarantee is exact: a row that ends by its end token or its length has every forced word, since
@@ -34,7 +34,7 @@ def begin(words: Words) -> Forcing:
 
 
 def resume(words: Words, tokens: tf.Tensor, word: tf.Tensor, place: tf.Tensor) -> Forcing:
-    """The state after `tokens` (`[B, N]` int32), from `word` and `place` as they were told;
+    """The state after `tokens` (`[B, N]` int32), from `word` and `place` as they were reported;
     nonsense counts as none.
     """
     own = tf.equal(tf.range(tf.shape(words.lengths)[1]), word[:, tf.newaxis])
@@ -64,7 +64,7 @@ def is_due(state: Forcing, words: Words, left: tf.Tensor) -> tf.Tensor:
 
 
 def next_token(state: Forcing, words: Words) -> tf.Tensor:
-    """The token with which the word being written, or else the first missing one, goes on: `[B]`
+    """The token with which the word being written, or else the first missing one, continues: `[B]`
     int32.
 
     Of no meaning in rows that miss no word.

@@ -1,4 +1,6 @@
-"""By what a hypothesis' score is divided, so that hypotheses of different lengths can be compared."""
+"""By what a hypothesis' score is divided, so that hypotheses of different lengths can
+be compared.
+"""
 
 from __future__ import annotations
 

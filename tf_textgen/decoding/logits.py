@@ -57,7 +57,7 @@ def adjust(
       history: what the rows have so far.
       eos_id: the end token.
       banned_ids: never generated.
-      replaces_end: whether the caller writes `forcing.next_token` where it picks the end token
+      replaces_end: whether the caller writes `forcing.next_token` if it picks the end token
         before all forced words are there. Else the end token is impossible until then.
     """
     own = logits
@@ -151,7 +151,7 @@ def only(logits: tf.Tensor, own: tf.Tensor, tokens: tf.Tensor, rows: tf.Tensor) 
     """Makes `tokens` (`[B]` int32) the only possible ones of some rows, `[B]` bool, however
     improbable they are.
 
-    They get back the model's `own` logits, by which a beam ranks its hypotheses, or 0 where that is
+    They get back the model's `own` logits, by which a beam ranks its hypotheses, or 0 if that is
     no number.
     """
     chosen = tf.equal(tf.range(logits.shape[-1]), tokens[:, tf.newaxis])
@@ -176,7 +176,7 @@ def suppress(logits: tf.Tensor, token: int, rows: tf.Tensor) -> tf.Tensor:
 
 
 def scale(logits: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
-    """Divides the logits by the temperature, where that is neither 0 nor 1.
+    """Divides the logits by the temperature, if that is neither 0 nor 1.
 
     The row's maximum is moved to 0 first, lest a small temperature overflow.
     """

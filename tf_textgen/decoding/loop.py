@@ -30,7 +30,7 @@ class Running(Protocol):
     def tokens(self) -> tf.Tensor: ...  # [R, N] int32, R rows of the model
 
     @property
-    def finish(self) -> tf.Tensor: ...  # [B] int32, RUNNING where the search goes on
+    def finish(self) -> tf.Tensor: ...  # [B] int32, RUNNING if the search continues
 
 
 RunningT = TypeVar("RunningT", bound=Running)
@@ -76,7 +76,7 @@ def bounded_rows(
 
 
 def loop_periods(parameters: Parameters, steps: tf.Tensor) -> tf.Tensor:
-    """How long the blocks of `steps` tokens are in which loops are looked for; 0 where no row wants
+    """How long the blocks of `steps` tokens are in which loops are looked for; 0 if no row wants
     it.
     """
     asked = tf.reduce_any(parameters.loop_repeats > 0)
@@ -247,7 +247,7 @@ def run(
       logits: of the first token.
       state: of the model, before that token.
       step: of the model.
-      rearrange: (progress, state) -> the state with its rows where the search has moved them.
+      rearrange: (progress, state) -> the state with its rows if the search has moved them.
     """
 
     def running(progress: RunningT, *_: Any) -> tf.Tensor:

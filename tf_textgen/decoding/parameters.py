@@ -148,7 +148,7 @@ def with_ratios(parameters: Parameters, source_lengths: tf.Tensor, needed: tf.Te
 
 
 def _checks(parameters: Parameters, bound: int, has_source: bool) -> dict[str, tf.Tensor]:
-    """What is wrong with a row -> where it is not, `[B]` bool."""
+    """Returns error of a row -> `[B]` bool, the rows without that error."""
     given = parameters
     finite = tf.math.is_finite
     fewest = given.min_new_tokens

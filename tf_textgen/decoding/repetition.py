@@ -99,11 +99,11 @@ def forbid(logits: tf.Tensor, tokens: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
 
 
 def token_counts(tokens: tf.Tensor, where: tf.Tensor, vocabulary_size: int) -> tf.Tensor:
-    """How often each id stands in a row, where `where` is true; ids outside the vocabulary are
+    """Counts each id in a row at the places that `where` selects; ids outside the vocabulary are
     ignored.
 
-    Made anew in each step: that takes less than to carry `[B, V]` through the loop, and nothing
-      where nobody asks.
+    Made again in each step: that takes less than to carry `[B, V]` through the loop, and nothing
+      if nobody asks.
 
     Args:
       tokens: `[B, N]` int32.

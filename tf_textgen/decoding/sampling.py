@@ -77,7 +77,7 @@ def log_normalizer(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def normalize(logits: tf.Tensor, normalizer: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    """Log-probabilities of some of a row's tokens; finite where the logits are, however far apart
+    """Log-probabilities of some of a row's tokens; finite if the logits are, however far apart
     these are.
 
     Args:
@@ -103,7 +103,7 @@ def log_probability(logits: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
 
 
 def pick(logits: tf.Tensor, uniform: tf.Tensor, parameters: Parameters) -> tf.Tensor:
-    """The next token of each row: sampled where the temperature is above 0, else greedy.
+    """The next token of each row: sampled if the temperature is above 0, else greedy.
 
     Args:
       logits: `[B, V]` float32, after `logits.adjust`.

@@ -1,8 +1,8 @@
 """Searching with one hypothesis a row, picked greedily or by sampling: what is picked is kept.
 
-A search may begin where an earlier one paused, and goes on as though that had never paused; one
-from the prompt alone
-begins with nothing. What a search knows of a row's past follows from the row's tokens, but for one
+A search can start at the point at which an earlier one paused, and continues as if that had never
+paused; one from the prompt alone begins with nothing. What a search knows of a row's past follows
+from the row's tokens, but for one
 thing: how much of a forced word is written. The model may have begun the same word by itself, and
 then may leave it.
 
@@ -74,12 +74,12 @@ class Decoded(NamedTuple):
         tf.Tensor
     )  # [B, N] int32, from the column `first` on; pad before it and beyond a row's end
     token_count: tf.Tensor  # [B] int32, of all tokens
-    log_probabilities: tf.Tensor  # [B, N] float32, of the model's own distribution, before any processor; 0 where no new token stands
+    log_probabilities: tf.Tensor  # [B, N] float32, of the model's own distribution, before any processor; 0 if no new token stands
     score: tf.Tensor  # [B] float32, sum of log_probabilities
-    finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop" or "loop"; "" where a row pauses
+    finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop" or "loop"; "" if a row pauses
     texts: tf.Tensor  # [B] string of all tokens, bytes as `detokenize` gave them; empty without it
-    first: tf.Tensor  # [B] int32, 0 where nothing had been begun in any row
-    word: tf.Tensor  # [B] int32, for `Begun.word`; 0 where no word is being written
+    first: tf.Tensor  # [B] int32, 0 if nothing had been begun in any row
+    word: tf.Tensor  # [B] int32, for `Begun.word`; 0 if no word is being written
     place: tf.Tensor  # [B] int32, for `Begun.place`
 
 
@@ -99,11 +99,11 @@ def decode(
     detokenize: Detokenize | None = None,
     begun: Begun | None = None,
 ) -> Decoded:
-    """Continues each row by sampling, or greedily where its temperature is 0.
+    """Continues each row by sampling, or greedily if its temperature is 0.
 
     A row's result depends on its own prompt and parameters alone, and not on where earlier searches
     paused. If no token is left (all logits -inf, or NaN), the row ends with the end token, or goes
-    on with a forced word that it misses. Its score is finite where the model's own logits are.
+    on with a forced word that it misses. Its score is finite if the model's own logits are.
 
     Args:
       logits: `[B, V]` float32 of each row's last position; `V` is static.
@@ -121,7 +121,7 @@ def decode(
         of account.
       detokenize: `[B, N]` int32 -> `[B]` string, dropping pad and the end token. Without it there
         are no texts and stop strings are ignored.
-      begun: the rows so far; None where they have no tokens yet and do not pause.
+      begun: the rows so far; None if they have no tokens yet and do not pause.
     """
     parameters, constraints, *prompts = bounded_rows(
         parameters, constraints, prompt_tokens, prompt_lengths, max_new_tokens
@@ -190,7 +190,7 @@ class SingleSearch(Search):
         return written._replace(
             token_count=progress.token_count + tf.cast(running, tf.int32),
             finish=tf.where(running, finish, progress.finish),
-            # A row that has paused is told as it was then.
+            # A row that has paused is reported as it was then.
             forcing=written.forcing._replace(
                 word=tf.where(running, written.forcing.word, progress.forcing.word),
                 place=tf.where(running, written.forcing.place, progress.forcing.place),
@@ -264,7 +264,7 @@ class SingleSearch(Search):
 
 def _draws(parameters: Parameters, steps: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
     """The uniforms of each row and column, `[B, N]` float64, a row's from `first` on; not made
-    where no row samples.
+    if no row samples.
     """
 
     def make() -> tf.Tensor:

@@ -20,15 +20,15 @@ class Progress(NamedTuple):
     forcing: Forcing  # which forced words are written
     repeats: (
         tf.Tensor
-    )  # [B, R] int32, as `stopping.count_repeats` counts; R is 0 where no row looks for loops
+    )  # [B, R] int32, as `stopping.count_repeats` counts; R is 0 if no row looks for loops
     text: tf.Tensor  # [B] string, kept where stop strings are looked for
 
 
 class History(NamedTuple):
     """All that the logits processors know of the rows' past.
 
-    A prompt ends where its continuation begins, so that both together are one sequence with one end
-    for all rows.
+    A prompt ends at the start of its continuation, so that both together are one sequence with one
+    end for all rows.
     """
 
     prompt_tokens: tf.Tensor  # [B, P] int32, left-padded
@@ -52,7 +52,9 @@ class History(NamedTuple):
 
     @property
     def end(self) -> tf.Tensor:
-        """The column of `sequence` in which the next token of every row will stand, scalar int32."""
+        """The column of `sequence` in which the next token of every row will stand,
+        scalar int32.
+        """
         return tf.shape(self.prompt_tokens)[1] + self.step - self.overlap
 
 

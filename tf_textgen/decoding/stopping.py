@@ -32,7 +32,7 @@ def parse_stops(stop: tf.Tensor) -> Stops:
 
 
 def first_match(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
-    """The byte at which a row's earliest stop string begins, or the largest int32 where there is
+    """The byte at which a row's earliest stop string begins, or the largest int32 if there is
     none.
 
     Args:
@@ -94,7 +94,7 @@ def cut(before: tf.Tensor, after: tf.Tensor, stops: Stops) -> tuple[tf.Tensor, t
 
     Only the part that a new match can touch is searched. Both texts are compared as a whole, and
     the caller makes the
-    whole text anew of all its tokens, so a text's cost does grow with its square: which tokens may
+    whole text again of all its tokens, so a text's cost does grow with its square: which tokens may
     be made text by themselves only a tokenizer knows. A token may change the end of the text before
     it (half a character becomes a whole one), hence the common prefix.
 

@@ -4,7 +4,7 @@ TensorFlow.
     TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type":
     "worker", "index": 0}}'
 
-Every machine is given the same list and its own index; the first of all (the `chief`, where there
+Every machine is given the same list and its own index; the first of all (the `chief`, if there
 is one) writes.
 """
 
@@ -61,10 +61,10 @@ ALONE = Cluster()
 
 
 def read_cluster(environment: Mapping[str, str]) -> Cluster:
-    """The cluster that `TF_CONFIG` names; this process alone where it is not set, or empty.
+    """The cluster that `TF_CONFIG` names; this process alone if it is not set, or empty.
 
     Raises:
-      UserError: where it is damaged, or names tasks that do not train.
+      UserError: if it is damaged, or names tasks that do not train.
     """
     text = environment.get("TF_CONFIG", "")
     try:

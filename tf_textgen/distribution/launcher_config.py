@@ -1,4 +1,4 @@
-"""How many workers there are and how they end. Imports no TensorFlow."""
+"""How many workers there are and how they end. Does not import TensorFlow."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ _HOST = "127.0.0.1"
 def tf_configs(num_workers: int) -> list[str]:
     """The `TF_CONFIG` of each worker of a cluster on the loopback device.
 
-    A port that another process takes before its worker does makes that worker fail, and is told by
-    it.
+    A port that another process takes before its worker does makes that worker fail, and is reported
+    by it.
     """
     addresses = [f"{_HOST}:{port}" for port in _free_ports(num_workers)]
     cluster = {"worker": addresses}
@@ -44,7 +44,7 @@ def cores_of_workers(num_workers: int, cores_per_worker: int) -> list[Sequence[i
     are pinned.
 
     Raises:
-      UserError: where there are too few, or the platform cannot pin.
+      UserError: if there are too few, or the platform cannot pin.
     """
     if not cores_per_worker:
         return [()] * num_workers

@@ -4,8 +4,8 @@ its own place.
     python start.py LAUNCHER_PID CORE,CORE,... COMMAND ARGUMENT ...
 
 Both settings outlive the execution. A program of its own makes them, since `preexec_fn` of
-`subprocess` may deadlock beside threads, and an affinity set from outside could come after
-TensorFlow has sized its thread pools. Where the kernel knows no signal at the parent's death (all
+`subprocess` may deadlock next to threads, and an affinity set from outside could come after
+TensorFlow has sized its thread pools. If the kernel knows no signal at the parent's death (all
 but Linux), a worker ends at its next line of output.
 """
 

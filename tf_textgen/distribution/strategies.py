@@ -15,7 +15,7 @@ from tf_textgen.runs.run_config import RunConfig
 def make_strategy(config: RunConfig, cluster: Cluster) -> tf.distribute.Strategy:
     """The strategy of `--run.strategy`; to be made before anything else is done with TensorFlow.
 
-    `auto` takes all workers of the cluster where it names several, else all GPUs of this machine,
+    `auto` takes all workers of the cluster if it names several, else all GPUs of this machine,
     or the logical CPUs.
 
     Raises:

@@ -153,7 +153,7 @@ class Supervisor:
             self._kill()
 
     def _judge(self, now: float, alive: bool) -> None:
-        """Decides which worker failed first, as soon as that can be told."""
+        """Decides which worker failed first, as soon as that can be reported."""
         causes = [i for i in self._failed if self._workers[i].exit_code != PEER_LOST_EXIT_CODE]
         if not causes and alive and now < self._failed_at + self._cause_s:
             return
@@ -187,7 +187,9 @@ class Supervisor:
 
 @contextlib.contextmanager
 def _noted_signals() -> Iterator[list[int]]:
-    """The numbers of all SIGINT and SIGTERM so far; nothing else happens at them within the block."""
+    """The numbers of all SIGINT and SIGTERM so far; nothing else happens at them within
+    the block.
+    """
     came: list[int] = []
     noted = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda number, _: came.append(number)) for number in noted]

@@ -20,7 +20,7 @@ class Worker:
 
     Args:
       command: the program's path and its arguments.
-      environment: variables set beside the launcher's own.
+      environment: variables set next to the launcher's own.
       cores: that the process and its children run on; all if empty.
 
     Attributes:

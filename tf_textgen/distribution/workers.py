@@ -84,7 +84,7 @@ def watched(cluster: Cluster, checkpoints: Checkpoints) -> Iterator[None]:
     """Says in one line that a worker was lost, where TensorFlow would tell of collectives.
 
     Raises:
-      WorkerLost: which names the checkpoint that the same command goes on from.
+      WorkerLost: which names the checkpoint that the same command continues from.
     """
     try:
         yield
@@ -99,7 +99,9 @@ def _lost(error: tf.errors.OpError, cluster: Cluster, checkpoints: Checkpoints) 
     named = [i for i in others if f"{cluster.task(i)}\n" in str(error)] or others
     lost = " or ".join(f"worker {i} ({cluster.workers[i]})" for i in named)
     steps = checkpoints.steps()
-    kept = f"goes on from step {steps[-1]}" if steps else "begins anew, as nothing was saved before"
+    kept = (
+        f"continues from step {steps[-1]}" if steps else "begins again, as nothing was saved before"
+    )
     return (
         f"{lost} was lost, or ended with an error of its own: expected all {len(cluster.workers)} "
         f"workers to answer; give the same command on all of them again, which {kept}"

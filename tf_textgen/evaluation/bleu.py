@@ -1,4 +1,6 @@
-"""BLEU as sacreBLEU computes it: on raw text, so that figures of different papers can be compared."""
+"""BLEU as sacreBLEU computes it: on raw text, so that figures of different papers can
+be compared.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ def bleu(
 ) -> Scores:
     """Corpus BLEU of 1- to 4-grams, 0 to 100.
 
-    An n-gram counts where it stands in any of a text's references; the length is compared with the
+    An n-gram counts if it stands in any of a text's references; the length is compared with the
     nearest one's.
 
     Args:
@@ -52,7 +54,7 @@ def bleu(
 
 
 def columns_of(references: References) -> list[list[Any]]:
-    """The references as sacreBLEU reads them: first ones, second ones, ..., None where a text has
+    """The references as sacreBLEU reads them: first ones, second ones, ..., None if a text has
     no more.
 
     `Any`, since its types do not say that it takes None, as its documentation does.

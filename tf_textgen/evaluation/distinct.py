@@ -23,7 +23,7 @@ def distinct(texts: Sequence[str], *, sizes: Sequence[int] = (1, 2, 3)) -> Score
       `distinct_N` for each size, and how they were computed.
 
     Raises:
-      UserError: where there is no text.
+      UserError: if there is no text.
 
     Reference:
       Li et al., "A Diversity-Promoting Objective Function for Neural Conversation Models", 2016,

@@ -27,7 +27,7 @@ def memorization(
       `copied_N` for each size, 0 to 1; `longest_copy_tokens`; and over what.
 
     Raises:
-      UserError: where there is no text.
+      UserError: if there is no text.
 
     Reference:
       McCoy et al., "How Much Do Language Models Copy From Their Training Data?", 2023, section 4
@@ -38,7 +38,7 @@ def memorization(
     copied = longest_copies(rows, map(tokens, training_texts))
     values: dict[str, float] = {}
     for size in sizes:
-        # The n-gram that ends at a token is a copy where the longest copy that ends there is as
+        # The n-gram that ends at a token is a copy if the longest copy that ends there is as
         # long.
         ends = [length >= size for row in copied for length in row[size - 1 :]]
         values[f"copied_{size}"] = sum(ends) / max(len(ends), 1)
@@ -97,7 +97,7 @@ class _SuffixAutomaton:
         return new
 
     def longest_matches(self, documents: Iterable[Sequence[Hashable]]) -> list[int]:
-        """For each state, the longest stretch that some document contains, of all that end where it
+        """For each state, the longest stretch that some document contains, of all that end if it
         ends.
         """
         found = [0] * len(self.next)
@@ -120,7 +120,9 @@ class _SuffixAutomaton:
         return found
 
     def _split(self, state: int, token: Hashable) -> int:
-        """The state of the stretches of `state` and `token` alone, made where longer ones share it."""
+        """The state of the stretches of `state` and `token` alone, made where longer
+        ones share it.
+        """
         shared = self.next[state][token]
         if self.length[state] + 1 == self.length[shared]:
             return shared

@@ -42,7 +42,7 @@ def rouge(
       references: of each, as many as there are.
       tokenizer: "english" counts lower-cased `[a-z0-9]+`, as published figures do, and would tear
         French words apart and drop Chinese ones; "unicode" counts lower-cased words of any script,
-        Chinese and Japanese by the character. None takes the first where the references' letters
+        Chinese and Japanese by the character. None takes the first if the references' letters
         are (99 % of them) those of English.
 
     Returns:

@@ -41,7 +41,7 @@ def check_aligned(hypotheses: Sequence[str], references: References) -> None:
 
 
 def nref(references: References) -> str:
-    """Number of references a text: `nrefs:1`, or `nrefs:1-7` where it varies, as sacreBLEU's `var`
+    """Number of references a text: `nrefs:1`, or `nrefs:1-7` if it varies, as sacreBLEU's `var`
     does not say.
     """
     numbers = [len(several) for several in references]

@@ -1,4 +1,4 @@
-"""What an export is made of. Imports no TensorFlow."""
+"""What an export is made of. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tf_textgen.config import Config, field
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportConfig(Config):
-    """Where a SavedModel goes and what it allows."""
+    """The folder of an export and the limits of its requests."""
 
     prefix: ClassVar[str] = "export"
     dir: str = field(
@@ -22,7 +22,7 @@ class ExportConfig(Config):
     )
     keep: int = field(
         0,
-        "How many older versions stay beside this one and the newest; 0 removes none of them.",
+        "How many older versions stay next to this one and the newest; 0 removes none of them.",
         at_least=0,
     )
     jit_compile: bool = field(

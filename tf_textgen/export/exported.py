@@ -34,7 +34,7 @@ class Exported:
       decoding: its parameters of `serving_default`.
 
     Raises:
-      UserError: where there is no export of this kind.
+      UserError: if there is no export of this kind.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -57,7 +57,7 @@ class Exported:
         one request.
 
         Raises:
-          UserError: where a parameter is out of its bounds, or the export has no such beam.
+          UserError: if a parameter is out of its bounds, or the export has no such beam.
         """
         decoding = decoding or self.decoding
         text_name = "source" if self.is_pair else "prompt"
@@ -121,7 +121,7 @@ def decoding_of(path: str | os.PathLike[str]) -> DecodingConfig:
       path: as `Exported` takes it.
 
     Raises:
-      UserError: where there is no export of this kind.
+      UserError: if there is no export of this kind.
     """
     folder = version_folder(path)
     with _told_as_damage(path, folder):

@@ -44,7 +44,7 @@ def model_card(
       generator: what is served.
       signatures: what it offers.
       functions: the concrete functions of `signatures`.
-      config: what export writes beside the card; what is not known of a model that no run trained
+      config: what export writes next to the card; what is not known of a model that no run trained
         is left out.
       record: of its training (`run.json`).
     """
@@ -94,7 +94,7 @@ def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(value: Any) -> Any:
-    """Files by their names: where they lie on the machine of the training is nobody's business."""
+    """Returns the names of files, without their folders on the machine of the training."""
     if not isinstance(value, (list, tuple)):
         return value
     names = [pathlib.PurePath(one).name for one in value]

@@ -53,10 +53,10 @@ def export_saved_model(
       prompts: texts on which the export must equal the generator.
 
     Returns:
-      The version's folder. It is written beside and renamed, so a server never sees half of it.
+      The version's folder. It is written next to and renamed, so a server never sees half of it.
 
     Raises:
-      UserError: where the version exists, the generator cannot do what `decoding` asks for, or the
+      UserError: if the version exists, the generator cannot do what `decoding` asks for, or the
         export answers otherwise than it.
     """
     decoding = decoding or DecodingConfig(max_new_tokens=generator.default_new_tokens)

@@ -1,4 +1,4 @@
-"""What `tensorflow_model_server` is started with, beside the versions of the model it serves."""
+"""What `tensorflow_model_server` is started with, next to the versions of the model it serves."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tf_textgen.atomic_files import write_text
 
 BATCHING_FILE = "batching_parameters.txt"
 MODELS_FILE = "models.config"
-# A batch of 32 takes a step of decoding hardly longer than one row does; 2 ms are little beside the
-# time of a text.
+# A batch of 32 takes a step of decoding hardly longer than one row does; 2 ms are little next to
+# the time of a text.
 _BATCHING = """\
 # For --enable_batching --batching_parameters_file. Requests that come within the time-out share a
 # batch. An export writes this file once and then leaves it alone: change what your load asks for.
@@ -23,7 +23,7 @@ num_batch_threads { value: 4 }
 max_enqueued_batches { value: 100 }
 """
 _MODELS = """\
-# For --model_config_file. An export writes this file once: where the folder is moved, or seen under
+# For --model_config_file. An export writes this file once: if the folder is moved, or seen under
 # another name as in a container, base_path has to follow.
 model_config_list {{
   config {{

@@ -70,7 +70,9 @@ def locked(root: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(root: pathlib.Path) -> Iterator[None]:
-    """Raises `UserError` where what is done in the block fails because the folder takes no export."""
+    """Raises `UserError` where what is done in the block fails because the folder takes
+    no export.
+    """
     try:
         yield
     except (OSError, tf.errors.OpError) as error:

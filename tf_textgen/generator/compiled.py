@@ -1,4 +1,4 @@
-"""Decoding steps compiled by XLA, which compiles anew for each shape: so there are few.
+"""Decoding steps compiled by XLA, which compiles again for each shape: so there are few.
 
 Rows, slots of a cache and tokens of a source come in powers of two; what is added is cut off, or
 never looked at. Only the step is compiled, since the loop around it handles text.

@@ -16,13 +16,13 @@ class TextEmbedding(NamedTuple):
 
     embedding: tf.Tensor  # [B, D] float32
     token_count: tf.Tensor  # [B] int32, tokens of the mean
-    truncated: tf.Tensor  # [B] bool, True where the text was cut, at `truncation_side`
+    truncated: tf.Tensor  # [B] bool, True if the text was cut, at `truncation_side`
 
 
 class Embedding(PromptReader):
     """Vectors of texts, of a model that `has_hidden`.
 
-    A text is read as a prompt is, or as a source where the model maps one. The tokens of the frame
+    A text is read as a prompt is, or as a source if the model maps one. The tokens of the frame
     (`<s>`, `<sep>`, `</s>`) have a part in what is read, but not in the mean.
 
     Attributes:

@@ -121,11 +121,11 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
 
     @property
     def default_new_tokens(self) -> int:
-        """How many new tokens to ask for where nobody said."""
+        """How many new tokens to ask for if nobody said."""
         return self.leave_room(DecodingConfig().max_new_tokens)
 
     def leave_room(self, new_tokens: int) -> int:
-        """`new_tokens`, or what is possible of it where a prompt keeps half of the context they
+        """`new_tokens`, or what is possible of it if a prompt keeps half of the context they
         share.
         """
         shared = self.context if self.prompt_format != "source" else None
@@ -133,7 +133,7 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
         return min(most, max(1, shared // 2)) if shared else most
 
     def check(self, decoding: DecodingConfig) -> None:
-        """Raises `UserError` where this generator cannot do what `decoding` asks for, before it has
+        """Raises `UserError` if this generator cannot do what `decoding` asks for, before it has
         prompts.
         """
         _, _, problem = self._checked(from_config(decoding, 1))
@@ -156,16 +156,16 @@ class TextGenerator(Streaming, Scoring, Tokenizing, Embedding):
             samples have seeds of their own (`sample_seed`), so a text depends on its prompt and
             seed alone, not on its place among the prompts.
           batch_size: rows decoded at once.
-          seeds: of each prompt in place of `decoding.seed`, where the texts are to be judged
+          seeds: of each prompt instead of `decoding.seed`, if the texts are to be judged
             together: with one seed, the texts of different prompts are drawn by the same random
             numbers, and resemble each other.
 
         Returns:
-          `num_samples` continuations a prompt, or the `num_best` of a beam (fewer where it found
+          `num_samples` continuations a prompt, or the `num_best` of a beam (fewer if it found
           fewer), in the prompts' order.
 
         Raises:
-          UserError: where a parameter is out of its bounds, or there are not as many seeds as
+          UserError: if a parameter is out of its bounds, or there are not as many seeds as
             prompts.
         """
         prompts = [prompts] if isinstance(prompts, str) else prompts

@@ -1,4 +1,6 @@
-"""How a prompt becomes features of the model: tokens, their frame, and what an over-long one loses."""
+"""How a prompt becomes features of the model: tokens, their frame, and what an
+over-long one loses.
+"""
 
 from __future__ import annotations
 

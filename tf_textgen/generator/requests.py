@@ -21,7 +21,7 @@ class RequestReader(PromptReader):
     """What all ways of generating share.
 
     Attributes:
-      step: of the model, compiled where `jit_compile` says so.
+      step: of the model, compiled if `jit_compile` says so.
       continue_graph: `(prompts [B] string, Parameters, Begun) -> (Decoded, problem [B] string,
         prompt_truncated [B] bool)`; what is begun is left out of account in rows with a problem.
     """

@@ -23,7 +23,7 @@ class Generation(NamedTuple):
     finish_reason: (
         tf.Tensor
     )  # [B] string: "eos", "length", "stop", "loop", or what is wrong with the row's parameters
-    prompt_truncated: tf.Tensor  # [B] bool, True where the prompt was cut, at `truncation_side`
+    prompt_truncated: tf.Tensor  # [B] bool, True if the prompt was cut, at `truncation_side`
     token_log_probabilities: (
         tf.Tensor
     )  # [B, N] float32, of the model's own distribution, 0 behind the end
@@ -43,7 +43,7 @@ class BestGeneration(NamedTuple):
     token_count: tf.Tensor  # [B, n] int32
     finish_reason: (
         tf.Tensor
-    )  # [B, n] string: as in `Generation`; "" where a row has fewer than n texts
+    )  # [B, n] string: as in `Generation`; "" if a row has fewer than n texts
     prompt_truncated: tf.Tensor  # [B] bool
     token_log_probabilities: tf.Tensor  # [B, n, N] float32, as in `Generation`
     token_texts: tf.Tensor  # [B, n, N] string
@@ -74,7 +74,7 @@ def to_continuations(
     """What `Generation`, a list of plain values a field, says of the prompts and samples `rows`.
 
     Raises:
-      UserError: where the graph refused a row, with what it said.
+      UserError: if the graph refused a row, with what it said.
     """
     return [
         _continuation(

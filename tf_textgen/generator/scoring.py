@@ -24,7 +24,7 @@ class TextScore(NamedTuple):
     token_texts: tf.Tensor  # [B, T] string, "" behind the end
     truncated: (
         tf.Tensor
-    )  # [B] bool, True where the source was cut, at `truncation_side`, or the text lost its end
+    )  # [B] bool, True if the source was cut, at `truncation_side`, or the text lost its end
 
 
 class Scoring(PromptReader):
@@ -32,13 +32,13 @@ class Scoring(PromptReader):
 
     Attributes:
       score_graph: `(sources [B] string, texts [B] string) -> TextScore`; sources are not read of a
-        text alone.
+        text only.
     """
 
     score_graph: Callable[[tf.Tensor, tf.Tensor], TextScore]
 
     def score(self, texts: Sequence[str], sources: Sequence[str] | None = None) -> TextScore:
-        """Log-probability of each text, or of one, given its source where the model maps a source
+        """Log-probability of each text, or of one, given its source if the model maps a source
         to a target.
 
         Raises:

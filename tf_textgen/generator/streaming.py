@@ -152,7 +152,9 @@ def settled_text(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
 
 
 def without_score(state: str) -> str:
-    """A state but for the score's bits and the mark of them, which differ with the order of a sum."""
+    """A state but for the score's bits and the mark of them, which differ with the
+    order of a sum.
+    """
     return " ".join(state.split(" ")[_HEAD - 2 :]) or state
 
 

@@ -96,7 +96,7 @@ def _message(error: Exception) -> str:
 
 
 def _allocation(error: Exception) -> str:
-    """What could not be allocated, "" where that is not the error."""
+    """What could not be allocated, "" if that is not the error."""
     if isinstance(error, MemoryError):
         return str(error) or "MemoryError"
     # By its name: not every job has loaded TensorFlow, whose error of this class may also tell of a
@@ -138,7 +138,7 @@ def parse(arguments: Sequence[str]) -> tuple[ModuleType, flags.FlagValues, list[
     The last is None unless the job says `TAKES_COMMAND`.
 
     Raises:
-      UserError, flags.Error: where the job or a flag is unknown, or a value is of the wrong type.
+      UserError, flags.Error: if the job or a flag is unknown, or a value is of the wrong type.
     """
     name, *rest = arguments
     if name not in JOBS:

@@ -53,7 +53,7 @@ def run(flag_values: flags.FlagValues) -> None:
 
 
 def _check_averages(source: Path, config: Mapping[str, Any]) -> None:
-    """Raises `UserError` where a run has no checkpoints that a mean could be of."""
+    """Raises `UserError` if a run has no checkpoints that a mean could be of."""
     if family(config["model"]).trained_by == "counting":
         raise UserError(
             f"--run.dir={source} holds counts (--model={config['model']}), one checkpoint of them: "
@@ -67,7 +67,7 @@ def _check_averages(source: Path, config: Mapping[str, Any]) -> None:
 
 
 def _output(source: Path, name: str | None) -> Path:
-    """The folder to make; raises `UserError` where it may not be made."""
+    """The folder to make; raises `UserError` if it may not be made."""
     if not name:
         raise UserError("--output is missing: expected the run folder to make")
     output = Path(name)

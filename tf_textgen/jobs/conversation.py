@@ -1,4 +1,4 @@
-"""A typed dialogue with a model of dialogues. Imports no TensorFlow."""
+"""A typed dialogue with a model of dialogues. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Conversation:
 
 
 def conversation_of(config: Mapping[str, Any]) -> Conversation | None:
-    """A conversation with the run (or export) of this `config.json`; None where it did not learn
+    """A conversation with the run (or export) of this `config.json`; None if it did not learn
     dialogues.
     """
     data = config.get("data") or {}

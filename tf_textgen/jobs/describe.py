@@ -40,7 +40,7 @@ class Description:
       source_tokens, target_tokens: the lengths that FLOPs and memory are given for; no sources in a
         language model.
       batch_tokens: tokens of one training batch, of both sides.
-      training_flops, training_memory: empty where nothing is trained by gradients.
+      training_flops, training_memory: empty if nothing is trained by gradients.
       vocabulary_at_most: whether the number of token ids is a limit that the text may not reach.
     """
 
@@ -79,7 +79,7 @@ def describe_flags(flag_values: flags.FlagValues) -> Description:
     recipe.
 
     Raises:
-      UserError: where `--run.dir` is no run and no recipe is given either.
+      UserError: if `--run.dir` is no run and no recipe is given either.
     """
     parts: dict[str, type[Config]] = {
         name: recipe.PARTS[name] for name in ("data", "optimizer", "run", "embedding")

@@ -33,9 +33,9 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         "split", "valid", SPLITS, "Split of the run's data to judge on.", flag_values=flag_values
     )
-    files_help = "Files to judge on in place of a split (globs, .gz), in the run's data format."
+    files_help = "Files to judge on instead of a split (globs, .gz), in the run's data format."
     flags.DEFINE_multi_string("file", [], files_help, flag_values=flag_values)
-    target_help = "Target side of --file, line by line, where the run's data format is parallel."
+    target_help = "Target side of --file, line by line, if the run's data format is parallel."
     flags.DEFINE_multi_string("target_file", [], target_help, flag_values=flag_values)
     stride_help = (
         "Distance of the windows' beginnings, in tokens; none is the context. Smaller gives each "
@@ -97,7 +97,7 @@ def evaluate(
       nats_per_token, perplexity, bits_per_byte, accuracy, tokens and bytes.
 
     Raises:
-      UserError: where the run has no such split, the files are not what `data` says, or the stride
+      UserError: if the run has no such split, the files are not what `data` says, or the stride
         is longer than the context.
     """
     from tf_textgen.data.dataset import evaluation_batches
@@ -148,7 +148,7 @@ def _with_files(
 
 
 def _check_folder(flag: str, path: str | None) -> None:
-    """Raises `UserError` where a file could not be written, before hours of work end with that."""
+    """Raises `UserError` if a file could not be written, before hours of work end with that."""
     if not path:
         return
     if Path(path).is_dir():

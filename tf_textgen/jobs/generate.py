@@ -35,9 +35,9 @@ _PLACES = ("run.dir", "saved_model", "server")
 
 
 class _Model(NamedTuple):
-    """Who is asked: `generate` continues texts, which are sources where `is_pair`, and cuts
+    """Who is asked: `generate` continues texts, which are sources if `is_pair`, and cuts
     over-long ones at `truncation_side`; `config` is the run's. `stream` says one text piece by
-    piece, where it can.
+    piece, if it can.
     """
 
     generate: Callable[[Sequence[str]], Sequence[Written]]
@@ -50,12 +50,12 @@ class _Model(NamedTuple):
 def define_flags(flag_values: flags.FlagValues) -> None:
     loading.define_run_flags(flag_values)
     config.define_flags(DecodingConfig, flag_values)
-    saved_help = "Ask this export (NAME or NAME/VERSION) in place of a run."
+    saved_help = "Ask this export (NAME or NAME/VERSION) instead of a run."
     flags.DEFINE_string("saved_model", None, saved_help, flag_values=flag_values)
     define_server_flags(flag_values)
     prompt_help = (
         "A text to continue, or a source to map. Without it: standard input, a line a prompt; "
-        "typed lines are the turns of a dialogue where the run learnt dialogues."
+        "typed lines are the turns of a dialogue if the run learnt dialogues."
     )
     flags.DEFINE_multi_string("prompt", [], prompt_help, flag_values=flag_values)
     flags.DEFINE_string(
@@ -182,7 +182,7 @@ def _export(path: str, flag_values: flags.FlagValues) -> _Model:
 
     decoding = config.override(
         decoding_of(path), flag_values
-    )  # bad values are told before anything is loaded
+    )  # bad values are reported before anything is loaded
     exported = Exported(path)
     if exported.vocabulary_size:
         check_against_vocabulary(decoding, exported.vocabulary_size)

@@ -59,7 +59,7 @@ def run(flag_values: flags.FlagValues, command: Sequence[str]) -> int:
 
 
 def _check_command(command: Sequence[str]) -> None:
-    """What every worker would find wrong is told once, before any starts."""
+    """What every worker would find wrong is reported once, before any starts."""
     expected = f"expected {_LAUNCHED}"
     if not command:
         raise UserError(f"no job to launch came: {expected} with its flags, after --")

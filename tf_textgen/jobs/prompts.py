@@ -17,17 +17,17 @@ DIALOGUE_HINT = "A turn of the dialogue a line; an empty line begins a new one; 
 def lines_of(
     path: str | None, flag: str, *, hint: str = LINES_HINT, escapes: bool = False
 ) -> Iterator[str]:
-    """The lines of the file at `path`, or of standard input where `path` is None.
+    """The lines of the file at `path`, or of standard input if `path` is None.
 
     Args:
       path: of a file.
       flag: that named it.
-      hint: what a person who types is told.
+      hint: what a person who types is reported.
       escapes: whether backslash escapes are read (see `config.unescape`), so that a line may stand
         for several.
 
     Raises:
-      UserError: where there is no such file, or a line is not UTF-8 (named by number and byte) or
+      UserError: if there is no such file, or a line is not UTF-8 (named by number and byte) or
         has a bad escape.
     """
     typed = path is None and sys.stdin is not None and sys.stdin.isatty()

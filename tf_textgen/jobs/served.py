@@ -1,4 +1,7 @@
-"""A served model that a job asks over REST, and the flags that name it. Imports no TensorFlow."""
+"""A served model that a job asks over REST, and the flags that name it.
+
+Does not import TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _OF_A_BEAM = {"beam_width", "num_best", "length_penalty", "length_penalty_alpha"
 def define_server_flags(flag_values: flags.FlagValues) -> None:
     """`--server`, `--server_model` and `--server_timeout_s`."""
     server_help = (
-        "Ask this server (HOST:PORT of its REST API, or a URL) in place of a run. What is not said "
+        "Ask this server (HOST:PORT of its REST API, or a URL) instead of a run. What is not said "
         "is not taken from the export: temperature 1, no cut-offs. With a beam, the export fixes "
         "its width."
     )
@@ -47,7 +50,7 @@ def served_model(flag_values: flags.FlagValues) -> Iterator[Served]:
     """The model that the flags name, until the block ends.
 
     Raises:
-      UserError: where the server cannot be asked, also in the block, or for flags that it cannot
+      UserError: if the server cannot be asked, also in the block, or for flags that it cannot
         obey.
     """
     address = str(flag_values["server"].value)
@@ -58,7 +61,7 @@ def served_model(flag_values: flags.FlagValues) -> Iterator[Served]:
         )
     decoding = config.override(
         DecodingConfig(), flag_values
-    )  # bad values are told before anything is asked
+    )  # bad values are reported before anything is asked
     unread = _NOT_OF_A_BEAM if decoding.beam_width > 1 else _OF_A_BEAM
     names = [entry.name for entry in dataclasses.fields(decoding) if entry.name not in unread]
     given = {

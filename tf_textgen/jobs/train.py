@@ -1,6 +1,6 @@
-"""Trains a model, or goes on with a training.
+"""Trains a model, or continues with a training.
 
-Where `TF_CONFIG` names several workers, the same command on each of them is one training: the first
+If `TF_CONFIG` names several workers, the same command on each of them is one training: the first
 one writes, into a folder that all of them can read.
 
 Exit codes: 0 done; 2 bad input, a loss that is no number, a full disk; 3 another worker was lost;
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tf_textgen.runs.run_state import RunState
     from tf_textgen.training.opening import OpenedRun
 
-HELP = "Train a model; the same command again goes on from the last checkpoint."
+HELP = "Train a model; the same command again continues from the last checkpoint."
 _NEXT_STEPS = (
     "tensorboard --logdir={run}/logs",
     "python -m tf_textgen generate --run.dir={run}",

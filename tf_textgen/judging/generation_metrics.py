@@ -31,7 +31,7 @@ METRICS = ("likelihood", *REFERENCE_METRICS, "distinct", "memorization")
 _BLEU_TOKENIZERS = ("auto", "13a", "intl", "zh", "char", "none")
 _ROUGE_TOKENIZERS = ("auto", "english", "unicode")
 _SAMPLES = 100  # of a run on texts, which has no sources to go through
-_TEXTS_AT_ONCE = 8192  # tokenised
+_TEXTS_AT_ONCE = 8192  # tokenized
 _PROGRESS_SECONDS = 10.0
 
 
@@ -99,12 +99,12 @@ def _refuse_idle_flags(metrics: Sequence[str], flag_values: flags.FlagValues) ->
         if flag_values[name].present and not set(users) & set(metrics):
             raise UserError(
                 f"--{name} with --metrics={','.join(metrics)}: expected some of {', '.join(users)} "
-                "beside it; add one or leave it out"
+                "next to it; add one or leave it out"
             )
 
 
 def check_metrics(metrics: Sequence[str], data: DataConfig) -> None:
-    """Raises `UserError` where a metric needs references and the data have none."""
+    """Raises `UserError` if a metric needs references and the data have none."""
     needed = [name for name in metrics if name in REFERENCE_METRICS]
     if needed and not data.is_pairs:
         others = ", ".join(name for name in METRICS if name not in REFERENCE_METRICS)
@@ -135,7 +135,7 @@ def judge(
       What was judged, and each metric's figures and signature, flat.
 
     Raises:
-      UserError: where the split or the decoding parameters cannot be used.
+      UserError: if the split or the decoding parameters cannot be used.
     """
     decoding = loading.decoding_of(loaded, flag_values)
     for name in ("num_samples", "num_best"):
@@ -324,7 +324,9 @@ def _write(path: str, examples: Sequence[Example], generated: Sequence[Continuat
 
 
 class _Progress:
-    """How many texts are there: one line that changes on a terminal, else a line every ten seconds."""
+    """How many texts are there: one line that changes on a terminal, else a line every
+    ten seconds.
+    """
 
     def __init__(self, total: int, output: TextIO) -> None:
         self._total = total

@@ -18,7 +18,7 @@ def evaluate(
       model: compiled.
       batches: of one pass.
       bytes_per_token: of their text, if known.
-      steps: their number where they are distributed: Keras would take the parts of the replicas for
+      steps: their number if they are distributed: Keras would take the parts of the replicas for
         steps.
 
     Returns:

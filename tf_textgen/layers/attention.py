@@ -52,7 +52,7 @@ def cached_mask(cache: KeyValues, slot: tf.Tensor, padding: tf.Tensor) -> tf.Ten
 
 
 def attention_bias(attention_mask: tf.Tensor) -> tf.Tensor:
-    """What is added to the scores: 0 where the mask `[B, T, C]` is true, -1e30 elsewhere --> `[B,
+    """What is added to the scores: 0 if the mask `[B, T, C]` is true, -1e30 elsewhere --> `[B,
     1, 1, T, C]`.
     """
     return tf.where(attention_mask, 0.0, _HIDDEN)[:, tf.newaxis, tf.newaxis]
@@ -264,7 +264,9 @@ class CrossAttention(Attention):
         super().build(input_shape)
 
     def project(self, memory: tf.Tensor) -> KeyValues:
-        """The keys and values `[B, K, S, ...]` of what the encoder made of a source, `[B, S, D]`."""
+        """The keys and values `[B, K, S, ...]` of what the encoder made of a source,
+        `[B, S, D]`.
+        """
         keys, values = (
             self._heads(part, self.num_kv_heads)
             for part in tf.split(self.key_value(memory), self.widths[1:], axis=-1)

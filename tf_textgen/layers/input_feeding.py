@@ -23,7 +23,7 @@ from tf_textgen.layers.recurrent_attention import Memory, dot_attention
 
 @keras.saving.register_keras_serializable("tf_textgen")
 class InputFeedingDecoder(keras.layers.Layer):
-    """Stacked layers that read, beside a token, the attentional vector of the step before.
+    """Stacked layers that read, next to a token, the attentional vector of the step before.
 
     At each step all layers move on, the top one looks at the memory, and ``tanh(W [context;
     hidden])`` is what the step

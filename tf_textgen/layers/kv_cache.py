@@ -59,7 +59,7 @@ def _reserve(tensor: tf.Tensor, capacity: tf.Tensor | int) -> tf.Tensor:
 
 
 def _strided_update(tensor: tf.Tensor, update: tf.Tensor, slot: tf.Tensor) -> tf.Tensor:
-    """`tensor[:, :, slot:slot + 1] = update`, in the buffer of `tensor` where nobody else holds it."""
+    """`tensor[:, :, slot:slot + 1] = update`, in the buffer of `tensor` if nobody else holds it."""
     axes_0_and_1 = 0b011
     written = tf.raw_ops.TensorStridedSliceUpdate(
         input=tensor,

@@ -57,7 +57,7 @@ class BackOff(keras.layers.Layer):
         self.vocabulary_size = vocabulary_size
         self.num_contexts = num_contexts
         self.num_continuations = num_continuations
-        self.supports_jit = False  # XLA compares every key with every value where a kernel searches
+        self.supports_jit = False  # XLA compares every key with every value if a kernel searches
 
     def build(self, input_shape: Any = None) -> None:
         contexts = self.num_contexts

@@ -1,4 +1,4 @@
-"""Where a token stands: learned vectors, sinusoids, rotations of queries and keys."""
+"""Positions of tokens: learned vectors, sinusoids, rotations of queries and keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LearnedPositions(keras.layers.Layer):
 
     Positions outside [0, max_positions) read the nearest vector: those below stand for left
     padding, those above must be ruled out by the caller, who knows the length (a failing gather
-    would fail the rows beside it too).
+    would fail the rows next to it too).
 
     Args:
       max_positions: number of positions.

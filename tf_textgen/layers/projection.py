@@ -11,12 +11,14 @@ import tensorflow as tf
 
 
 def fold_seed(seed: int | None, name: str | int) -> int | None:
-    """A seed for one part of a layer, other for each name; None stays None (Keras then draws one)."""
+    """A seed for one part of a layer, other for each name; None stays None (Keras then
+    draws one).
+    """
     return None if seed is None else zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF
 
 
 def dimensions(tensor: tf.Tensor) -> list[int | tf.Tensor]:
-    """The shape, static where it is known: reshapes keep what a `tf.while_loop` has to know of its
+    """The shape, static if it is known: reshapes keep what a `tf.while_loop` has to know of its
     variables.
     """
     dynamic = tf.shape(tensor)

@@ -30,7 +30,7 @@ class RecurrentWeights(NamedTuple):
     """What a cell multiplies its state with.
 
     Attributes:
-      kernel: `[D, G * D]`, the G gates side by side, in the dtype of the products.
+      kernel: `[D, G * D]`, the G gates next to each other, in the dtype of the products.
       bias: `[G * D]` in the dtype of the state, or None for a cell that adds none to its recurrent
         product.
       mask: `[B, D]` in the dtype of the state, what dropout multiplies the hidden state by, or
@@ -56,7 +56,7 @@ class Cell(Protocol):
       bounded: for each tensor of the state whether it lies in [-1, 1]; the first one is the hidden
         state, the output.
       initial_bias: initial values other than 0 of the biases, by gate.
-      recurrent_bias: whether the recurrent product has a bias of its own, beside the one of the
+      recurrent_bias: whether the recurrent product has a bias of its own, next to the one of the
         inputs.
     """
 
@@ -100,7 +100,7 @@ class LSTMCell:
 class GRUCell:
     """Gated recurrent unit; gates in the order update, reset, candidate, as in Keras.
 
-    The reset gate acts on the recurrent product of the candidate, its bias included, where the
+    The reset gate acts on the recurrent product of the candidate, its bias included, if the
     paper has it act on the
     state before that product: then one product of the state serves all gates. It is the variant of
     cuDNN and of `keras.layers.GRU` (`reset_after=True`).
@@ -183,9 +183,9 @@ def scan(
         outside the loop.
       state: the first state, a tuple of `[B, ?]`.
       inputs: `[T, B, E]`; T may be 0 and may be unknown when traced (XLA: then not 0).
-      valid: `[T, B]` bool, False where a padded step has to leave the state as it is; None if no
+      valid: `[T, B]` bool, False if a padded step has to leave the state as it is; None if no
         step is padded.
-      resets: `[T, B]` bool, True where the state becomes zeros before the step; None if it never
+      resets: `[T, B]` bool, True if the state becomes zeros before the step; None if it never
         does.
       reverse: begin at the last step. With right padding the state waits there, as if each row had
         been reversed within its own length.
@@ -404,7 +404,7 @@ class Recurrent(RecurrentKernels):
 
 @keras.saving.register_keras_serializable("tf_textgen")
 class Bidirectional(keras.layers.Layer):
-    """A forward and a backward recurrent layer side by side, each of half the width.
+    """A forward and a backward recurrent layer next to each other, each of half the width.
 
     Args:
       units: even width D of the concatenated hidden states, forward first.
@@ -441,7 +441,7 @@ class Bidirectional(keras.layers.Layer):
 
         Returns:
           the hidden states `[B, T, D]`, and the state of the forward layer after the last step
-          beside that of the backward layer after the first, each `[B, D]`.
+          next to that of the backward layer after the first, each `[B, D]`.
         """
         forward, forward_state = self.forward_layer(inputs, valid=valid)
         backward, backward_state = self.backward_layer(inputs, valid=valid)

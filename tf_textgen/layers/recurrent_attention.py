@@ -92,7 +92,7 @@ class AttentionMemory(keras.layers.Layer):
             )
 
     def call(self, values: tf.Tensor, valid: tf.Tensor) -> Memory:
-        """The memory of values `[B, S, M]` with padding where `valid` `[B, S]` is False."""
+        """The memory of values `[B, S, M]` with padding if `valid` `[B, S]` is False."""
         return Memory(values, values if self.projection is None else self.projection(values), valid)
 
 
@@ -153,11 +153,11 @@ def _weighted_mean(scores: tf.Tensor, memory: Memory) -> tuple[tf.Tensor, tf.Ten
 
 @keras.saving.register_keras_serializable("tf_textgen")
 class AttentiveRecurrent(recurrent.RecurrentKernels):
-    """A recurrent layer whose cell reads, beside its input, what its previous state finds in a
+    """A recurrent layer whose cell reads, next to its input, what its previous state finds in a
     memory.
 
     The input projection stands before the loop like that of `Recurrent`; the query, the context and
-    their products are in the loop, where the paper has them. Arguments as for `RecurrentKernels`;
+    their products are in the loop, if the paper has them. Arguments as for `RecurrentKernels`;
     keys are as wide as the memory's.
 
     Reference: Bahdanau et al. 2015, section 3.1 and appendix A.2.2.
@@ -221,7 +221,7 @@ class AttentiveRecurrent(recurrent.RecurrentKernels):
 
         before = tf.zeros([batch, memory.values.shape[-1]], dtype)
         steps_first = None if valid is None else tf.transpose(valid)
-        # The context is carried beside the state only so that `scan` records it.
+        # The context is carried next to the state only so that `scan` records it.
         recorded, state = recurrent.scan(
             step, (*state, before), self.project(inputs), valid=steps_first, record=(0, len(state))
         )

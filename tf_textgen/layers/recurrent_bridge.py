@@ -22,7 +22,7 @@ class RecurrentBridge(keras.layers.Layer):
     take the lowest encoder layer's state.
 
     Args:
-      kind: dense, a learned layer for each tensor of each state, with tanh where the cell's state
+      kind: dense, a learned layer for each tensor of each state, with tanh if the cell's state
         lies in [-1, 1] anyway; copy, the states as they are (same widths); zero, zeros: the source
         is then seen by attention alone.
       units: width D of the decoder.

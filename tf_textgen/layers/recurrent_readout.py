@@ -23,7 +23,7 @@ class RecurrentReadout(keras.layers.Layer):
     - bahdanau: ``maxout(U hidden + V embedded + C context)`` over pairs (Bahdanau et al. 2015,
       appendix A.2.2), of the current state where the paper takes the previous one: it has read the
       last token and the context already.
-    - none: the hidden state, projected where its width is not `units`.
+    - none: the hidden state, projected if its width is not `units`.
 
     Args:
       attention: a name in `READOUTS`.

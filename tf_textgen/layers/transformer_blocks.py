@@ -21,7 +21,7 @@ class DecoderBlock(keras.layers.Layer):
     attention(x))` and so on.
 
     A block of a decoder that reads a source attends to it in between, in the same manner. Without
-    that, and with a bias that hides padding alone, it is a block of an encoder. (`.keras` files
+    that, and with a bias that hides padding only, it is a block of an encoder. (`.keras` files
     hold the name of this class.)
 
     Args:

@@ -1,4 +1,4 @@
-"""The model families, all on one contract (`base`). Importing this imports no TensorFlow."""
+"""The model families, all on one contract (`base`). Importing this does not import TensorFlow."""
 
 from __future__ import annotations
 

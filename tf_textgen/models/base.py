@@ -64,7 +64,7 @@ class TextModel(keras.Model):
 
     Attributes:
       config_class: the class of `config`, set by each family.
-      moving_average: of the trainable weights, where `compile` was asked for one.
+      moving_average: of the trainable weights, if `compile` was asked for one.
       has_hidden: whether there is a vector for each token.
     """
 
@@ -138,7 +138,7 @@ class TextModel(keras.Model):
           `[B, T, D]` or `[B, S, D]`, of no meaning at padding.
 
         Raises:
-          UserError: where the family has none (`has_hidden`).
+          UserError: if the family has none (`has_hidden`).
         """
         raise UserError(f"{self.name} has no hidden states: expected a neural model for embeddings")
 
@@ -232,9 +232,9 @@ class TextModel(keras.Model):
           label_smoothing: share of the target spread over the vocabulary, in [0, 1); in the
             training loss alone.
           clip_norm: largest global norm of the gradient of the mean loss of a token, or None.
-          carried_rows: rows of a batch over all replicas whose states go on in the same rows of the
-            next batch, those of training and those of evaluation apart; None begins each batch
-            anew.
+          carried_rows: rows of a batch over all replicas whose states continue in the same rows of
+            the next batch, those of training and those of evaluation apart; None begins each batch
+            again.
           micro_batches: parts of a replica's batch that are worked on one after the other before
             the update, which stays that of the whole batch but for dropout: a batch that memory has
             no room for.
@@ -455,7 +455,7 @@ class TextModel(keras.Model):
 
     @property
     def carried_state(self) -> CarriedState | None:
-        """What training hands from batch to batch; None where each begins anew."""
+        """What training hands from batch to batch; None if each begins again."""
         return self._carried
 
     def _make_moving_average(self, decay: float) -> None:
@@ -465,7 +465,7 @@ class TextModel(keras.Model):
                 self.moving_average = MovingAverage(self.initialize().trainable_variables, decay)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
-        """A context in which the weights are their moving averages, where there are any."""
+        """A context in which the weights are their moving averages, if there are any."""
         return (
             contextlib.nullcontext()
             if self.moving_average is None

@@ -15,7 +15,7 @@ class CarriedState:
     is never summed.
 
     They are no weights: neither an export nor a `.keras` file holds them; a checkpoint keeps them
-      beside the model.
+      next to the model.
 
     Args:
       zeros: the state before the first token: a nest of `[B, ...]`, B the rows of one replica.
@@ -35,7 +35,9 @@ class CarriedState:
         ]
 
     def read(self, rows: int | None) -> Any:
-        """The state, for a batch of `rows` rows a replica; None if they are not known when traced."""
+        """The state, for a batch of `rows` rows a replica; None if they are not known
+        when traced.
+        """
         expected = self._variables[0].shape[0]
         if rows is not None and rows != expected:
             raise UserError(
@@ -63,7 +65,7 @@ class CarriedState:
         }
 
     def gather(self) -> dict[str, tf.Tensor]:
-        """The states of all replicas side by side, `[B, ...]`, B the rows of a whole batch.
+        """The states of all replicas next to each other, `[B, ...]`, B the rows of a whole batch.
 
         So they do not depend on the number of replicas. Every worker has to call this.
         """

@@ -6,7 +6,7 @@ embedding lookups, normalizations, activations and softmaxes are left out, as is
 al. 2020, section 2.1). Each number of a matrix is used once a token, so a token's forward pass
 takes `2 * matrix elements`, and attention adds `2 * context * (query-key width + value width)` for
 all its heads. Training takes three times the forward pass: the backward pass makes two products,
-one for the inputs' gradient and one for the weights', where the forward pass made one.
+one for the inputs' gradient and one for the weights', if the forward pass made one.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Costs:
 
 
 def optimizer_numbers(optimizer: str, momentum: float, weights: Iterable[Weight]) -> int:
-    """Numbers that an optimizer of `OptimizerConfig.name` keeps beside the weights."""
+    """Numbers that an optimizer of `OptimizerConfig.name` keeps next to the weights."""
     if optimizer == "adafactor":  # a mean of each row and column
         return sum(
             w.size if len(w.shape) < 2 else w.size // w.shape[-1] + w.size // w.shape[-2]
@@ -129,7 +129,9 @@ def optimizer_numbers(optimizer: str, momentum: float, weights: Iterable[Weight]
 def product_part(
     name: str, shapes: Iterable[tuple[int, int]], *, bias: bool, side: str = "target"
 ) -> Part:
-    """Matrix products, each with its bias: what they read and write is kept for the backward pass."""
+    """Matrix products, each with its bias: what they read and write is kept for the
+    backward pass.
+    """
     weights: list[Weight] = []
     for shape in shapes:
         weights += [Weight(shape, True), *([Weight(shape[1:])] if bias else [])]

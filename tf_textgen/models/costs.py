@@ -1,4 +1,4 @@
-"""What a model costs, from its configuration alone. Imports no TensorFlow."""
+"""What a model costs, from its configuration alone. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def costs(config: Config, *, source_tokens: int, target_tokens: int) -> Costs:
 
 
 def with_frozen_embeddings(found: Costs, side: str) -> Costs:
-    """The costs where the tables of `EmbeddingConfig.side` are not trained, and with them a tied
+    """The costs if the tables of `EmbeddingConfig.side` are not trained, and with them a tied
     output projection.
     """
     tables = [part for part in found.parts if part.name.endswith("embedding")]

@@ -11,7 +11,7 @@ def embedding_tables(model: TextModel, side: str) -> dict[str, TokenEmbedding]:
     """The tables of `EmbeddingConfig.side` by the names of their layers.
 
     Raises:
-      UserError: where the model has none.
+      UserError: if the model has none.
     """
     names = (
         ["embedding", "source_embedding", "target_embedding"]

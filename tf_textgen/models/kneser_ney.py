@@ -35,7 +35,7 @@ class Discounts(NamedTuple):
     Attributes:
       values: the three.
       counts_of_counts: number of n-grams with a count of 1, 2, 3 and 4.
-      estimated: False where these give no discounts in (0, 1], (0, 2] and (0, 3], as in tiny data
+      estimated: False if these give no discounts in (0, 1], (0, 2] and (0, 3], as in tiny data
         or among few unigrams, and `FALLBACK` (KenLM's) stands in.
     """
 
@@ -51,7 +51,7 @@ class Level(NamedTuple):
     Attributes:
       keys: `[C + 1]` int64 rising: `parent * (V + 1) + token` of each context, which is the context
         `parent` of the order below with one `token` more before it; NO_KEY.
-      offsets: `[C + 2]` int64: where the n-grams of each context begin, and their end.
+      offsets: `[C + 2]` int64: if the n-grams of each context begin, and their end.
       back_offs: `[C + 1]` float32: weight of the order below; 1 of what was never seen.
       tokens: `[E]` int32, last tokens of the n-grams, rising within a context.
       probabilities: `[E]` float32, discounted.
@@ -99,7 +99,7 @@ def estimate(
       never_labels: ids that cannot be labels; they get no part of the uniform distribution.
 
     Raises:
-      UserError: where nothing was counted, or no document is as long as the order.
+      UserError: if nothing was counted, or no document is as long as the order.
     """
     if not len(table.labels):
         raise UserError(
@@ -116,7 +116,7 @@ def estimate(
         rows = _discounted(context.number[group[whole]], labels[whole], counts[whole])
         discounts.append(rows.discounts)
         levels.append(_level(context, rows))
-        # Each n-gram is one way to go on to the left from its end; what `<s>` begins keeps its
+        # Each n-gram is one way to continue to the left from its end; what `<s>` begins keeps its
         # count.
         counts = np.where(whole, 1, counts)
         group, labels, counts = _summed(context.parent[group], labels, counts, vocabulary_size)
@@ -147,7 +147,9 @@ class _Contexts(NamedTuple):
 
 
 def _contexts(table: NGramTable, vocabulary_size: int) -> list[_Contexts]:
-    """The contexts of length 0, 1, ...; sorted n-grams have those of one context side by side."""
+    """The contexts of length 0, 1, ...; sorted n-grams have those of one context next to each
+    other.
+    """
     begins = np.zeros(len(table.labels), bool)
     begins[0] = True
     nothing = np.zeros(len(begins), np.int64)

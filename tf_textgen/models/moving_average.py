@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 import keras
 import tensorflow as tf
 
-UPDATES = "updates"  # the name that a checkpoint gives to their number, beside the paths of weights
+UPDATES = (
+    "updates"  # the name that a checkpoint gives to their number, next to the paths of weights
+)
 
 
 class MovingAverage:
@@ -18,12 +20,12 @@ class MovingAverage:
     After update n: `average += (1 - d) * (weight - average)` with `d = min(decay, (1 + n) / (10 +
     n))`. A constant d would keep the random initial weights in the average for thousands of
     updates; this one forgets them in ten. Keras' own `use_ema` of an optimizer has no such warm-up,
-    and overwrites the weights for good, while a training goes on with them after each validation.
+    and overwrites the weights for good, while a training continues with them after each validation.
 
     Every replica moves averages of its own, from weights that are the same on all: an update needs
       no communication,
-    and XLA compiles it. They are no weights: a checkpoint keeps them beside the model; a `.keras`
-    file does not, and averaging begins anew there.
+    and XLA compiles it. They are no weights: a checkpoint keeps them next to the model; a `.keras`
+    file does not, and averaging begins again there.
 
     Args:
       weights: built variables of a model.
@@ -52,7 +54,7 @@ class MovingAverage:
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """Inside, the weights are their averages, once there are any; after it they are what they
-        were, to the bit.
+        were, bit by bit.
         """
         if int(tf.convert_to_tensor(self._updates)) == 0:
             yield

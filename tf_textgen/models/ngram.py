@@ -16,7 +16,7 @@ from tf_textgen.models.base import Features, State, TextModel
 from tf_textgen.models.kneser_ney import Estimate
 from tf_textgen.models.ngram_config import NGramConfig
 
-# What an impossible label gets in place of 0, whose logarithm times a weight of 0 is no number.
+# What an impossible label gets instead of 0, whose logarithm times a weight of 0 is no number.
 _LEAST = float(np.finfo(np.float32).tiny)
 
 
@@ -29,7 +29,7 @@ class NGramLM(TextModel):
     `assign` fills and no optimizer touches.
 
     A history ends at what is unknown: the left padding of a prompt, another segment of a packed
-    row, the beginning of a window. From there on the lower order speaks, as it does where a context
+    row, the beginning of a window. From there on the lower order speaks, as it does if a context
     was never seen; so nothing before an `<s>` has a part, since no document was counted with tokens
     before its own. Lower orders are made to be interpolated
     with and not to stand alone, so the first tokens of a window are judged the worse: overlapping
@@ -38,7 +38,7 @@ class NGramLM(TextModel):
 
     `call` takes `target_tokens` `[B, T]` and, where several documents share a row, `segment_ids`
     `[B, T]`. The state's `per_step` holds `history` `[B, order - 1]` int32, the last tokens, oldest
-    first, V where they are unknown.
+    first, V if they are unknown.
 
     Reference:
       Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", 1999,

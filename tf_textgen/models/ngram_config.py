@@ -1,4 +1,4 @@
-"""The shape of an n-gram language model. Imports no TensorFlow."""
+"""The shape of an n-gram language model. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class NGramConfig(Config):
             if sizes and len(sizes) != self.order - 1:
                 raise UserError(
                     f"--ngram.order={self.order} with ngram.{name} of {len(sizes) + 1} orders: "
-                    "expected the order that was counted; leave the flag out or train anew"
+                    "expected the order that was counted; leave the flag out or train again"
                 )
 
     def to_json(self) -> dict[str, Any]:

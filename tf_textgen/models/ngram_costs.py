@@ -1,4 +1,4 @@
-"""The costs of an n-gram model. Imports no TensorFlow."""
+"""The costs of an n-gram model. Does not import TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of n-grams, gathered chunk by chunk. Imports no TensorFlow."""
+"""Counts of n-grams, gathered chunk by chunk. Does not import TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The costs of recurrent models. Imports no TensorFlow."""
+"""The costs of recurrent models. Does not import TensorFlow."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class RNNLM(TextModel):
 
 
 def _resets(features: Features) -> tf.Tensor | None:
-    """Where the state becomes zeros, `[B, T]` bool: said by the data, or where segments meet; None
+    """If the state becomes zeros, `[B, T]` bool: said by the data, or where segments meet; None
     if nowhere.
     """
     if "resets" in features:

@@ -1,4 +1,4 @@
-"""Configuration of the recurrent language model. Imports no TensorFlow."""
+"""Configuration of the recurrent language model. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RNNLMConfig(Config):
     tied_embeddings: bool = field(
         True,
         "Use the token embedding as the output projection too, behind a projection to its width "
-        "where that differs (Press and Wolf 2017).",
+        "if that differs (Press and Wolf 2017).",
     )
     dropout: float = field(
         0.2,

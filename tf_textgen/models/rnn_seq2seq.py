@@ -118,7 +118,7 @@ class RNNSeq2Seq(TextModel):
     def _read_source(
         self, features: Features, training: bool
     ) -> tuple[tf.Tensor, tuple[RecurrentState, ...], tf.Tensor]:
-        """The encoder's outputs `[B, S, M]`, its last states, and `[B, S]` bool where there is no
+        """The encoder's outputs `[B, S, M]`, its last states, and `[B, S]` bool if there is no
         padding.
         """
         tokens = pair_feature(features, "source_tokens")
@@ -212,7 +212,9 @@ class Encoder(keras.layers.Layer):
     def call(
         self, inputs: tf.Tensor, valid: tf.Tensor, training: bool = False
     ) -> tuple[tf.Tensor, tuple[RecurrentState, ...]]:
-        """The top layer's outputs `[B, S, M]` and the last state of every layer, from `[B, S, E]`."""
+        """The top layer's outputs `[B, S, M]` and the last state of every layer, from
+        `[B, S, E]`.
+        """
         outputs = inputs
         states = []
         for i, layer in enumerate(self.stack):
@@ -227,7 +229,7 @@ class Decoder(keras.layers.Layer):
     """Stacked recurrent layers over the target.
 
     With bahdanau attention the bottom layer looks at the memory and all layers above read its
-    contexts beside the outputs of the layer below (Wu et al. 2016, section 3), so that one layer
+    contexts next to the outputs of the layer below (Wu et al. 2016, section 3), so that one layer
     alone has attention in its loop.
     """
 

@@ -1,4 +1,4 @@
-"""Configuration of the recurrent encoder-decoder. Imports no TensorFlow."""
+"""Configuration of the recurrent encoder-decoder. Does not import TensorFlow."""
 
 from __future__ import annotations
 

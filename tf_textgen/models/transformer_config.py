@@ -1,4 +1,7 @@
-"""The shape of a Transformer's layers, which all Transformers here share. Imports no TensorFlow."""
+"""The shape of a Transformer's layers, which all Transformers here share.
+
+Does not import TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class TransformerConfig(Config):
     )
     embedding_width: int | None = field(
         None,
-        "Width of the token embedding, projected to width where it differs; width if not set.",
+        "Width of the token embedding, projected to width if it differs; width if not set.",
         at_least=1,
     )
     feed_forward_width: int | None = field(
@@ -54,7 +57,7 @@ class TransformerConfig(Config):
     norm_epsilon: float = field(
         1e-5, "Added to the variance before its root, as in GPT-2.", above=0.0
     )
-    positions: str = field("learned", "How positions are told.", choices=POSITIONS)
+    positions: str = field("learned", "How positions are reported.", choices=POSITIONS)
     rotary_base: float = field(10000.0, "Base of the wavelengths of rotary positions.", above=1.0)
     activation: str = field(
         "gelu_tanh", "Activation of the feed-forward layers.", choices=ACTIVATIONS

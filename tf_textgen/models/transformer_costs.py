@@ -1,4 +1,4 @@
-"""The costs of Transformers. Imports no TensorFlow."""
+"""The costs of Transformers. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _attention(config: TransformerConfig, products: Part, layers: int, context: 
         products.name,
         (products.weights + scale) * layers,
         layers * (products.flops + 2 * context * (_query_width(config) + mixed)),
-        # Scores and weights of every head beside what the products read and wrote.
+        # Scores and weights of every head next to what the products read and wrote.
         layers * (products.activations + mixed + config.width + 2 * heads * context),
     )
 
@@ -139,7 +139,7 @@ def _query_width(config: TransformerConfig) -> int:
 
 
 def _mixed_width(config: TransformerConfig) -> int:
-    """Of the values that all heads have weighed, side by side."""
+    """Of the values that all heads have weighed, next to each other."""
     return config.num_heads * config.head_value_width
 
 

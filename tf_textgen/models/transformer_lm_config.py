@@ -1,4 +1,4 @@
-"""The shape of a decoder-only Transformer. Imports no TensorFlow."""
+"""The shape of a decoder-only Transformer. Does not import TensorFlow."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def make_norm(config: TransformerConfig, name: str, dtype: Any) -> keras.layers.
 
 
 def make_rotation(config: TransformerConfig, positions: tf.Tensor) -> Rotation | None:
-    """The rotation at `positions` `[B, T]`, where the model has rotary positions."""
+    """The rotation at `positions` `[B, T]`, if the model has rotary positions."""
     if config.positions != "rotary":
         return None
     return rotation(positions, config.key_width, config.rotary_base)

@@ -145,7 +145,7 @@ class TransformerSeq2Seq(TextModel):
     def _read_source(
         self, features: Features, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The encoder's output `[B, S, D]`, and `[B, S]` bool where it is not padding."""
+        """The encoder's output `[B, S, D]`, and `[B, S]` bool if it is not padding."""
         tokens = pair_feature(features, "source_tokens")
         lengths = pair_feature(features, "source_lengths")
         check_length(self.config, tokens)

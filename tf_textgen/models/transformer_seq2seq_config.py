@@ -1,4 +1,4 @@
-"""The shape of an encoder-decoder Transformer. Imports no TensorFlow."""
+"""The shape of an encoder-decoder Transformer. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class TransformerSeq2SeqConfig(TransformerConfig):
         "Longest source, and longest target, in tokens; room for twice the data's default.",
         at_least=1,
     )
-    positions: str = field("sinusoidal", "How positions are told (section 3.5).", choices=POSITIONS)
+    positions: str = field(
+        "sinusoidal", "How positions are reported (section 3.5).", choices=POSITIONS
+    )
     activation: str = field(
         "relu", "Activation of the feed-forward layers (section 3.3).", choices=ACTIVATIONS
     )

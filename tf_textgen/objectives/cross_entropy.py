@@ -44,7 +44,7 @@ def token_log_probabilities(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def token_hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """1.0 where the most probable id is the label, else 0.0: `[..., V]`, `[...]` --> `[...]`
+    """1.0 if the most probable id is the label, else 0.0: `[..., V]`, `[...]` --> `[...]`
     float32.
     """
     best = tf.argmax(logits, axis=-1, output_type=tf.int32)

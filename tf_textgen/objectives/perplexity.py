@@ -6,7 +6,7 @@ import math
 
 
 def perplexity(nats_per_token: float) -> float:
-    """e to the power of it; infinite where that is no longer a number."""
+    """e to the power of it; infinite if that is no longer a number."""
     return math.exp(nats_per_token) if nats_per_token < 700 else math.inf
 
 

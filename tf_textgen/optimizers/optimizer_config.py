@@ -1,4 +1,4 @@
-"""Configuration of the optimizer and its learning rate. Imports no TensorFlow."""
+"""Configuration of the optimizer and its learning rate. Does not import TensorFlow."""
 
 from __future__ import annotations
 

@@ -93,7 +93,9 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         self._total.assign(steps)
 
     def __call__(self, step: Any) -> tf.Tensor:
-        """The learning rate (float32 scalar) of the update after `step` (integer scalar) updates."""
+        """The learning rate (float32 scalar) of the update after `step` (integer
+        scalar) updates.
+        """
         number = tf.cast(step, tf.float32) + 1.0
         warmup = tf.constant(self.warmup_steps, tf.float32)
         known = self._total > 0

@@ -33,7 +33,7 @@ def last_steps(checkpoints: Checkpoints, count: int) -> list[int]:
     """The steps of the `count` newest whole checkpoints, oldest first.
 
     Raises:
-      UserError: where there are fewer.
+      UserError: if there are fewer.
     """
     steps = sorted(islice(checkpoints.whole(), count))
     if len(steps) < count:
@@ -54,7 +54,7 @@ def restore_mean(checkpoints: Checkpoints, steps: Sequence[int], model: TextMode
     no mean: they stay as the last checkpoint has them.
 
     Raises:
-      UserError: where a checkpoint does not fit the model or went away.
+      UserError: if a checkpoint does not fit the model or went away.
     """
     variables = {path: v for path, v in by_path(model.variables).items() if v.dtype.is_floating}
     sums = {path: np.zeros(variable.shape, np.float64) for path, variable in variables.items()}
@@ -92,7 +92,7 @@ def write_average(
       The steps averaged, oldest first.
 
     Raises:
-      UserError: where there are too few whole checkpoints, or no room on the disk.
+      UserError: if there are too few whole checkpoints, or no room on the disk.
     """
     checkpoints = Checkpoints(source / "checkpoints")
     steps = last_steps(checkpoints, last)
@@ -120,7 +120,7 @@ def write_average(
 
 
 def _recipe(source: Path, steps: Sequence[int], output: Path) -> str:
-    """The flags that trained the run, for another `--run.dir`: there is nothing to go on with in
+    """The flags that trained the run, for another `--run.dir`: there is nothing to continue with in
     `output`.
     """
     heading = [

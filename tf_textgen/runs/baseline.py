@@ -1,4 +1,4 @@
-"""Another run's validation, quoted beside a run's own. Imports no TensorFlow."""
+"""Another run's validation, quoted next to a run's own. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
       another one are no measure.
 
     Raises:
-      UserError: where it is no finished run, or was validated on other text.
+      UserError: if it is no finished run, or was validated on other text.
     """
     flag = f"--run.baseline={directory}"
     if not config["files"].get("valid"):

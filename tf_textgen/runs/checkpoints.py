@@ -3,7 +3,7 @@
     checkpoints/step-00001000/  model.* optimizer.*  (tf.train.Checkpoint format, apart: inference
                                 needs the first) carried.*            recurrent states of all rows,
                                 where batches hand them on average.*            moving averages of
-                                the weights, where they are kept state.json           RunState
+                                the weights, if they are kept state.json           RunState
                                 manifest.json        sizes and SHA-256 of the files; paths, shapes,
                                 dtypes of variables
     checkpoints/best.json       step and loss of the best validation
@@ -71,9 +71,9 @@ class Checkpoints:
 
     Args:
       directory: the folder `checkpoints/`; made at the first save.
-      keep: newest checkpoints to keep, beside the best.
+      keep: newest checkpoints to keep, next to the best.
       writes: whether this process is the one that writes; the other workers of a training only
-        read, but have to call `save` as well, where the states of their rows are gathered.
+        read, but have to call `save` as well, if the states of their rows are gathered.
     """
 
     def __init__(self, directory: str | Path, keep: int = 2, *, writes: bool = True) -> None:
@@ -123,7 +123,7 @@ class Checkpoints:
         """The step that "best" (the newest if there is none yet), "last" or a number means.
 
         Raises:
-          UserError: where there is no such checkpoint.
+          UserError: if there is no such checkpoint.
         """
         if which == "best" and (best := self.best_step()) is not None:
             try:
@@ -156,7 +156,7 @@ class Checkpoints:
         return int(which)
 
     def newest_to_go_on(self) -> int | None:
-        """The newest whole step, for whoever holds the run's lock and writes on; None where there
+        """The newest whole step, for whoever holds the run's lock and writes on; None if there
         is no checkpoint.
 
         What an earlier process left unfinished is removed, undone (a checkpoint set aside for
@@ -166,11 +166,11 @@ class Checkpoints:
           before them.
 
         Raises:
-          UserError: where all checkpoints are damaged; beginning anew would replace them.
+          UserError: if all checkpoints are damaged; beginning again would replace them.
         """
         if not self.writes:
             raise UserError(
-                f"{self.directory}: only the first worker decides where a training goes on"
+                f"{self.directory}: only the first worker decides if a training continues"
             )
         self._tidy()
         newest = self.newest_whole()
@@ -188,7 +188,7 @@ class Checkpoints:
         return newest
 
     def _tidy(self) -> None:
-        """Takes back or removes what a killed process had written beside, or was removing."""
+        """Takes back or removes what a killed process had written next to, or was removing."""
         for path in self.directory.glob(".step-*.old"):
             if not (before := self.directory / path.name.split(".")[1]).exists():
                 path.rename(before)
@@ -218,10 +218,10 @@ class Checkpoints:
         Args:
           state: names the step.
           model: built.
-          optimizer: built; None where the model is not trained by one.
+          optimizer: built; None if the model is not trained by one.
 
         Raises:
-          UserError: where the disk is full or may not be written; what existed before is untouched.
+          UserError: if the disk is full or may not be written; what existed before is untouched.
         """
         path = self.folder(state.step)
         parts = _parts(model, optimizer)
@@ -306,13 +306,13 @@ class Checkpoints:
           step: of a whole checkpoint.
           model: built.
           which: "average" for the moving averages of the weights, which validations judged,
-            "trained" for the weights themselves, None for averages where there are any.
+            "trained" for the weights themselves, None for averages if there are any.
 
         Returns:
           Which of the two they are.
 
         Raises:
-          UserError: where there are no averages, or what was saved does not fit the model.
+          UserError: if there are no averages, or what was saved does not fit the model.
         """
         self.restore(step, model)
         folder = self.folder(step)
@@ -358,7 +358,9 @@ class Checkpoints:
 def _parts(
     model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
 ) -> dict[str, dict[str, tf.Variable]]:
-    """The variables by part and path: of the model alone, or all that a training needs to go on."""
+    """The variables by part and path: of the model alone, or all that a training needs
+    to continue.
+    """
     parts = _weights(model, optimizer)
     if optimizer is not None and (carried := getattr(model, "carried_state", None)) is not None:
         parts["carried"] = {name: tf.Variable(value) for name, value in carried.gather().items()}
@@ -368,7 +370,7 @@ def _parts(
 def _weights(
     model: keras.Model, optimizer: keras.optimizers.Optimizer | None
 ) -> dict[str, dict[str, tf.Variable]]:
-    """The variables that stay where they are, by part and path."""
+    """The variables that stay if they are, by part and path."""
     parts = {"model": by_path(model.variables)}
     if optimizer is not None:
         parts["optimizer"] = by_path(optimizer.variables)

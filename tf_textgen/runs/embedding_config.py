@@ -1,4 +1,4 @@
-"""Pretrained vectors for the embedding tables. Imports no TensorFlow."""
+"""Pretrained vectors for the embedding tables. Does not import TensorFlow."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def define_run_flags(flag_values: flags.FlagValues) -> None:
     define_run_dir_flag(flag_values)
     text = "Which checkpoint: best (lowest validation loss), last, or a step."
     flags.DEFINE_string("run.checkpoint", "best", text, flag_values=flag_values)
-    text = "Which weights: trained, or their moving average, taken by default where the checkpoint has it."
+    text = "Which weights: trained, or their moving average, taken by default if the checkpoint has it."
     flags.DEFINE_enum("run.weights", None, ["average", "trained"], text, flag_values=flag_values)
 
 
@@ -42,7 +42,7 @@ def load(flag_values: flags.FlagValues) -> LoadedRun:
     """The run that the flags name.
 
     Raises:
-      UserError: where `--run.dir` is missing or is no run folder.
+      UserError: if `--run.dir` is missing or is no run folder.
     """
     from tf_textgen.runs.run_folder import load_run
 
@@ -54,7 +54,7 @@ def load(flag_values: flags.FlagValues) -> LoadedRun:
 
 
 def run_dir(flag_values: flags.FlagValues) -> str:
-    """The value of `--run.dir`; raises `UserError` where it is missing."""
+    """The value of `--run.dir`; raises `UserError` if it is missing."""
     if not flag_values["run.dir"].value:
         raise UserError(
             "--run.dir is missing: expected the folder of a run, as `train --run.dir=...` wrote it"
@@ -63,7 +63,7 @@ def run_dir(flag_values: flags.FlagValues) -> str:
 
 
 def open_split(run: LoadedRun, data: DataConfig, split: str) -> TokenizedSplit:
-    """A split of the run's data, tokenised; raises `UserError` where there is none of this name."""
+    """A split of the run's data, tokenized; raises `UserError` if there is none of this name."""
     from tf_textgen.data.dataset import open_corpus
 
     opened = open_corpus(data, run.tokenizer, (split,), run.source_tokenizer)
@@ -73,7 +73,7 @@ def open_split(run: LoadedRun, data: DataConfig, split: str) -> TokenizedSplit:
 
 
 def check_decoding(flag_values: flags.FlagValues) -> None:
-    """Tells what is wrong with the decoding flags, alone or beside those of the run, before
+    """Tells what is wrong with the decoding flags, alone or next to those of the run, before
     anything is loaded.
     """
     from tf_textgen.runs.run_folder import read_config
@@ -94,7 +94,7 @@ def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig
 def within_bounds(
     decoding: DecodingConfig, generator: TextGenerator, flag_values: flags.FlagValues
 ) -> DecodingConfig:
-    """Leaves the prompt its room where nobody chose `max_new_tokens`.
+    """Leaves the prompt its room if nobody chose `max_new_tokens`.
 
     A wish of the command line beyond the bound is an error; of one that the run recorded, as much
     is taken as there is.

@@ -1,4 +1,4 @@
-"""The metrics of the training steps since the last measurement. Imports no TensorFlow."""
+"""The metrics of the training steps since the last measurement. Does not import TensorFlow."""
 
 from __future__ import annotations
 

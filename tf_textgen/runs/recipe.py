@@ -1,4 +1,4 @@
-"""All configurations of a training, read from flags. Imports no TensorFlow."""
+"""All configurations of a training, read from flags. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Recipe:
       model: name of the family.
       model_config: its configuration; the fields of the vocabulary mean nothing before `model_for`.
       tokenizer_dir: folder of a tokenizer to use; None makes one as `tokenizer` says.
-      source_tokenizer_dir: the same for the source side of pairs, where the vocabulary is not
+      source_tokenizer_dir: the same for the source side of pairs, if the vocabulary is not
         shared.
       data_dir: folder of public corpora.
     """
@@ -74,7 +74,7 @@ class Recipe:
         return recipe
 
     def check_complete(self) -> None:
-        """Raises `UserError` where a training would lack something."""
+        """Raises `UserError` if a training would lack something."""
         counted = family(self.model).trained_by == "counting"
         self.run.check_complete(needs_budget=not counted)
         if counted and self.run.xla == "on":
@@ -85,7 +85,7 @@ class Recipe:
         check_embedding(self.model, self.embedding)
 
     def check_fits(self) -> None:
-        """Raises `UserError` where the data cannot be read by the model: too long rows, or another
+        """Raises `UserError` if the data cannot be read by the model: too long rows, or another
         vocabulary.
         """
         check_sides(self.tokenizer, self.data, self.source_tokenizer_dir)
@@ -202,7 +202,7 @@ def check_embedding(model: str, embedding: EmbeddingConfig) -> None:
 
 
 def check_sides(config: TokenizerConfig, data: DataConfig, source_dir: str | None) -> None:
-    """Raises `UserError` where a tokenizer of the sources is wanted that would not be used."""
+    """Raises `UserError` if a tokenizer of the sources is wanted that would not be used."""
     if config.shared and source_dir:
         raise UserError(
             f"--source_tokenizer.dir={source_dir} with a shared vocabulary: expected "

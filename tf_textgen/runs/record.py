@@ -55,7 +55,7 @@ def make_record(
       result: of `fit`; its last interval gives `train.*`.
       best_step: step of the checkpoint that was validated.
       validation: its metrics, written as `validation.NAME` (`validation.nats_per_token`).
-      before: an earlier record of the run, whose speed and `train.*` stay where `result` has none.
+      before: an earlier record of the run, whose speed and `train.*` stay if `result` has none.
       baseline: another run's validation, written as `baseline.NAME`.
     """
     train = {name: value for name, value in (before or {}).items() if name.startswith("train.")}
@@ -103,7 +103,7 @@ def describe_origin(
 
 
 def source_version() -> dict[str, str]:
-    """`version` of the package, and `commit` where it runs from a git checkout of itself."""
+    """`version` of the package, and `commit` if it runs from a git checkout of itself."""
     found = {"version": importlib.metadata.version("tf_textgen")} if _is_installed() else {}
     package = Path(__file__).resolve().parent.parent
     commands = {
@@ -135,7 +135,7 @@ def _is_installed() -> bool:
 
 
 def describe_device() -> str:
-    """What a person would write beside a speed: `NVIDIA A100, 1 GPU` or `x86_64, 2 CPU cores`."""
+    """What a person would write next to a speed: `NVIDIA A100, 1 GPU` or `x86_64, 2 CPU cores`."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         return f"{tf.config.experimental.get_device_details(gpus[0]).get('device_name', 'GPU')}, {len(gpus)} GPU"

@@ -1,4 +1,4 @@
-"""Configuration of one training run. Imports no TensorFlow."""
+"""Configuration of one training run. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RunConfig(Config):
 
     prefix: ClassVar[str] = "run"
 
-    dir: str = field("", "Run folder; the same command again goes on from its last checkpoint.")
+    dir: str = field("", "Run folder; the same command again continues from its last checkpoint.")
     seed: int = field(
         0, "Seed of initial weights, dropout and data order.", at_least=0, below=2**31
     )
@@ -36,7 +36,7 @@ class RunConfig(Config):
         at_least=1,
     )
     keep_checkpoints: int = field(
-        2, "Newest checkpoints to keep beside the best; 2 survive one damaged.", at_least=1
+        2, "Newest checkpoints to keep next to the best; 2 survive one damaged.", at_least=1
     )
     early_stopping_validations: int = field(
         0, "Stop after so many validations without improvement; 0 never does.", at_least=0
@@ -63,14 +63,14 @@ class RunConfig(Config):
     )
     strategy: str = field(
         "auto",
-        "Where the replicas are that share each batch. auto: on all workers that TF_CONFIG names, "
+        "If the replicas are that share each batch. auto: on all workers that TF_CONFIG names, "
         "else on all GPUs (or logical CPUs) of this machine, else one device. The result does not "
         "depend on it.",
         choices=("auto", "one_device", "mirrored", "multi_worker"),
     )
     logical_cpus: int = field(
         1,
-        "CPU replicas in this process, to try several replicas where there are no GPUs.",
+        "CPU replicas in this process, to try several replicas if there are no GPUs.",
         at_least=1,
         at_most=64,
     )
@@ -101,11 +101,11 @@ class RunConfig(Config):
             )
 
     def check_complete(self, *, needs_budget: bool = True) -> None:
-        """Raises `UserError` where a folder or a budget is missing."""
+        """Raises `UserError` if a folder or a budget is missing."""
         if not self.dir:
             raise UserError(
-                "--run.dir is missing: expected the folder to train in, new or of a run to go on "
-                "with"
+                "--run.dir is missing: expected the folder to train in, new or of a run to "
+                "continue with"
             )
         if needs_budget and not (self.steps or self.epochs or self.minutes):
             raise UserError(

@@ -6,7 +6,7 @@
           tokenizer/      source_tokenizer/ (where sources have their own vocabulary) checkpoints/
           logs/ (TensorBoard)      samples.txt run.json        the record, written at the end
 
-Importing this imports no TensorFlow.
+Importing this does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class RunFolder:
         write nothing.
 
     Raises (on entering):
-      UserError: where another process writes it, or it is another program's folder.
+      UserError: if another process writes it, or it is another program's folder.
     """
 
     def __init__(self, directory: str | Path, *, writes: bool = True) -> None:
@@ -116,7 +116,7 @@ class RunFolder:
         lock.truncate(0)
         with contextlib.suppress(
             OSError
-        ):  # the name is a courtesy; a full disk is told where something is lost
+        ):  # the name is a courtesy; a full disk is reported where something is lost
             os.write(lock.fileno(), f"process {os.getpid()} on {os.uname().nodename}\n".encode())
         if not (self.path / "recipe.flags").exists():
             for name in ("checkpoints", "tokenizer", "config.json", "run.json"):
@@ -148,7 +148,7 @@ class RunFolder:
         """Compares `config` (all or some of its parts) with `config.json`, if there is one.
 
         Raises:
-          UserError: one line that names what differs, where it may not; or where `average` made the
+          UserError: one line that names what differs, if it may not; or where `average` made the
             folder.
         """
         recorded = self.recorded()
@@ -156,7 +156,7 @@ class RunFolder:
             raise UserError(
                 f"--run.dir={self.path} holds the mean of checkpoints of "
                 f"{recorded['averaged_run']}, without the state of an optimizer: expected a run "
-                "that train made; go on with that one or choose another --run.dir"
+                "that train made; continue with that one or choose another --run.dir"
             )
         found = [] if recorded is None else list(differences(recorded, config))
         if found:
@@ -241,7 +241,7 @@ def read_config(directory: str | Path) -> dict[str, Any]:
     """`config.json` of a run folder.
 
     Raises:
-      UserError: where there is none, or it cannot be read.
+      UserError: if there is none, or it cannot be read.
     """
     path = Path(directory) / "config.json"
     try:
@@ -268,7 +268,7 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 def read_record(directory: str | Path) -> dict[str, Any] | None:
-    """`run.json` of a run folder, or None where there is none or it is damaged."""
+    """`run.json` of a run folder, or None if there is none or it is damaged."""
     try:
         record = json.loads((Path(directory) / "run.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -284,8 +284,8 @@ class LoadedRun(NamedTuple):
       tokenizer: the run's.
       config: `config.json`.
       step: of the checkpoint.
-      source_tokenizer: that of the sources; None where it is `tokenizer`.
-      weights: "trained", or "average" where they are moving averages.
+      source_tokenizer: that of the sources; None if it is `tokenizer`.
+      weights: "trained", or "average" if they are moving averages.
     """
 
     model: TextModel
@@ -306,10 +306,10 @@ def load_run(
       checkpoint: "best" (lowest validation loss; the newest if there was no validation), "last", or
         a step.
       weights: "average" (moving averages, which validations judged), "trained", or None: averages
-        where there are any.
+        if there are any.
 
     Raises:
-      UserError: where the folder or the checkpoint is missing or damaged, or has no averages.
+      UserError: if the folder or the checkpoint is missing or damaged, or has no averages.
     """
     from tf_textgen.runs.checkpoints import Checkpoints
     from tf_textgen.text import load_tokenizer
@@ -344,7 +344,7 @@ def make_model(config: Mapping[str, Any]) -> TextModel:
     if missing := {"seed", "precision"} - set(run):
         raise UserError(
             f"config.json is damaged (run has no {min(missing)}): expected JSON as train wrote it; "
-            "put the file back or train anew"
+            "put the file back or train again"
         )
     chosen = family(name)
     model_config = chosen.config_class.from_json(config["model_config"])

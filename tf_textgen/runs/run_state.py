@@ -1,6 +1,6 @@
-"""What a run remembers beside its variables: `state.json` of a checkpoint.
+"""What a run remembers next to its variables: `state.json` of a checkpoint.
 
-Imports no TensorFlow.
+Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclasses.dataclass
 class RunState:
-    """Where a run stands; the callbacks share one, and each checkpoint holds a copy.
+    """If a run stands; the callbacks share one, and each checkpoint holds a copy.
 
     Attributes:
       step: optimizer updates done.

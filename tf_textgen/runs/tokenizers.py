@@ -1,7 +1,7 @@
 """The tokenizers of a recipe: one for all its texts, or one for the sources of its pairs and one
 for their targets.
 
-Importing this imports no TensorFlow.
+Importing this does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def make_tokenizer(config: TokenizerConfig, data: DataConfig, side: Side | None)
     """Builds a tokenizer from the training files.
 
     Args:
-      config: how. The speakers of dialogues become symbols by themselves, where the kind has such;
+      config: how. The speakers of dialogues become symbols by themselves, if the kind has such;
         replies alone, the targets, never hold them.
       data: names the files.
       side: of the pairs; None is both.
@@ -48,7 +48,7 @@ def run_tokenizers(recipe: Recipe, folder: RunFolder) -> tuple[Tokenizer, Tokeni
     worker that does not write takes those that the first one has put into the folder.
 
     Raises:
-      UserError: where a run that is taken up again has another one, or it cannot tell the speakers
+      UserError: if a run that is taken up again has another one, or it cannot tell the speakers
         of dialogues apart.
     """
     if recipe.tokenizer.shared:

@@ -30,7 +30,7 @@ def make_generator(
       config: the run's config.json.
       model: built.
       tokenizer: the run's.
-      source_tokenizer: that of the sources; None where it is `tokenizer`.
+      source_tokenizer: that of the sources; None if it is `tokenizer`.
       max_new_tokens, max_prompt_tokens: bounds of a request.
       jit_compile: as `TextGenerator` takes it.
     """

@@ -9,9 +9,9 @@ from tf_textgen.runs.run_config import RunConfig
 
 
 def use_xla(config: RunConfig, model: TextModel, *, is_pairs: bool) -> bool:
-    """Whether `config` compiles `model` with XLA; `auto` does so where that is faster.
+    """Whether `config` compiles `model` with XLA; `auto` does so if that is faster.
 
-    XLA compiles anew for each shape, of which pairs have many, and on a CPU it has no bfloat16
+    XLA compiles again for each shape, of which pairs have many, and on a CPU it has no bfloat16
     matrix product. Models that it serves badly say so by Keras' `supports_jit`.
     """
     if not model.supports_jit:

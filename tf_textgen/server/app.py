@@ -1,4 +1,4 @@
-"""The local server as an ASGI application: paths, limits, and how errors are told.
+"""The local server as an ASGI application: paths, limits, and how errors are reported.
 
 GET  /v1/models/NAME[/versions/N]                   status, in TF Serving's form, as the next two
 GET  /v1/models/NAME[/versions/N]/metadata
@@ -93,7 +93,7 @@ class App:
         try:
             response = await self._respond(request, record)
             record.code = response.status_code
-            with contextlib.suppress(ClientDisconnect):  # nobody is left to be told
+            with contextlib.suppress(ClientDisconnect):  # nobody is left to be reported
                 await response(scope, receive, send)
         finally:
             self._open -= costs
@@ -150,7 +150,7 @@ def _find(method: str, path: str) -> tuple[_Route, dict[str, str | None]]:
 
 
 def _own_names(host: str) -> set[str] | None:
-    """What this machine may be called by who asks it; None where any name may be right."""
+    """What this machine may be called by who asks it; None if any name may be right."""
     try:
         is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -34,7 +34,7 @@ class _Task:
 
 
 def check_rows(rows: int, max_batch_size: int) -> None:
-    """Raises `RequestError` where one request has more rows than a run may have."""
+    """Raises `RequestError` if one request has more rows than a run may have."""
     if rows > max_batch_size:
         raise invalid(
             f"{rows} rows came: expected at most {max_batch_size} (--max_batch_size); send fewer"
@@ -90,7 +90,7 @@ class Batcher:
         not run.
 
         Raises:
-          RequestError: 400 where it has more rows than a run, 503 where too many wait.
+          RequestError: 400 if it has more rows than a run, 503 where too many wait.
         """
         rows = len(next(iter(inputs.values())))
         check_rows(rows, self._max_batch_size)
@@ -165,7 +165,7 @@ class Batcher:
             answers = self._run_joined(tasks)
         except (
             Exception
-        ) as error:  # whatever it is, it belongs to those who asked, and the thread goes on
+        ) as error:  # whatever it is, it belongs to those who asked, and the thread continues
             if len(tasks) > 1:
                 for task in tasks:
                     self._answer([task])

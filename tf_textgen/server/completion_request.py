@@ -37,7 +37,9 @@ _MAX_SAMPLES = 128  # OpenAI's
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompletionRequest:
-    """What is asked for; `inputs` has the `n` samples of the first prompt, then those of the next."""
+    """What is asked for; `inputs` has the `n` samples of the first prompt, then those
+    of the next.
+    """
 
     prompts: list[str]
     n: int
@@ -66,7 +68,7 @@ def parse_completion(
       max_batch_size: prompts times samples, at most: a short body may ask for millions.
 
     Raises:
-      RequestError: where a field has no meaning here, or not the type it should have.
+      RequestError: if a field has no meaning here, or not the type it should have.
     """
     given = {field: value for field, value in document.items() if value is not None}
     if given.get("model", name) != name:
@@ -107,7 +109,7 @@ def parameter_defaults(loaded: LoadedVersion) -> dict[str, Any]:
     """The parameters of `generate`, one value each, as the export has them; the seed is 0.
 
     Raises:
-      RequestError: where it is no export that can complete texts.
+      RequestError: if it is no export that can complete texts.
     """
     decoding = dict(loaded.config.get("decoding", {}))
     names = (

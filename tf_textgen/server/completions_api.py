@@ -55,7 +55,7 @@ async def completions(exchange: Exchange) -> Response:
         events = _events(exchange, document)
         first = await anext(
             events
-        )  # what is wrong with the request is told before the answer has begun
+        )  # what is wrong with the request is reported before the answer has begun
         return StreamingResponse(_with_first(first, events), media_type="text/event-stream")
     with exchange.model.lease() as served:
         wish = parse_completion(

@@ -3,7 +3,7 @@
   row form     {"signature_name": ..., "instances": [...]} -> {"predictions": [...]}
   column form  {"signature_name": ..., "inputs": ...}      -> {"outputs": ...}
 
-Where a signature has one input, or one output, its values stand without its name. Bytes are
+If a signature has one input, or one output, its values stand without its name. Bytes are
 `{"b64": "..."}`; outputs whose name ends in `_bytes` are written so. Errors say what TF Serving
 says, but for long values.
 
@@ -48,7 +48,7 @@ class PredictRequest(NamedTuple):
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body; raises `RequestError` where there is none."""
+    """The JSON object of a body; raises `RequestError` if there is none."""
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
@@ -73,10 +73,10 @@ def parse_request(document: Mapping[str, Any], specs_of: Callable[[str], Specs])
 
     Args:
       document: the body's object.
-      specs_of: a signature's name -> its inputs; raises `RequestError` where it is not known.
+      specs_of: a signature's name -> its inputs; raises `RequestError` if it is not known.
 
     Raises:
-      RequestError: where a value is missing, or has not the type or shape that the signature asks
+      RequestError: if a value is missing, or has not the type or shape that the signature asks
         for.
     """
     name = document.get("signature_name", "")
@@ -114,7 +114,7 @@ def to_answer(outputs: Arrays, row_form: bool) -> dict[str, Any]:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON as TF Serving writes it: UTF-8, and `NaN` and `Infinity` where there are such."""
+    """JSON as TF Serving writes it: UTF-8, and `NaN` and `Infinity` if there are such."""
     return json.dumps(value, ensure_ascii=False).encode()
 
 
@@ -313,7 +313,7 @@ def _type(value: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value in an error: short, and by its type alone where it holds others, which may nest
+    """A value in an error: short, and by its type alone if it holds others, which may nest
     deeply.
     """
     if isinstance(value, (list, dict)):

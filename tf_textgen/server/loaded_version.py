@@ -22,7 +22,7 @@ from tf_textgen.server.request_error import RequestError, invalid
 from tf_textgen.server.warm_up import warmup_requests
 
 _SERVE_TAG = "serve"
-# What reading, loading or warming up a SavedModel raises where it is not as it was written.
+# What reading, loading or warming up a SavedModel raises if it is not as it was written.
 _DAMAGE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, DecodeError, RequestError, tf.errors.OpError
 )  # fmt: skip
@@ -40,7 +40,7 @@ class LoadedVersion:
       signature_defs: as JSON, with the names that TF Serving shows.
 
     Raises:
-      UserError: where it cannot be loaded or served.
+      UserError: if it cannot be loaded or served.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
@@ -68,7 +68,7 @@ class LoadedVersion:
         return sorted(self._signatures)
 
     def inputs(self, signature_name: str) -> Specs:
-        """The inputs of a signature; raises `RequestError` where there is none."""
+        """The inputs of a signature; raises `RequestError` if there is none."""
         if signature_name not in self._signatures:
             raise invalid(
                 f'Serving signature name: "{signature_name[:80]}" not found in signature def'
@@ -79,7 +79,7 @@ class LoadedVersion:
         """Answers rows.
 
         Raises:
-          RequestError: where the graph refuses them, or fails.
+          RequestError: if the graph refuses them, or fails.
         """
         specs = self.inputs(signature_name)
         tensors = {name: tf.constant(array, specs[name].dtype) for name, array in inputs.items()}

@@ -38,7 +38,7 @@ class Monitoring:
     """Metrics of one server, and its access log.
 
     Args:
-      log: where a line a request is written.
+      log: if a line a request is written.
       log_texts: whether it has bodies and answers.
       queued_rows: asked when metrics are read.
       versions: the same: model -> its version.

@@ -41,7 +41,7 @@ async def predict(exchange: Exchange, name: str, version: str | None) -> Respons
 
         def inputs_of(signature: str) -> Specs:
             specs = served.loaded.inputs(signature)
-            exchange.record.signature = signature  # a known one, also where its inputs are refused
+            exchange.record.signature = signature  # a known one, also if its inputs are refused
             return specs
 
         wanted = parse_request(document, inputs_of)

@@ -11,7 +11,7 @@ class RequestError(Exception):
     Args:
       code: the HTTP status code.
       message: one line for the person who asked: what came and what was expected.
-      parameter: the field of the request that is wrong, where it is one.
+      parameter: the field of the request that is wrong, if it is one.
     """
 
     def __init__(self, code: int, message: str, parameter: str | None = None) -> None:
@@ -22,7 +22,7 @@ class RequestError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer has to say beside its body."""
+        """What the answer has to say next to its body."""
         return {"Retry-After": str(RETRY_AFTER_S)} if self.code == 503 else {}
 
 

@@ -1,8 +1,8 @@
 """The model at one name: its newest version, replaced while it answers.
 
-A new version is loaded and warmed up beside the old one, then takes its place; the old one answers
-what it has begun and goes. A version that fails is told in the log and the old one stays. Deleting
-the newest version's folder goes back to the one before.
+A new version is loaded and warmed up next to the old one, then takes its place; the old one answers
+what it has begun and goes. A version that fails is reported in the log and the old one stays.
+Deleting the newest version's folder goes back to the one before.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ServedModel:
       log: told what happens to versions, a line each.
 
     Raises:
-      UserError: where there is no version that can be served.
+      UserError: if there is no version that can be served.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class ServedModel:
         """The version `number`, or the newest, which does not go before the block is left.
 
         Raises:
-          RequestError: 404 where that version does not answer.
+          RequestError: 404 if that version does not answer.
         """
         with self._changed:
             version = self._current
@@ -146,12 +146,12 @@ class ServedModel:
         try:
             version = self._load(number)
         except UserError as error:
-            self._fail(number, error, f"version {old.number} goes on")
+            self._fail(number, error, f"version {old.number} continues")
             return
         with self._changed:
             self._current = version
             self._states[old.number] = (_UNLOADING, "")
-        self._log(f"version {number} of {self.name} answers in place of version {old.number}")
+        self._log(f"version {number} of {self.name} answers instead of version {old.number}")
         self._drain(old)
         self._set(old.number, _END)
         del old

@@ -34,10 +34,10 @@ class LocalServer:
       config: address and limits.
 
     Attributes:
-      url: where it answers.
+      url: if it answers.
 
     Raises:
-      UserError: where the address cannot be had, or there is no version that can be served.
+      UserError: if the address cannot be had, or there is no version that can be served.
     """
 
     def __init__(self, saved_model: str, config: ServerConfig) -> None:

@@ -1,4 +1,4 @@
-"""What the local server listens to and how much it takes. Imports no TensorFlow."""
+"""What the local server listens to and how much it takes. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ServerConfig(Config):
     )
     batch_timeout_ms: float = field(
         5.0,
-        "How long a row waits for others to join its batch, where nothing else is running.",
+        "How long a row waits for others to join its batch, if nothing else is running.",
         at_least=0.0,
     )
     num_batch_threads: int = field(
@@ -51,7 +51,7 @@ class ServerConfig(Config):
         above=0.0,
     )
     drain_timeout_s: int = field(
-        30, "How long open requests may go on after SIGTERM or a new version.", at_least=0
+        30, "How long open requests may continue after SIGTERM or a new version.", at_least=0
     )
     poll_s: float = field(2.0, "How often the folder is looked at for new versions.", above=0.0)
     log_texts: bool = field(

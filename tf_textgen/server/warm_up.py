@@ -15,7 +15,7 @@ from tf_textgen.server.json_tensors import DEFAULT_SIGNATURE, Arrays, Specs
 def warmup_requests(
     folder: pathlib.Path, signature_names: Sequence[str], inputs_of: Callable[[str], Specs]
 ) -> Iterator[tuple[str, Arrays]]:
-    """The records of a version, or one row of neutral values for each signature where it has none.
+    """The records of a version, or one row of neutral values for each signature if it has none.
 
     Args:
       folder: the version's.

@@ -3,8 +3,8 @@
     tokenizer = build_tokenizer(TokenizerConfig(kind="characters"), ["To be, or not to be"])
     tokenizer.tokenize(tf.constant(["not to be"]))   # --> RaggedTensor [1, None] int32
 
-Importing this package, and `tokenizer_config`, imports no TensorFlow; the two functions do when
-they are called.
+Importing this package, and `tokenizer_config`, does not import TensorFlow; the two functions do
+when they are called.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ It has what makes translation more than a word list: agreement of person and num
 tenses that Chinese tells by particles and adverbs, measure words that depend on the noun, relative
 clauses and adverbials that stand elsewhere, and several Chinese renderings of most things, each
 with its weight. No sentence can be derived in two ways, so the grammar's entropies are exact.
-Imports no TensorFlow.
+Does not import TensorFlow.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ judged on the target and its `</s>`. A language model on the pair as one text ap
 
 Reference: Chiang, "Hierarchical phrase-based translation" (2007), section 2; Booth and Thompson,
 "Applying probability measures to abstract languages" (1973), for expected counts and entropy.
-Imports no TensorFlow.
+Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -387,7 +387,7 @@ def _target_probability(node: Node, target: str) -> float:
 
 
 def _ends(node: Node, target: str, begin: int) -> dict[int, float]:
-    """Where a rendering of `node` that begins at character `begin` can end, with the probability of
+    """If a rendering of `node` that begins at character `begin` can end, with the probability of
     each.
     """
     children = dict(node.children)
@@ -440,7 +440,9 @@ def _read_rules(name: str, specs: Sequence[RuleSpec]) -> tuple[Rule, ...]:
 
 
 def _read_side(text: str, labels: Mapping[str, str] | None = None) -> Side:
-    """`"在{x}家"` -> ("在", Child("x", ...), "家"); without `labels` the text names each symbol itself."""
+    """`"在{x}家"` -> ("在", Child("x", ...), "家"); without `labels` the text names each
+    symbol itself.
+    """
     parts: list[str | Child] = []
     for literal, inside in re.findall(r"([^{}]+)|\{([^{}]+)\}", text):
         if literal:

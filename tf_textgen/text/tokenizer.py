@@ -118,13 +118,13 @@ class Tokenizer(tf.Module):
 
     @classmethod
     def from_files(cls: type[TokenizerT], files: Mapping[str, bytes]) -> TokenizerT:
-        """The inverse of `files`; raises `UserError` where the content is not a vocabulary of this
+        """The inverse of `files`; raises `UserError` if the content is not a vocabulary of this
         kind.
         """
         raise NotImplementedError
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Writes the tokenizer's files, each beside its place and then renamed, the description
+        """Writes the tokenizer's files, each next to its place and then renamed, the description
         last.
         """
         files = self.files()

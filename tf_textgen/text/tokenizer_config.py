@@ -1,4 +1,4 @@
-"""Which tokenizer to build and from how much text. Imports no TensorFlow."""
+"""Which tokenizer to build and from how much text. Does not import TensorFlow."""
 
 from __future__ import annotations
 

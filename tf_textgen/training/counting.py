@@ -1,4 +1,6 @@
-"""Training by counting: one pass over the tokenised training data, kept as a run's only checkpoint."""
+"""Training by counting: one pass over the tokenized training data, kept as a run's only
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ CHUNK_TOKENS = 1 << 22  # 32 MiB a column of int64
 
 
 class Counted(NamedTuple):
-    """A counted run: its model, its state, and its config.json with the sizes that counting found."""
+    """A counted run: its model, its state, and its config.json with the sizes that
+    counting found.
+    """
 
     model: TextModel
     state: RunState
@@ -36,7 +40,7 @@ def count_run(
     """Counts `split`, says what was found, and writes config.json and the checkpoint.
 
     Raises:
-      UserError: where there are no n-grams of the order, or no room on the disk.
+      UserError: if there are no n-grams of the order, or no room on the disk.
     """
     began = time.perf_counter()
     given = NGramConfig.from_json(config["model_config"])
@@ -60,7 +64,7 @@ def count_run(
 def restore_count(
     folder: RunFolder, checkpoints: Checkpoints, config: Mapping[str, Any]
 ) -> Counted | None:
-    """What `count_run` wrote; None where it did not come to its end."""
+    """What `count_run` wrote; None if it did not come to its end."""
     recorded = folder.recorded()
     step = checkpoints.newest_whole()
     if recorded is None or step is None:
@@ -82,7 +86,7 @@ def count(split: TokenizedSplit, order: int, chunk_tokens: int = CHUNK_TOKENS) -
       chunk_tokens: read at once, about.
 
     Raises:
-      UserError: where there are no n-grams of this order.
+      UserError: if there are no n-grams of this order.
     """
     counts = NGramCounts(order, split.vocabulary_size, split.bos_id)
     chunks = (

@@ -129,7 +129,7 @@ def fit(
       config: budget, and how often to look.
       folder: receives logs and samples.
       checkpoints: of that folder.
-      state: where the run stands; moved on.
+      state: if the run stands; moved on.
       workers: of the training; the chief alone speaks, logs and writes.
       sampler: step -> texts for people.
       output: for progress; standard output if None.
@@ -190,7 +190,7 @@ def _validate(
     listeners: Sequence[RunCallback],
     sampler: Sampler | None,
 ) -> Validate | None:
-    """The callback that validates, where there is something to validate on."""
+    """The callback that validates, if there is something to validate on."""
     if data.validation is None:
         return None
     return Validate(

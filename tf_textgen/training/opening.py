@@ -124,7 +124,7 @@ class OpenedRun(NamedTuple):
         return model
 
     def load_word_vectors(self, model: TextModel) -> Iterator[str]:
-        """Sets embeddings of a model that begins; a line on each, none where no vectors were asked
+        """Sets embeddings of a model that begins; a line on each, none if no vectors were asked
         for.
         """
         embedding = self.recipe.embedding
@@ -150,7 +150,7 @@ class OpenedRun(NamedTuple):
 
 
 def open_in_turn(recipe: Recipe, folder: RunFolder, workers: Workers) -> OpenedRun:
-    """`open_run`, by the first worker first: what it makes (tokenizers, tokenised files) the others
+    """`open_run`, by the first worker first: what it makes (tokenizers, tokenized files) the others
     find and read.
     """
     if not workers.is_chief:

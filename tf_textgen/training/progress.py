@@ -20,7 +20,7 @@ class Progress(RunCallback):
 
     Args:
       state: the run's.
-      output: standard output if None; where it is no terminal, a line is written at most every 10
+      output: standard output if None; if it is no terminal, a line is written at most every 10
         seconds, and at validations.
     """
 

@@ -26,7 +26,7 @@ def make_sampler(
       split: prompts are taken from it if `run` has none.
 
     Raises:
-      UserError: where the generator cannot do what `decoding` asks for, or not within
+      UserError: if the generator cannot do what `decoding` asks for, or not within
         `run.sample_tokens`.
     """
     prompts = list(run.sample_prompt) or prompts_from(split, generator, run.samples)

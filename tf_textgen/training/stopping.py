@@ -36,7 +36,7 @@ def plan_steps(config: RunConfig, steps_per_epoch: int, state: RunState) -> int 
     """Number of the last step by all budgets, the one that ends first; None before minutes can be
     turned into steps.
 
-    Minutes that were turned into steps before stay these steps; where a run is taken up again with
+    Minutes that were turned into steps before stay these steps; if a run is taken up again with
     other minutes, its
     recorded speed is used. Both are noted in `state`: a run's schedule must not depend on chance
       twice.
@@ -212,7 +212,7 @@ class StopOnSignal(RunCallback):
         announce(
             self.listeners,
             "on_message",
-            f"{name}: saved step {step}; the same command again goes on from there",
+            f"{name}: saved step {step}; the same command again continues from there",
         )
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -220,7 +220,9 @@ class StopOnSignal(RunCallback):
 
 
 def _end_at_second(reader: int) -> None:
-    """Ends the process at the second signal that is written to the pipe; returns when it is closed."""
+    """Ends the process at the second signal that is written to the pipe; returns when
+    it is closed.
+    """
     first = None
     with open(reader, "rb", buffering=0) as numbers:
         while number := numbers.read(1):

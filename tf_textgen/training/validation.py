@@ -23,7 +23,7 @@ class SaveCheckpoints(RunCallback):
 
     Args:
       state, checkpoints: the run's.
-      meter: reads the metrics first, which raises where they are not finite.
+      meter: reads the metrics first, which raises if they are not finite.
       every: steps.
     """
 
@@ -63,7 +63,7 @@ class Validate(RunCallback):
     """Validates every `every` steps and after the last, keeps the best checkpoint, stops early,
     samples texts.
 
-    Judged are the moving averages of the weights, where the model keeps them; a checkpoint has
+    Judged are the moving averages of the weights, if the model keeps them; a checkpoint has
     both.
 
     Must stand before `SaveCheckpoints`, so that a checkpoint knows of its step's validation.
@@ -76,7 +76,7 @@ class Validate(RunCallback):
       every: steps.
       patience: stop after so many validations without improvement; 0 never does.
       bytes_per_token: of the validation text, if known.
-      steps: number of the batches where they are distributed.
+      steps: number of the batches if they are distributed.
       sampler: step -> texts for people, called after each validation.
     """
 
@@ -125,7 +125,7 @@ class Validate(RunCallback):
             state.validations_since_best = 0
         else:
             state.validations_since_best += 1
-        # First of all: what is killed after the save goes on behind it, and would never show this
+        # First of all: what is killed after the save continues behind it, and would never show this
         # validation.
         announce(self.listeners, "on_validation", state.step, metrics)
         if is_best:

@@ -43,10 +43,10 @@ class Coverage(NamedTuple):
 
 
 def vectors_digest(config: EmbeddingConfig) -> dict[str, Any] | None:
-    """Name, size and SHA-256 of the file, by which a run knows it; None where there is none.
+    """Name, size and SHA-256 of the file, by which a run knows it; None if there is none.
 
     Raises:
-      UserError: where it is not there, or more than one file.
+      UserError: if it is not there, or more than one file.
     """
     if config.file is None:
         return None
@@ -75,13 +75,13 @@ def load_word_vectors(
       path: the file.
       side: as in `EmbeddingConfig`.
       tokenizers: of the "source" and the "target"; a language model's is the target's.
-      train: training data, of which coverage is told.
+      train: training data, of which coverage is reported.
 
     Returns:
       The coverage of each table.
 
     Raises:
-      UserError: where the file cannot be used, has another width than a table, or no word of a
+      UserError: if the file cannot be used, has another width than a table, or no word of a
         table.
     """
     tables = embedding_tables(model, side)
@@ -100,7 +100,7 @@ def load_word_vectors(
 
 
 def words_of(tokenizer: Tokenizer) -> list[str | None]:
-    """The text of each id without spaces around it; None where there is none, and for special ids."""
+    """The text of each id without spaces around it; None if there is none, and for special ids."""
     special = {
         tokenizer.pad_id,
         tokenizer.unk_id,
