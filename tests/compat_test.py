@@ -8,7 +8,7 @@ import sys
 import keras
 import pytest
 
-from tf_textgen.distribution.local_cluster import tf_configs
+from tf_textgen.distribution.launcher import tf_configs
 from tf_textgen.text import TokenizerConfig, build_tokenizer
 
 

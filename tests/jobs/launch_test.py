@@ -2,14 +2,14 @@
 TensorFlow.
 """
 
-import json
 import os
+import subprocess
 import sys
 
 import pytest
 
 from tests.support.data_files import write
-from tf_textgen.distribution.supervisor import Outcome
+from tf_textgen.distribution.launcher import Launcher, LauncherConfig
 from tf_textgen.jobs import launch, main
 
 
@@ -56,7 +56,7 @@ from tf_textgen.jobs import launch, main
     ],
 )
 def test_bad_command_lines_start_nothing(arguments, message, monkeypatch, capsys):
-    monkeypatch.setattr(launch, "Supervisor", None)
+    monkeypatch.setattr(Launcher, "run", None)
     monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None, raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert main(["launch", *arguments]) == 2
@@ -65,67 +65,50 @@ def test_bad_command_lines_start_nothing(arguments, message, monkeypatch, capsys
 
 
 def test_a_cluster_is_not_launched_again(monkeypatch, capsys):
-    monkeypatch.setattr(launch, "Supervisor", None)
+    monkeypatch.setattr(Launcher, "run", None)
     monkeypatch.setenv("TF_CONFIG", "{}")
     assert main(["launch", "--", "train"]) == 2
     assert (
-        "error: TF_CONFIG is set: launch makes it for the workers of one machine; unset"
+        "error: TF_CONFIG is set: launch sets it for the workers of one machine; unset"
         in capsys.readouterr().err
     )
 
 
-class _Supervisor:
-    """Notes what it is asked for."""
+def test_each_worker_runs_the_same_command(monkeypatch, tmp_path):
+    launched = []
 
-    def __init__(self, tasks, **options):
-        self.asked.append((tasks, options["grace_s"]))
+    class _Launcher:
+        def __init__(self, *arguments):
+            launched.append(arguments)
 
-    def run(self):
-        return Outcome(7, "worker 1 of 3 failed")
+        def run(self):
+            return 7
 
-
-def test_what_each_worker_is_given(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(_Supervisor, "asked", [], raising=False)
-    monkeypatch.setattr(launch, "Supervisor", _Supervisor)
+    monkeypatch.setattr(launch, "Launcher", _Launcher)
     job = [
         "train",
         f"--flagfile={write(tmp_path / 'recipe.flags', '--run.steps=3')}",
         "--run.dir=a b",
     ]
     assert main(["launch", "--num_workers=3", "--grace_s=2.5", "--", *job]) == 7
-    assert capsys.readouterr().err == "error: worker 1 of 3 failed\n"
-    ((tasks, grace_s),) = _Supervisor.asked
-    assert grace_s == 2.5
-    assert [task.command for task in tasks] == [[sys.executable, "-m", "tf_textgen", *job]] * 3
-    assert [json.loads(task.environment["TF_CONFIG"])["task"]["index"] for task in tasks] == [
-        0,
-        1,
-        2,
+    assert launched == [
+        (
+            [sys.executable, "-m", "tf_textgen", *job],
+            LauncherConfig(num_workers=3, grace_s=2.5),
+        )
     ]
-    assert [task.environment["PYTHONUNBUFFERED"] for task in tasks] == ["1"] * 3
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_workers_that_refuse_their_flags(num_workers, capfdbinary):
+def test_workers_that_refuse_their_flags(num_workers):
     """`--run.dir` below a file is found by the job itself, in each worker."""
-    assert (
-        main(
-            [
-                "launch",
-                f"--num_workers={num_workers}",
-                "--",
-                "train",
-                "--run.steps=1",
-                f"--run.dir={__file__}/a",
-            ]
-        )
-        == 2
-    )
-    lines = capfdbinary.readouterr().err.decode().splitlines()
-    said = (
+    command = [sys.executable, "-m", "tf_textgen", "launch", f"--num_workers={num_workers}", "--"]
+    command += ["train", "--run.steps=1", f"--run.dir={__file__}/a"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, encoding="utf-8", check=False)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    reason = (
         f"--run.dir={__file__}/a: Not a directory; expected a folder that can be made and written"
     )
-    assert f"[worker 0] error: {said}" in lines or f"[worker 1] error: {said}" in lines
-    assert lines[-1].endswith(
-        f" of {num_workers} failed first, by exit code 2; its last error line: {said}"
-    )
+    assert f"[worker 0] error: {reason}" in lines or f"[worker 1] error: {reason}" in lines
+    assert lines[-1].endswith(f" of {num_workers} failed first, by exit code 2")

@@ -15,8 +15,9 @@ from tests.system.kill_and_resume import (
     started,
     wait_for_steps,
 )
-from tf_textgen.distribution.local_cluster import tf_configs
-from tf_textgen.distribution.workers import WORKER_LOST_EXIT_CODE, WORKER_LOST_SECONDS
+from tf_textgen.distribution.cluster import WORKER_LOST_EXIT_CODE
+from tf_textgen.distribution.launcher import tf_configs
+from tf_textgen.distribution.workers import WORKER_LOST_SECONDS
 from tf_textgen.runs.checkpoints import Checkpoints
 
 

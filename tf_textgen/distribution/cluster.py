@@ -17,6 +17,8 @@ from typing import Any
 
 from tf_textgen.errors import UserError
 
+WORKER_LOST_EXIT_CODE = 3
+"""Exit code of a worker that stops because another one was lost: not the cause of a failure."""
 _EXAMPLE = (
     'expected {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
 )

@@ -15,7 +15,6 @@ from tf_textgen.runs.checkpoints import Checkpoints
 # that hangs or is cut off without a word; the others hear of it at the step they are in, or when
 # they have written what they write.
 WORKER_LOST_SECONDS = 30
-WORKER_LOST_EXIT_CODE = 3
 _SIGNS_OF_LOSS = (
     tf.errors.UnavailableError,
     tf.errors.DeadlineExceededError,

@@ -17,9 +17,7 @@ from absl import flags
 
 from tf_textgen import config
 from tf_textgen.config import did_you_mean
-from tf_textgen.distribution.launcher_config import LauncherConfig
-from tf_textgen.distribution.local_cluster import cores_of_workers, tf_configs
-from tf_textgen.distribution.supervisor import Supervisor, Task
+from tf_textgen.distribution.launcher import Launcher, LauncherConfig
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import parse
 
@@ -34,28 +32,18 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def run(flag_values: flags.FlagValues, command: Sequence[str]) -> int:
     """Returns the exit code."""
-    wanted = config.from_flags(LauncherConfig, flag_values)
+    launcher_config = config.from_flags(LauncherConfig, flag_values)
     _check_command(command)
     if os.environ.get("TF_CONFIG"):
         raise UserError(
-            "TF_CONFIG is set: launch makes it for the workers of one machine; unset it, or start "
+            "TF_CONFIG is set: launch sets it for the workers of one machine; unset it, or start "
             f"the worker of each machine without launch: python -m tf_textgen {command[0]}"
         )
-    cores = cores_of_workers(wanted.num_workers, wanted.cores_per_worker)
     program = [sys.executable, "-m", "tf_textgen", *command]
-    tasks = [
-        Task(program, {"TF_CONFIG": tf_config, "PYTHONUNBUFFERED": "1"}, own)
-        for tf_config, own in zip(tf_configs(wanted.num_workers), cores, strict=True)
-    ]
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    supervisor = Supervisor(
-        tasks, grace_s=wanted.grace_s, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer
-    )
-    exit_code, failure = supervisor.run()
-    if failure:
-        print(f"error: {failure}", file=sys.stderr)
-    return exit_code
+    launcher = Launcher(program, launcher_config)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return launcher.run()
 
 
 def _check_command(command: Sequence[str]) -> None:

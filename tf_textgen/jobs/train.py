@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
-from tf_textgen.distribution.cluster import Cluster, read_cluster
+from tf_textgen.distribution.cluster import WORKER_LOST_EXIT_CODE, Cluster, read_cluster
 from tf_textgen.models import family
 from tf_textgen.runs import recipe as recipes
 from tf_textgen.runs.baseline import describe_baseline
@@ -67,7 +67,7 @@ def _train(recipe: Recipe, folder: RunFolder, cluster: Cluster) -> int:
     once.
     """
     from tf_textgen.distribution.strategies import make_strategy
-    from tf_textgen.distribution.workers import WORKER_LOST_EXIT_CODE, WorkerLost, Workers, watched
+    from tf_textgen.distribution.workers import WorkerLost, Workers, watched
     from tf_textgen.runs.checkpoints import Checkpoints
 
     if len(cluster.workers) > 1:

@@ -1,8 +1,8 @@
-"""Workers that are small programs, under a launcher of its own process: what they write, and how
-all of them end.
+"""Workers that are small programs, under a launcher in its own process: their output, and how all
+of them end.
 
-A worker holds a lock on a file as long as it lives, which tells its death without asking for
-process numbers.
+A worker holds a lock on a file as long as it lives, so that a test sees its death without process
+numbers.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,19 +19,23 @@ import time
 
 import pytest
 
-from tf_textgen.distribution import supervisor
+from tf_textgen.distribution.launcher import cores_of_workers, tf_configs
+from tf_textgen.errors import UserError
 
-DEADLINE_S = 60  # of everything that is waited for: only a failing test takes so long
+# Only a failing test takes so long.
+DEADLINE_S = 60
 LAUNCHER = """
 import json, sys
-from tf_textgen.distribution.supervisor import Supervisor, Task
-programs, options = map(json.loads, sys.argv[1:])
-start = [sys.executable, "-I", "-S", "-c"]
-tasks = [Task([*start, program], {"NUMBER": str(i)}, cores) for i, (program, cores) in enumerate(programs)]
-supervisor = Supervisor(tasks, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer, **options)
-exit_code, failure = supervisor.run()
-print(failure, file=sys.stderr)
-sys.exit(exit_code)
+from tf_textgen.distribution import launcher
+command, config, launcher._CAUSE_S = map(json.loads, sys.argv[1:])
+sys.exit(launcher.Launcher(command, launcher.LauncherConfig(**config)).run())
+"""
+# Every worker runs the same command, so it looks up its own program.
+WORKER = """
+import json, os, sys
+index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+os.environ["NUMBER"] = str(index)
+exec(json.loads(sys.argv[1])[index])
 """
 SAVES = """
 import os, signal, sys, time
@@ -62,15 +67,10 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(__file__).parents[2]))
 
 
-def command(programs, cores=(), **options):
-    tasks = [[program, list(cores[i]) if cores else []] for i, program in enumerate(programs)]
-    return [
-        sys.executable,
-        "-c",
-        LAUNCHER,
-        json.dumps(tasks),
-        json.dumps({"grace_s": DEADLINE_S, **options}),
-    ]
+def command(programs, cause_s=2.0, **config):
+    worker = [sys.executable, "-I", "-S", "-c", WORKER, json.dumps(programs)]
+    config = {"num_workers": len(programs), "grace_s": DEADLINE_S, **config}
+    return [sys.executable, "-c", LAUNCHER, *map(json.dumps, (worker, config, cause_s))]
 
 
 def once_ready(count: int, then: str) -> str:
@@ -141,7 +141,6 @@ def test_all_lines_of_all_workers_in_their_order():
     )
     code, *written = launch(*[program] * 4)
     assert code == 0
-    assert written[1].pop() == "None"
     for lines, kind in zip(written, (range(1, 5), range(1)), strict=True):
         for worker in range(4):
             prefix = f"[worker {worker}] "
@@ -152,25 +151,25 @@ def test_all_lines_of_all_workers_in_their_order():
         assert len(lines) == 4 * len(expected)
 
 
-def test_last_lines_without_an_end_and_aligned_names():
+def test_last_lines_without_an_end():
     program = "import os; os.write(1, b'a\\nb' + os.environ['NUMBER'].encode())"
     code, lines, _ = launch(*[program] * 11)
     assert code == 0
     assert sorted(lines) == sorted(
-        f"[worker {i:>2}] {text}" for i in range(11) for text in ("a", f"b{i}")
+        f"[worker {i}] {text}" for i in range(11) for text in ("a", f"b{i}")
     )
 
 
-def test_a_worker_has_a_session_of_its_own_and_no_input():
+def test_a_worker_has_its_own_session_and_no_input():
     program = "import os, sys; print(os.getsid(0) == os.getpid(), repr(sys.stdin.read()))"
-    assert launch(program) == (0, ["[worker 0] True ''"], ["None"])
+    assert launch(program) == (0, ["[worker 0] True ''"], [])
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the platform cannot pin")
 def test_cores_are_a_workers_own_from_the_start():
     cores = sorted(os.sched_getaffinity(0))[:2]
     program = "import os; print(*os.sched_getaffinity(0))"
-    code, lines, _ = launch(*[program] * len(cores), cores=[[core] for core in cores])
+    code, lines, _ = launch(*[program] * len(cores), cores_per_worker=1)
     assert code == 0 and sorted(lines) == [f"[worker {i}] {core}" for i, core in enumerate(cores)]
 
 
@@ -179,7 +178,7 @@ def test_one_fails_and_the_others_save():
     assert code == 1
     assert sorted(lines) == [f"[worker {i}] {word}" for i in (0, 2) for word in ("ready", "saved")]
     assert errors[:2] == ["[worker 1] one", "[worker 1] error: no luck"]
-    assert errors[-1] == "worker 1 of 3 failed first, by exit code 1; its last error line: no luck"
+    assert errors[-1] == "error: worker 1 of 3 failed first, by exit code 1"
     assert (
         "worker 1 failed by exit code 1: the others save and stop, and are killed after 60 s"
         in errors[-2]
@@ -189,40 +188,32 @@ def test_one_fails_and_the_others_save():
 def test_a_signal_is_a_failure():
     code, _, errors = launch("import os; os.kill(os.getpid(), 9)", SAVES)
     assert code == 137
-    assert errors[-1] == "worker 0 of 2 failed first, by signal 9 (Killed); it wrote no error"
+    assert errors[-1] == "error: worker 0 of 2 failed first, by signal 9 (Killed)"
 
 
 def test_a_worker_stopped_by_another_is_a_failure():
     code, _, errors = launch(SAVES, "import sys; sys.exit(143)")
-    assert (code, errors[-1]) == (
-        143,
-        "worker 1 of 2 failed first, by exit code 143; it wrote no error",
-    )
+    assert (code, errors[-1]) == (143, "error: worker 1 of 2 failed first, by exit code 143")
 
 
 def test_who_only_lost_a_peer_did_not_fail_first():
     late = "import sys, time; time.sleep(0.5); print('error: the reason', file=sys.stderr); sys.exit(7)"
     code, _, errors = launch(LOST, late, LOST, cause_s=DEADLINE_S)
-    assert (code, errors[-1]) == (
-        7,
-        "worker 1 of 3 failed first, by exit code 7; its last error line: the reason",
-    )
+    assert "[worker 1] error: the reason" in errors
+    assert (code, errors[-1]) == (7, "error: worker 1 of 3 failed first, by exit code 7")
 
 
 def test_a_lost_peer_is_told_where_nothing_else_is_known():
     code, lines, errors = launch(SAVES, once_ready(1, LOST), cause_s=0.3)
     assert code == 3 and "[worker 0] saved" in lines
-    assert (
-        errors[-1]
-        == "worker 1 of 2 failed first, by exit code 3; its last error line: a worker was lost"
-    )
+    assert errors[-1] == "error: worker 1 of 2 failed first, by exit code 3"
 
 
 def test_who_does_not_stop_is_killed_after_the_grace_time(tmp_path):
     start = time.monotonic()
     code, _, errors = launch(holding(tmp_path / "lock", DEAF), once_ready(1, FAILS), grace_s=0.3)
     assert time.monotonic() - start < DEADLINE_S / 2
-    assert code == 1 and errors[-1].startswith("worker 1 of 2 failed first, by exit code 1;")
+    assert code == 1 and errors[-1] == "error: worker 1 of 2 failed first, by exit code 1"
     wait_until_let_go(tmp_path / "lock")
 
 
@@ -234,8 +225,7 @@ def test_a_signal_lets_all_save(number, code):
         assert process.returncode == code
         assert sorted(out.splitlines()) == ["[worker 0] saved", "[worker 1] saved"]
         assert err.splitlines() == [
-            f"note: {number.name}: the workers save and stop; a second signal kills them",
-            "None",
+            f"note: {number.name}: the workers save and stop; a second signal kills them"
         ]
 
 
@@ -258,7 +248,7 @@ def test_who_cannot_save_fails():
         assert (
             process.returncode == 2 and "[worker 0] saved" in out
         )  # it was not asked a second time
-        assert err.splitlines()[-1].startswith("worker 1 of 2 failed first, by exit code 2")
+        assert err.splitlines()[-1] == "error: worker 1 of 2 failed first, by exit code 2"
 
 
 def test_who_is_done_when_the_signal_comes_is_done():
@@ -296,13 +286,59 @@ def test_what_a_worker_started_ends_with_it(tmp_path, ends):
     wait_until_let_go(tmp_path / "lock")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of the parent's death")
 def test_a_worker_whose_launcher_ended_before_it_began(tmp_path):
-    start = [sys.executable, str(pathlib.Path(supervisor.__file__).with_name("start.py"))]
     made = tmp_path / "made"
-    nobody = subprocess.run(
-        [*start, "0", "", "/bin/sh", "-c", f"touch '{made}'"], stderr=subprocess.PIPE, check=False
+    program = (
+        "import os, sys\n"
+        "from tf_textgen.distribution import launcher\n"
+        "launcher._become_worker(os.getppid() + 1, [])\n"
+        f"open({str(made)!r}, 'w').close()"
     )
-    assert (nobody.returncode, nobody.stderr) == (
-        1,
-        b"the launcher has ended\n",
-    ) and not made.exists()
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+    assert done.returncode == 1 and not made.exists()
+
+
+@pytest.mark.parametrize("count", [1, 64])
+def test_workers_of_one_cluster(count):
+    configs = [json.loads(config) for config in tf_configs(count)]
+    assert [config["task"] for config in configs] == [
+        {"type": "worker", "index": i} for i in range(count)
+    ]
+    (addresses,) = {tuple(config["cluster"]["worker"]) for config in configs}
+    assert len(set(addresses)) == count and set(configs[0]["cluster"]) == {"worker"}
+    assert all(
+        host == "127.0.0.1" and 1024 <= int(port) < 65536
+        for host, port in (a.split(":") for a in addresses)
+    )
+
+
+def test_no_port_is_left_occupied():
+    """By this process: each is either free or was taken by another one since."""
+    for config in tf_configs(8)[:1]:
+        for address in json.loads(config)["cluster"]["worker"]:
+            with socket.socket() as probe:
+                assert probe.connect_ex(("127.0.0.1", int(address.split(":")[1]))) != 0
+
+
+def test_cores_are_shared_out(monkeypatch):
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 3, 4, 5, 8}, raising=False)
+    assert cores_of_workers(2, 2) == [[3, 4], [5, 8]]
+    assert cores_of_workers(5, 1) == [[3], [4], [5], [8], [9]]
+    assert cores_of_workers(3, 0) == [[], [], []]
+    with pytest.raises(
+        UserError,
+        match="2 workers would need 6 cores, and only 5 are available; expected at most 2",
+    ):
+        cores_of_workers(2, 3)
+
+
+def test_a_platform_that_cannot_pin(monkeypatch):
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    with pytest.raises(
+        UserError,
+        match="--cores_per_worker=1: this platform cannot pin processes to cores; expected",
+    ):
+        cores_of_workers(2, 1)
+    assert cores_of_workers(2, 0) == [[], []]
