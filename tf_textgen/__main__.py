@@ -1,4 +1,4 @@
-"""`python -m tf_textgen JOB`."""
+"""Runs a job: `python -m tf_textgen JOB`."""
 
 import sys
 

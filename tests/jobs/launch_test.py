@@ -16,8 +16,8 @@ from tf_textgen.jobs import launch, main
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no job to launch came: expected train with its flags, after --"),
-        (["--"], "no job to launch came: expected train with its flags, after --"),
+        ([], "no job to launch: expected train with its flags after --"),
+        (["--"], "no job to launch: expected train with its flags after --"),
         (
             ["train", "--run.steps=1"],
             "unexpected argument 'train': launch takes flags, then --, then another job and",

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_textgen.data.batches import Share
 from tf_textgen.distribution.cluster import Cluster
-from tf_textgen.errors import UserError
+from tf_textgen.errors import UserError, job_command
 from tf_textgen.runs.run_config import RunConfig
 
 
@@ -34,7 +34,7 @@ def make_strategy(config: RunConfig, cluster: Cluster) -> tf.distribute.Strategy
         if len(cluster.workers) < 2:
             raise UserError(
                 "--run.strategy=multi_worker without a TF_CONFIG of several workers: expected one "
-                "on each machine; set it, or start `python -m tf_textgen launch --num_workers=2 -- "
+                f"on each machine; set it, or run `{job_command('launch')} --num_workers=2 -- "
                 "train ...` on one machine"
             )
         if config.logical_cpus > 1:

@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
-from tf_textgen.errors import UserError
+from tf_textgen.errors import UserError, job_command
 from tf_textgen.models import family
 from tf_textgen.runs import loading
 from tf_textgen.runs.run_folder import read_config
@@ -49,7 +49,7 @@ def run(flag_values: flags.FlagValues) -> None:
         print("  of the trained weights, not of their moving averages")
     print("next:")
     for job in ("evaluate", "generate", "export"):
-        print(f"  python -m tf_textgen {job} --run.dir={shlex.quote(str(output))}")
+        print(f"  {job_command(job)} --run.dir={shlex.quote(str(output))}")
 
 
 def _check_averages(source: Path, config: Mapping[str, Any]) -> None:

@@ -1,10 +1,10 @@
-"""Starts the workers of one training on this machine, and ends them together.
+"""Starts the workers of one training on this machine and ends them together.
 
-    python -m tf_textgen launch --num_workers=2 -- train --flagfile=RECIPE --run.dir=RUN
+    tf-textgen launch --num_workers=2 -- train --flagfile=RECIPE --run.dir=RUN
 
-Exit codes: 0 all workers are done; 2 bad input; 130 (SIGINT) or 143 (SIGTERM) all saved and
-stopped; else that of the worker which failed first, or 128 + the number of the signal that ended
-it. 3, a worker was lost, only where no worker failed otherwise.
+Exit codes: 0 all workers are done; 2 bad input; 130 (SIGINT) or 143 (SIGTERM) all have saved and
+stopped; otherwise that of the worker that failed first, or 128 + the signal that ended it. It is 3,
+a worker was lost, only if no worker failed in another way.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from absl import flags
 from tf_textgen import config
 from tf_textgen.config import did_you_mean
 from tf_textgen.distribution.launcher import Launcher, LauncherConfig
-from tf_textgen.errors import UserError
-from tf_textgen.jobs import parse
+from tf_textgen.errors import UserError, job_command
+from tf_textgen.jobs.command_line import parse
 
 HELP = "Start the workers of one training on this machine: launch --num_workers=2 -- train --flags."
 TAKES_COMMAND = True
-_LAUNCHED = "train"  # the other jobs take one process, so several would do the same several times
+# The other jobs are one process each: several would do the same work several times.
+_LAUNCHED = "train"
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -37,7 +38,7 @@ def run(flag_values: flags.FlagValues, command: Sequence[str]) -> int:
     if os.environ.get("TF_CONFIG"):
         raise UserError(
             "TF_CONFIG is set: launch sets it for the workers of one machine; unset it, or start "
-            f"the worker of each machine without launch: python -m tf_textgen {command[0]}"
+            f"the worker of each machine without launch: {job_command(command[0])}"
         )
     program = [sys.executable, "-m", "tf_textgen", *command]
     launcher = Launcher(program, launcher_config)
@@ -47,16 +48,12 @@ def run(flag_values: flags.FlagValues, command: Sequence[str]) -> int:
 
 
 def _check_command(command: Sequence[str]) -> None:
-    """What every worker would find wrong is reported once, before any starts."""
-    expected = f"expected {_LAUNCHED}"
+    """Reports once, before any worker starts, errors that every worker would report."""
     if not command:
-        raise UserError(f"no job to launch came: {expected} with its flags, after --")
-    if command[0] != _LAUNCHED:
-        raise UserError(
-            f"cannot launch {command[0]!r}: {expected}{did_you_mean(command[0], [_LAUNCHED])}"
-        )
-    _, launched, _ = parse(command)
-    if launched["help"].value or launched["helpshort"].value:
-        raise UserError(
-            f"cannot launch a help text: python -m tf_textgen {command[0]} --helpshort shows it"
-        )
+        raise UserError(f"no job to launch: expected {_LAUNCHED} with its flags after --")
+    job = command[0]
+    if job != _LAUNCHED:
+        hint = did_you_mean(job, [_LAUNCHED])
+        raise UserError(f"cannot launch {job!r}: expected {_LAUNCHED}{hint}")
+    if parse(command).asks_for_help:
+        raise UserError(f"cannot launch a help text: {job_command(job)} --helpshort shows it")

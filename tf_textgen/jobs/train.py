@@ -18,6 +18,7 @@ from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.distribution.cluster import WORKER_LOST_EXIT_CODE, Cluster, read_cluster
+from tf_textgen.errors import job_command
 from tf_textgen.models import family
 from tf_textgen.runs import recipe as recipes
 from tf_textgen.runs.baseline import describe_baseline
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
     from tf_textgen.training.opening import OpenedRun
 
 HELP = "Train a model; the same command again continues from the last checkpoint."
-_NEXT_STEPS = (
-    "tensorboard --logdir={run}/logs",
-    "python -m tf_textgen generate --run.dir={run}",
-    "python -m tf_textgen evaluate --run.dir={run}{split}",
-    "python -m tf_textgen export --run.dir={run}",
-)
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -195,17 +190,20 @@ def _finish(opened: OpenedRun, model: TextModel, state: RunState, result: FitRes
         opened.say(f"best checkpoint, of step {best}: {describe_metrics(validation)}")
     if baseline:
         opened.say(describe_baseline(baseline))
-    possible = {
-        "tensorboard": folder.logs.exists(),
-        "evaluate": valid is not None or bool(opened.recipe.data.test),
-    }
-    lines = [
-        line
-        for line in _NEXT_STEPS
-        if all(can or word not in line for word, can in possible.items())
-    ]
-    filled = {
-        "run": shlex.quote(str(folder.path)),
-        "split": " --split=test" if valid is None else "",
-    }
-    opened.say("next:", *(f"  {line.format(**filled)}" for line in lines))
+    opened.say("next:", *(f"  {command}" for command in _next_commands(opened)))
+
+
+def _next_commands(opened: OpenedRun) -> list[str]:
+    """The commands that a user runs after a training."""
+    folder = opened.folder
+    run_dir = f"--run.dir={shlex.quote(str(folder.path))}"
+    commands = []
+    if folder.logs.exists():
+        commands.append(f"tensorboard --logdir={shlex.quote(str(folder.path))}/logs")
+    commands.append(f"{job_command('generate')} {run_dir}")
+    if "valid" in opened.splits:
+        commands.append(f"{job_command('evaluate')} {run_dir}")
+    elif opened.recipe.data.test:
+        commands.append(f"{job_command('evaluate')} {run_dir} --split=test")
+    commands.append(f"{job_command('export')} {run_dir}")
+    return commands

@@ -22,6 +22,15 @@ def test_helpshort_of_every_job(job, capsys):
     assert f"python -m tf_textgen {job}: " in capsys.readouterr().out
 
 
+def test_help_names_the_command_that_was_used(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/bin/tf-textgen", "train", "--helpshort"])
+    assert main() == 0
+    assert capsys.readouterr().out.startswith("tf-textgen train: ")
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: tf-textgen JOB ") and "python -m" not in shown
+
+
 def test_helpshort_imports_no_tensorflow():
     code = (
         "import sys; from tf_textgen.jobs import main; main(['train', '--helpshort']); "
@@ -178,17 +187,17 @@ OOM = tf.errors.ResourceExhaustedError(
         (
             OSError(28, "No space left on device", "x"),
             2,
-            "x: No space left on device; expected room on the disk; make",
+            "cannot use x: no space left on device; free some space and run the same command again",
         ),
         (
             OSError(13, "Permission denied", "x"),
             2,
-            "x: Permission denied; expected what may be read and written; ch",
+            "cannot use x: permission denied; choose another file or folder, or change its permissions",
         ),
         (
             OSError(5, "Input/output error"),
             2,
-            "a file: Input/output error; expected a file or folder that can be",
+            "cannot use a file: input/output error; choose another file or folder",
         ),
         (
             MemoryError(),
@@ -206,7 +215,11 @@ OOM = tf.errors.ResourceExhaustedError(
             1,
             "unexpected ResourceExhaustedError: x; full;",
         ),
-        (KeyError("a\nb"), 1, r"unexpected KeyError: 'a\nb'; give --debug as well to see where"),
+        (
+            KeyError("a\nb"),
+            1,
+            r"unexpected KeyError: 'a\nb'; run it again with --debug to see the stack trace",
+        ),
     ],
 )
 def test_every_failure_is_one_line(error, code, message, monkeypatch, capsys):
