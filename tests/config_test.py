@@ -32,7 +32,8 @@ def parse(*arguments):
 
 def test_a_string_is_no_tuple_of_strings():
     with pytest.raises(
-        UserError, match=r"sample.names='one': a string came; expected a tuple of them, \('one',\)"
+        UserError,
+        match=r"sample.names='one': this is a string; expected a tuple of them, \('one',\)",
     ):
         Sample(size=1, names="one")
     assert Sample(size=1, names=("one",)).names == ("one",)
@@ -79,7 +80,7 @@ def test_any_text_survives_the_flagfile(tmp_path: pathlib.Path):
 @pytest.mark.parametrize("text", [r"a\q", "a\\", r"\x4", r"\ud800"])
 def test_an_escape_without_meaning_is_told(text: str):
     with pytest.raises(
-        UserError, match=r"--sample\.ends=.*a backslash stands before .*; expected n, t, r"
+        UserError, match=r"--sample\.ends=.*a backslash before .*; expected n, t, r"
     ):
         from_flags(Sample, parse(f"--sample.ends={text}"), size=7)
 
@@ -131,6 +132,6 @@ def test_json_of_other_types_is_told(values: dict):
 def test_a_configuration_that_is_no_object_is_told():
     with pytest.raises(
         UserError,
-        match="a configuration of 'optimizer' is damaged: a list came, expected an object",
+        match="a configuration of 'optimizer' is damaged: expected an object, not a list",
     ):
         OptimizerConfig.from_json([1])

@@ -1,13 +1,13 @@
 """Configurations: frozen dataclasses that become absl flags and JSON. Does not import TensorFlow.
 
-A configuration is declared once, next to what it configures:
+A configuration is declared once, next to the code that it configures:
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class OptimizerConfig(Config):
         prefix: ClassVar[str] = "optimizer"
         learning_rate: float = field(1e-3, "Peak learning rate.", above=0.0)
 
-and `define_flags(OptimizerConfig, flag_values)` makes `--optimizer.learning_rate` of it.
+`define_flags(OptimizerConfig, flag_values)` then defines `--optimizer.learning_rate`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import dataclasses
 import difflib
 import json
 import math
+import operator
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from absl import flags
@@ -27,7 +28,21 @@ from absl import flags
 from tf_textgen.errors import UserError
 
 ConfigT = TypeVar("ConfigT", bound="Config")
-_REQUIRED = dataclasses.MISSING
+required: Any = dataclasses.MISSING
+"""Default of a field that has none: the value has to be given."""
+_BOUNDS = {
+    "at_least": ("at least", operator.ge),
+    "at_most": ("at most", operator.le),
+    "above": ("above", operator.gt),
+    "below": ("below", operator.lt),
+}
+_DEFINE = {
+    bool: flags.DEFINE_boolean,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    tuple: flags.DEFINE_multi_string,
+}
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 _ESCAPES_HELP = r"Reads \n, \t, \r, \\, \xHH and \uHHHH as the characters they stand for."
 _ESCAPE = re.compile(r"\\(?:(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})|(.?))", re.DOTALL)
@@ -48,162 +63,150 @@ def field(
     """Declares one field of a `Config`.
 
     Args:
-      default: value when nothing is said; `config.required` if there is none.
+      default: value if none is given; `config.required` if one must be given.
       help: one sentence with the unit and the reason of the default; becomes the flag's help.
-      choices: the values allowed.
-      at_least, at_most, above, below: inclusive and exclusive bounds of a number (NaN breaks all of
-        them).
-      flag: False for values that follow from the data (a vocabulary's size) and have no flag.
-      escapes: whether the flag's text reads backslash escapes (see `unescape`), since a flagfile
-        holds a flag a line.
+      choices: the allowed values.
+      at_least, at_most, above, below: inclusive and exclusive bounds of a number; NaN is out of
+        bounds.
+      flag: False for a value that follows from the data, such as a vocabulary's size, and has no
+        flag.
+      escapes: whether the flag reads backslash escapes (see `unescape`), because a flagfile has one
+        line a flag.
     """
     bounds = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
-    help = f"{help} {_ESCAPES_HELP}" if escapes else help
-    metadata: dict[str, Any] = {"help": help, "choices": choices, "flag": flag, "escapes": escapes}
-    metadata["bounds"] = {name: bound for name, bound in bounds.items() if bound is not None}
+    metadata = {
+        "help": f"{help} {_ESCAPES_HELP}" if escapes else help,
+        "choices": choices,
+        "bounds": {kind: bound for kind, bound in bounds.items() if bound is not None},
+        "flag": flag,
+        "escapes": escapes,
+    }
     return dataclasses.field(default=default, metadata=metadata)
-
-
-required: Any = _REQUIRED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Base of all configurations: checked when made, immutable after."""
+    """Base of all configurations: checked when it is made, immutable afterwards."""
 
     prefix: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
+            name = flag_name(type(self), entry.name)
             value = getattr(self, entry.name)
-            if isinstance(value, str) and str(entry.type).startswith(
-                "tuple"
-            ):  # of which each letter would be one
-                name = flag_name(type(self), entry.name)
+            # A string is a sequence too: each of its letters would be one value.
+            if isinstance(value, str) and str(entry.type).startswith("tuple"):
                 raise UserError(
-                    f"{name}={value!r}: a string came; expected a tuple of them, ({value!r},)"
+                    f"{name}={value!r}: this is a string; expected a tuple of them, ({value!r},)"
                 )
-            check_value(
-                flag_name(type(self), entry.name), getattr(self, entry.name), entry.metadata
-            )
+            check_value(name, value, entry.metadata)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a dict that `json.dump` takes."""
-        return {entry.name: _plain(getattr(self, entry.name)) for entry in dataclasses.fields(self)}
+        """Returns the fields as a dict for `json.dump`."""
+        values = {}
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            values[entry.name] = list(value) if isinstance(value, tuple) else value
+        return values
 
     @classmethod
     def from_json(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
-        """The inverse of `to_json`; unknown names raise `UserError` with the nearest known one."""
-        known = {entry.name for entry in dataclasses.fields(cls)}
+        """The inverse of `to_json`.
+
+        Raises:
+          UserError: if a field is unknown, missing or has a value of another type.
+        """
+        damaged = f"a configuration of {cls.prefix!r} is damaged"
         if not isinstance(values, Mapping):
-            raise UserError(
-                f"a configuration of {cls.prefix!r} is damaged: a {type(values).__name__} came, "
-                "expected an object as it was written"
-            )
-        for name in values:
+            raise UserError(f"{damaged}: expected an object, not a {type(values).__name__}")
+        known = [entry.name for entry in dataclasses.fields(cls)]
+        arguments = {}
+        for name, value in values.items():
             if name not in known:
+                shown = flag_name(cls, name)
                 raise UserError(
-                    f"unknown field {flag_name(cls, name)!r} in a "
-                    f"configuration{did_you_mean(name, known)}"
+                    f"unknown field {shown!r} in a configuration{did_you_mean(name, known)}"
                 )
+            arguments[name] = tuple(value) if isinstance(value, list) else value
         try:
-            return cls(
-                **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-            )
+            return cls(**arguments)
         except TypeError as error:
             raise UserError(
-                f"a configuration of {cls.prefix!r} is damaged ({error}): expected what was written"
+                f"{damaged} ({error}): expected the file as it was written; restore it"
             ) from error
 
 
 def check_value(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
-    """Raises `UserError` if `value` breaks the choices or bounds declared by `field`."""
-    choices = metadata.get("choices")
+    """Raises `UserError` if `value` is not one of the choices, or out of the bounds, of `field`."""
     if value is None:
         return
+    choices = metadata.get("choices")
     if choices and value not in choices:
-        listed = ", ".join(map(str, choices))
-        raise UserError(
-            f"--{name}={value}: expected one of {listed}{did_you_mean(str(value), choices)}"
-        )
-    words = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
-    for kind, bound in metadata.get("bounds", {}).items():
-        ok = {
-            "at_least": value >= bound,
-            "at_most": value <= bound,
-            "above": value > bound,
-            "below": value < bound,
-        }
-        infinite = isinstance(value, float) and not math.isfinite(value)
-        if infinite or not ok[kind]:
-            expected = " and ".join(
-                f"{words[k]} {_number(v)}" for k, v in metadata["bounds"].items()
-            )
-            raise UserError(
-                f"--{name}={_number(value)}: expected a {'finite ' if infinite else ''}value "
-                f"{expected}"
-            )
+        listed = ", ".join(str(choice) for choice in choices)
+        hint = did_you_mean(str(value), choices)
+        raise UserError(f"--{name}={value}: expected one of {listed}{hint}")
+    bounds = metadata.get("bounds", {})
+    is_finite = not isinstance(value, float) or math.isfinite(value)
+    if all(is_finite and _BOUNDS[kind][1](value, bound) for kind, bound in bounds.items()):
+        return
+    expected = "value" if is_finite else "finite value"
+    words = [f"{_BOUNDS[kind][0]} {_number(bound)}" for kind, bound in bounds.items()]
+    raise UserError(f"--{name}={_number(value)}: expected a {expected} {' and '.join(words)}")
 
 
 def _number(value: float) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def did_you_mean(word: str, known: Any) -> str:
-    """`"; did you mean 'x'?"`, or nothing if no known word is near."""
-    near = difflib.get_close_matches(word, [str(k) for k in known], n=1)
+def did_you_mean(word: str, known: Iterable[Any]) -> str:
+    """Returns `"; did you mean 'x'?"`, or an empty string if no known word is similar."""
+    near = difflib.get_close_matches(word, [str(name) for name in known], n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def flag_name(config_class: type[Config], name: str) -> str:
+    """Returns `prefix.name`, or `name` if the class has no prefix."""
     return f"{config_class.prefix}.{name}" if config_class.prefix else name
 
 
 def define_flags(config_class: type[Config], flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one absl flag for each field, named `prefix.field`."""
     hints = typing.get_type_hints(config_class)
-    default: Any
     for entry in dataclasses.fields(config_class):
         if not entry.metadata.get("flag", True):
             continue
-        name = flag_name(config_class, entry.name)
-        default = entry.default
         text = entry.metadata["help"]
-        kind = _flag_type(hints[entry.name])
-        if kind is bool:
-            flags.DEFINE_boolean(name, default, text, flag_values=flag_values)
-        elif kind is tuple:
-            flags.DEFINE_multi_string(name, list(default), text, flag_values=flag_values)
-        elif entry.metadata["choices"]:
-            text = f"{text} One of {', '.join(map(str, entry.metadata['choices']))}."
-            flags.DEFINE_string(name, default, text, flag_values=flag_values)
-        else:
-            makers: dict[type, Any]
-            makers = {
-                int: flags.DEFINE_integer,
-                float: flags.DEFINE_float,
-                str: flags.DEFINE_string,
-            }
-            makers[kind](name, default, text, flag_values=flag_values)
+        choices = entry.metadata["choices"]
+        default: Any = entry.default
+        define: Any = _DEFINE[_value_type(hints[entry.name])]
+        if define is flags.DEFINE_multi_string:
+            default = list(default)
+        elif choices:
+            listed = ", ".join(str(choice) for choice in choices)
+            text = f"{text} One of {listed}."
+        define(flag_name(config_class, entry.name), default, text, flag_values=flag_values)
 
 
 def from_flags(
     config_class: type[ConfigT], flag_values: flags.FlagValues = flags.FLAGS, **others: Any
 ) -> ConfigT:
-    """Reads what `define_flags` defined; `others` gives the fields that have no flag."""
+    """Makes the configuration of flags that `define_flags` defined.
+
+    Args:
+      config_class: the class.
+      flag_values: the parsed flags.
+      **others: values of the fields that have no flag.
+    """
     values: dict[str, Any] = {}
     for entry in dataclasses.fields(config_class):
         if entry.metadata.get("flag", True):
-            values[entry.name] = _flag_value(
-                flag_values, flag_name(config_class, entry.name), entry
-            )
+            name = flag_name(config_class, entry.name)
+            values[entry.name] = _flag_value(flag_values, name, entry)
     return config_class(**values, **others)
 
 
 def override(config: ConfigT, flag_values: flags.FlagValues = flags.FLAGS) -> ConfigT:
-    """`config` with the fields that stand on the command line: how a job changes what a run
-    recorded.
-    """
+    """Returns a copy of `config` with the values given on the command line."""
     given = {}
     for entry in dataclasses.fields(config):
         name = flag_name(type(config), entry.name)
@@ -213,7 +216,7 @@ def override(config: ConfigT, flag_values: flags.FlagValues = flags.FLAGS) -> Co
 
 
 def to_flags(config: Config) -> list[str]:
-    """The lines of a flagfile that set every field which differs from its default.
+    """Returns the lines of a flagfile that set every field that differs from its default.
 
     Raises:
       UserError: if a line of a flagfile cannot hold the value.
@@ -223,81 +226,83 @@ def to_flags(config: Config) -> list[str]:
         value = getattr(config, entry.name)
         if not entry.metadata.get("flag", True) or value == entry.default:
             continue
-        for one in value if isinstance(value, tuple) else (value,):
-            text = json.dumps(one) if isinstance(one, bool) else str(one)
-            name = flag_name(type(config), entry.name)
-            lines.append(flag_line(name, escape(text) if entry.metadata.get("escapes") else text))
+        name = flag_name(type(config), entry.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            text = json.dumps(item) if isinstance(item, bool) else str(item)
+            if entry.metadata.get("escapes"):
+                text = escape(text)
+            lines.append(flag_line(name, text))
     return lines
 
 
 def flag_line(name: str, value: str) -> str:
-    """One line of a flagfile, which loses line ends and the spaces around a line; raises
-    `UserError` rather.
+    """Returns one line of a flagfile.
+
+    Raises:
+      UserError: if the line would be read differently: absl splits at line ends and strips spaces.
     """
     line = f"--{name}={value}"
     if line != line.strip() or "\n" in line or "\r" in line:
         raise UserError(
             f"--{name}={value!r}: expected no line end and no space at its end, which recipe.flags "
-            "could not hold; choose another"
+            "cannot hold; choose another value"
         )
     return line
 
 
 def escape(text: str) -> str:
-    """`text` so that `unescape` gives it back and a line of a flagfile can hold it."""
+    """Returns `text` in a form that a line of a flagfile can hold; `unescape` is the inverse."""
     end = len(text.rstrip())
-    return "".join(
-        _ESCAPES.get(c, f"\\u{ord(c):04x}")
-        if c == "\\" or i >= end or not (c.isprintable() or c > "\uffff")
-        else c
-        for i, c in enumerate(text)
-    )
+    escaped = []
+    for index, character in enumerate(text):
+        # `isprintable` is False for some of the later planes, which a flagfile can hold.
+        is_plain = character.isprintable() or character > "\uffff"
+        if character != "\\" and index < end and is_plain:
+            escaped.append(character)
+        else:
+            escaped.append(_ESCAPES.get(character, f"\\u{ord(character):04x}"))
+    return "".join(escaped)
 
 
-def unescape(came: str, text: str) -> str:
-    r"""The text that a flag's value stands for: `\n`, `\t`, `\r`, `\\`, `\xHH` and `\uHHHH` are one
-    character each.
+def unescape(shown: str, text: str) -> str:
+    r"""Returns `text` with `\n`, `\t`, `\r`, `\\`, `\xHH` and `\uHHHH` read as one character each.
 
     Args:
-      came: what an error says came: the flag with its value, or a place in a file.
+      shown: the origin of the text in errors: the flag with its value, or a place in a file.
       text: the value.
 
     Raises:
-      UserError: if a backslash begins anything else.
+      UserError: if a backslash is followed by anything else.
     """
-    plain = {written[1]: character for character, written in _ESCAPES.items()}
+    plain = {escaped[1]: character for character, escaped in _ESCAPES.items()}
 
-    def one(found: re.Match[str]) -> str:
+    def replace(found: re.Match[str]) -> str:
         code, letter = found.groups()
         character = chr(int(code[1:], 16)) if code else plain.get(letter)
         if character is None or "\ud800" <= character <= "\udfff":
+            after = code or letter or "nothing"
             raise UserError(
-                f"{came}: a backslash stands before {code or letter or 'nothing'!r}; expected n, "
-                "t, r, xHH, uHHHH of a character, or a second backslash"
+                f"{shown}: a backslash before {after!r}; expected n, t, r, xHH, "
+                "uHHHH of a character, or a second backslash"
             )
         return character
 
-    return _ESCAPE.sub(one, text)
+    return _ESCAPE.sub(replace, text)
 
 
 def _flag_value(flag_values: flags.FlagValues, name: str, entry: dataclasses.Field[Any]) -> Any:
     value: Any = flag_values[name].value
-    if entry.metadata.get("escapes"):
-        texts = [
-            unescape(f"--{name}={one}", one)
-            for one in (value if isinstance(value, list) else [value])
-        ]
-        value = texts if isinstance(value, list) else texts[0]
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(_unescaped(name, item, entry) for item in value)
+    return _unescaped(name, value, entry)
 
 
-def _flag_type(hint: Any) -> type:
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
+def _unescaped(name: str, value: Any, entry: dataclasses.Field[Any]) -> Any:
+    return unescape(f"--{name}={value}", value) if entry.metadata.get("escapes") else value
+
+
+def _value_type(hint: Any) -> type:
+    """Returns the type of a field's values: `float` for `float | None`, `tuple` for any tuple."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
         (hint,) = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-        origin = typing.get_origin(hint)
-    return tuple if origin is tuple else hint
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return tuple if typing.get_origin(hint) is tuple else hint

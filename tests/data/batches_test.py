@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_textgen.data.batches import ALONE, Batch, Field, Part, Share, make_dataset, pad_rows
+from tf_textgen.data.batches import ONE_PROCESS, Batch, Field, Part, Share, make_dataset, pad_rows
 
 FIELDS = (Field("target_tokens", np.int32, (None,)), Field("lengths", np.int64, ()))
 PLAN = types.SimpleNamespace(fields=FIELDS, batch_rows=2)
@@ -17,7 +17,7 @@ def batch_of(step, part):
 
 
 def test_elements_are_keras_triples_of_known_types_and_shapes():
-    dataset = make_dataset(tf.data.Dataset.range(3), batch_of, PLAN, ALONE)
+    dataset = make_dataset(tf.data.Dataset.range(3), batch_of, PLAN, ONE_PROCESS)
     features, labels, weights = dataset.element_spec
     assert features == {
         "target_tokens": tf.TensorSpec((2, None), tf.int32),
@@ -45,7 +45,7 @@ def test_a_batch_of_another_shape_than_declared_is_an_error():
         )
 
     with pytest.raises(tf.errors.InvalidArgumentError):
-        list(make_dataset(tf.data.Dataset.range(1), narrow, PLAN, ALONE))
+        list(make_dataset(tf.data.Dataset.range(1), narrow, PLAN, ONE_PROCESS))
 
 
 def test_elements_are_the_parts_of_the_local_replicas_step_by_step():

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.support.data_files import BOS, EOS, ids, pairs_split, random_texts, text_split, write
 from tf_textgen.data import dataset, token_cache
-from tf_textgen.data.batches import ALONE, Share
+from tf_textgen.data.batches import ONE_PROCESS, Share
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.errors import UserError
@@ -107,7 +107,7 @@ def test_the_parts_of_the_replicas_are_the_batch(case, replicas, tmp_path):
             *dataset.evaluation_batches(split, config, **shared),
         ]
 
-    whole = made(ALONE)
+    whole = made(ONE_PROCESS)
     workers = [made(Share(first, 2, replicas, multiple=2)) for first in range(0, replicas, 2)]
     for step, batch in enumerate(whole):
         parts = [part for worker in workers for part in worker[2 * step : 2 * step + 2]]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tf_textgen.distribution.cluster import ALONE, Cluster, read_cluster
+from tf_textgen.distribution.cluster import ONE_PROCESS, Cluster, read_cluster
 from tf_textgen.errors import UserError
 
 
@@ -14,8 +14,8 @@ def read(**config):
     "environment", [{}, {"TF_CONFIG": ""}, {"TF_CONFIG": "{}"}, {"TF_CONFIG": '{"cluster": {}}'}]
 )
 def test_without_a_cluster_a_process_trains_alone(environment):
-    assert read_cluster(environment) is ALONE
-    assert ALONE.is_chief
+    assert read_cluster(environment) is ONE_PROCESS
+    assert ONE_PROCESS.is_chief
 
 
 def test_workers_in_their_order():
@@ -50,8 +50,11 @@ FIRST = '"task": {"type": "worker", "index": 0}'
     [
         ("no json", "TF_CONFIG='no json' cannot be read .*; expected {"),
         ("[]", r"TF_CONFIG='\[\]' cannot be read"),
-        ('{"cluster": {"worker": "a:1"}}', r"cannot be read \('a:1' is no list of HOST:PORT\)"),
-        ('{"cluster": {"worker": ["a"]}}', r"cannot be read \(\['a'\] is no list of HOST:PORT\)"),
+        ('{"cluster": {"worker": "a:1"}}', r"cannot be read \('a:1' is not a list of HOST:PORT\)"),
+        (
+            '{"cluster": {"worker": ["a"]}}',
+            r"cannot be read \(\['a'\] is not a list of HOST:PORT\)",
+        ),
         (
             '{"cluster": {"worker": ["a:1"]}, "task": {"index": 1}}',
             "the task 'worker' 1 of a cluster with 1 of 'worker'",

@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from tf_textgen.distribution.cluster import ALONE, Cluster
+from tf_textgen.distribution.cluster import ONE_PROCESS, Cluster
 from tf_textgen.distribution.strategies import distribute, make_strategy
 from tf_textgen.distribution.workers import WorkerLost, Workers, watched
 from tf_textgen.errors import UserError
@@ -13,14 +13,14 @@ TWO = Cluster(("a:1", "b:2"), 0)
 
 @pytest.mark.parametrize("name", ["auto", "one_device"])
 def test_one_device_is_the_strategy_of_no_scope(name):
-    strategy = make_strategy(RunConfig(strategy=name), ALONE)
+    strategy = make_strategy(RunConfig(strategy=name), ONE_PROCESS)
     assert strategy.num_replicas_in_sync == 1 and not isinstance(
         strategy, tf.distribute.MirroredStrategy
     )
 
 
 def test_mirrored_works_on_one_cpu_too():
-    strategy = make_strategy(RunConfig(strategy="mirrored"), ALONE)
+    strategy = make_strategy(RunConfig(strategy="mirrored"), ONE_PROCESS)
     assert (
         isinstance(strategy, tf.distribute.MirroredStrategy) and strategy.num_replicas_in_sync == 1
     )
@@ -31,7 +31,7 @@ def test_mirrored_works_on_one_cpu_too():
     [
         (
             {"strategy": "multi_worker"},
-            ALONE,
+            ONE_PROCESS,
             "multi_worker without a TF_CONFIG of several workers: expected one on each",
         ),
         (
@@ -49,7 +49,7 @@ def test_mirrored_works_on_one_cpu_too():
             TWO,
             "--run.logical_cpus=2 with several workers: each has one CPU replica",
         ),
-        ({"logical_cpus": 2}, ALONE, "--run.logical_cpus=2: TensorFlow is in use already"),
+        ({"logical_cpus": 2}, ONE_PROCESS, "--run.logical_cpus=2: TensorFlow is already in use"),
     ],
 )
 def test_contradictions_are_told(run, cluster, message):
@@ -110,8 +110,8 @@ def test_a_lost_worker_is_named_with_the_step_to_go_on_from(tmp_path):
     error = tf.errors.UnavailableError(None, None, text)
     cluster = Cluster(("a:1", "b:2", "c:3"), 2)
     assert _lost(error, cluster, Checkpoints(tmp_path)) == (
-        "worker 1 (b:2) was lost, or ended with an error of its own: expected all 3 workers to "
-        "answer; give the same command on all of them again, which begins again, as nothing was "
+        "worker 1 (b:2) was lost, or ended with its own error: expected all 3 workers to answer; "
+        "run the same command on all of them again, which restarts, because no checkpoint was "
         "saved before"
     )
     (tmp_path / "step-00000040").mkdir()
@@ -125,5 +125,5 @@ def test_a_lost_worker_is_named_with_the_step_to_go_on_from(tmp_path):
 
 
 def test_a_process_alone_shows_such_errors_as_they_are(tmp_path):
-    with pytest.raises(tf.errors.InternalError), watched(ALONE, Checkpoints(tmp_path)):
+    with pytest.raises(tf.errors.InternalError), watched(ONE_PROCESS, Checkpoints(tmp_path)):
         raise tf.errors.InternalError(None, None, "a bug")

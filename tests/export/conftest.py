@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support import tiny_models
-from tf_textgen.compat import ServedModel
+from tf_textgen.compat import SavedModelSession
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.export import checking, self_check
 from tf_textgen.export.exported import Exported
@@ -22,7 +22,7 @@ class Export(NamedTuple):
 
     generator: TextGenerator
     loaded: Exported
-    served: ServedModel | None = None
+    served: SavedModelSession | None = None
 
 
 @pytest.fixture(scope="package")
@@ -35,12 +35,12 @@ def exported(tmp_path_factory):
     """
     generator, sessions = tiny_models.generator("transformer_lm", num_layers=1), []
 
-    def session_of(path: str) -> ServedModel:
-        sessions.append(ServedModel(path, optimize=False))
+    def session_of(path: str) -> SavedModelSession:
+        sessions.append(SavedModelSession(path, optimize=False))
         return sessions[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(self_check, "ServedModel", session_of)
+        patch.setattr(self_check, "SavedModelSession", session_of)
         patch.setattr(
             checking,
             "answer_in_fresh_process",

@@ -366,7 +366,7 @@ def row_of(prompt, wish, **changed):
 def ask(served, signature, rows):
     """The answer of each row of one request."""
     inputs = {name: [row[name] for row in rows] for name in rows[0]}
-    answer = served.ask(signature, inputs)
+    answer = served.run(signature, inputs)
     return [{name: values[row] for name, values in answer.items()} for row in range(len(rows))]
 
 
@@ -437,7 +437,7 @@ def test_merged_ids_and_vectors(exported):
             ask(exported.served, signature, [{"text": text} for text in rows]), rows, strict=True
         ):
             assert_same(answer, ask(exported.served, signature, [{"text": text}])[0])
-    found = exported.served.ask("detokenize", {"tokens": tokens})
+    found = exported.served.run("detokenize", {"tokens": tokens})
     assert found["text"].tolist() == [b"ab", b"", b"", b""] and [
         bool(error) for error in found["error"]
     ] == [

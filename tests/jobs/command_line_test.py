@@ -132,7 +132,7 @@ def test_helpshort_imports_no_tensorflow():
         (["generate", "--prompt=a\udcffb"], "character 11 is not valid UTF-8; expected UTF-8 text"),
         (
             ["generate", "--prompt=a", r"--decoding.stop=a\q"],
-            "a backslash stands before 'q'; expected n, t, r",
+            "a backslash before 'q'; expected n, t, r",
         ),
         (
             ["generate", "--prompt=a", "--decoding.repetition_penalty=1e300"],

@@ -103,12 +103,12 @@ def test_long_prompts_are_told(generate):
         (
             ["--escapes"],
             "good\nba\\d\n",
-            "standard input:2: a backslash stands before 'd'; expected n, t, r, xHH,",
+            "standard input:2: a backslash before 'd'; expected n, t, r, xHH,",
         ),
         (
             ["--escapes", "--prompt=ba\\d"],
             "",
-            "--prompt=ba\\d: a backslash stands before 'd'; expected n, t, r, xHH,",
+            "--prompt=ba\\d: a backslash before 'd'; expected n, t, r, xHH,",
         ),
         (
             ["--saved_model=x", "--prompt=a"],

@@ -72,7 +72,7 @@ def test_pairs_with_several_lines(score_pairs):
             "one column\n",
             "'one column' has 1 tab-separated columns: expected source TAB target",
         ),
-        (["--escapes"], "a\tb\\d\n", "'b\\\\d': a backslash stands before 'd'; expected n, t, r"),
+        (["--escapes"], "a\tb\\d\n", "'b\\\\d': a backslash before 'd'; expected n, t, r"),
     ],
 )
 def test_bad_input_is_one_line(score_pairs, arguments, stdin, message):

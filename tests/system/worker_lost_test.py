@@ -65,8 +65,7 @@ def lose(line, run, folder, number):
     step = Checkpoints(run / "checkpoints").newest_whole()
     assert (
         said.startswith("error: worker 1 (")
-        and " was lost, or ended with an error of its own: expected all 2 workers to answer; "
-        in said
+        and " was lost, or ended with its own error: expected all 2 workers to answer; " in said
     )
     assert said.endswith(f"which continues from step {step}")
 

@@ -77,7 +77,7 @@ class Share:
         return Part(self.first + replica, self.replicas, self.multiple)
 
 
-ALONE = Share()
+ONE_PROCESS = Share()
 
 
 class Batch(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_textgen.data import batches, token_cache
-from tf_textgen.data.batches import ALONE, Share
+from tf_textgen.data.batches import ONE_PROCESS, Share
 from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.data.packing import PackedDocuments
 from tf_textgen.data.pairs import DecoderOnlyPairs, EncoderDecoderPairs
@@ -63,7 +63,7 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     model_kind: str = LANGUAGE_MODEL,
-    share: Share = ALONE,
+    share: Share = ONE_PROCESS,
 ) -> tf.data.Dataset:
     """Returns the endless batches `(features, labels, weights)` of training from global step
     `start_step`.
@@ -110,7 +110,7 @@ def evaluation_batches(
     *,
     model_kind: str = LANGUAGE_MODEL,
     stride: int | None = None,
-    share: Share = ALONE,
+    share: Share = ONE_PROCESS,
 ) -> tf.data.Dataset:
     """Returns the batches of one pass, in which each of `split.num_tokens` labels has weight 1
     once.

@@ -22,7 +22,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  # registers the tokenizers' ops, as TF Serving does
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tf_textgen.compat import ServedModel, is_registered
+from tf_textgen.compat import SavedModelSession, is_registered
 from tf_textgen.export.prediction_log import REQUESTS_FILE, read_requests
 
 
@@ -76,7 +76,7 @@ def check(path, requests):
     found = {"foreign_ops": foreign_ops(path), "answers": [], "warm_up": 0}
     if found["foreign_ops"]:
         return found
-    served = ServedModel(path)
+    served = SavedModelSession(path)
     warm_up = list(read_requests(os.path.join(path, REQUESTS_FILE)))
     # A signature's first request takes seconds, in which TensorFlow makes its graph ready on one
     # core.
@@ -84,13 +84,13 @@ def check(path, requests):
         names = sorted({name for name, _ in warm_up})
         list(
             threads.map(
-                lambda name: [served.ask(*request) for request in warm_up if request[0] == name],
+                lambda name: [served.run(*request) for request in warm_up if request[0] == name],
                 names,
             )
         )
     found["warm_up"] = len(warm_up)
     for request in requests:
-        answer = served.ask(request["signature"], request["inputs"])
+        answer = served.run(request["signature"], request["inputs"])
         found["answers"].append({name: plain(values) for name, values in answer.items()})
     return found
 
