@@ -95,7 +95,7 @@ def test_truncated_gz_is_an_error_in_one_line(cut, tmp_path):
     folder.mkdir(parents=True)
     (folder / "train.txt.gz").write_bytes(gzip.compress(TEXT.encode())[:-9])
     with pytest.raises(
-        UserError, match=r"train.txt.gz cannot be read .*expected a whole, readable file"
+        UserError, match=r"cannot read .*train.txt.gz: .*expected a readable text file"
     ):
         corpora.resolve_corpus("cut", str(tmp_path / "data"))
 

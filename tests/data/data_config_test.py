@@ -30,7 +30,7 @@ def test_flags_and_json_round_trip():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"format": "csv"}, r"--data.format=csv: expected one of text, tsv, parallel"),
+        ({"format": "cvs"}, r"--data.format=cvs: expected one of text, tsv, csv, pairs, parallel"),
         ({"reply_of": "third"}, r"--data.reply_of=third: expected one of both, first, second"),
         (
             {"tokenizing_processes": -1},
@@ -46,7 +46,7 @@ def test_flags_and_json_round_trip():
         ({"validation_fraction": 1.0}, r"--data.validation_fraction=1"),
         (
             {"train_target": ("a",)},
-            r"--data.train_target=a: given with --data.format=text, expected .*parallel",
+            r"--data.train_target=a with --data.format=text: expected .*parallel",
         ),
         ({"format": "parallel", "train": ("a",)}, r"--data.train without --data.train_target"),
         ({"format": "parallel", "test_target": ("a",)}, r"--data.test_target without --data.test"),

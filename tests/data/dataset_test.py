@@ -60,7 +60,7 @@ def test_any_step_can_be_taken_up(case, tmp_path):
 
 def test_a_split_of_terabytes_opens_and_begins_at_any_step(tmp_path):
     tokens = 1 << 39
-    for name in ("offsets", "bytes"):
+    for name in ("offsets", "bytes", "unknown"):
         (tmp_path / f"text.{name}").write_bytes(np.array([0, tokens], "<i8").tobytes())
     shard = tmp_path / "text-00000.tokens"
     shard.touch()
@@ -68,10 +68,9 @@ def test_a_split_of_terabytes_opens_and_begins_at_any_step(tmp_path):
         shard, 2 * tokens
     )  # a file of a terabyte with nothing in it: one pass would never end
     stream = {"tokens": tokens, "documents": 1, "bytes": tokens, "shard_tokens": tokens}
-    counts = dict.fromkeys(("dropped", "cut", "replaced", "empty", "no_reply"), 0)
-    opened = token_cache.Shards(
-        str(tmp_path), {"dtype": "<u2", "streams": {"text": stream}, **counts}
-    )
+    counts = dict.fromkeys(("dropped", "cut", "replaced", "empty", "no_reply", "marks"), 0)
+    manifest = {"dtype": "<u2", "streams": {"text": stream}, "files": [[], []], **counts}
+    opened = token_cache.Shards(str(tmp_path), manifest)
     split, config = TokenizedSplit("train", opened, ByteTokenizer()), DataConfig(batching="windows")
     assert split.num_tokens == tokens - 1
     assert dataset.steps_per_epoch(split, config) == tokens // (256 * 32)
@@ -219,10 +218,10 @@ def test_the_last_documents_validate_where_no_file_does(tmp_path, fraction, coun
 
 
 def test_without_validation(tmp_path):
-    path = write(tmp_path / "a.txt", "one\ntwo\n")
+    path = write(tmp_path / "a.txt", "one two\n")
     config = DataConfig(train=(path,), documents="file", cache_dir=str(tmp_path))
     with pytest.raises(
-        UserError, match=r"--data.validation_fraction=0.05: the training files are one document"
+        UserError, match=r"--data.validation_fraction=0.05: the training files are one line"
     ):
         dataset.open_corpus(config, ByteTokenizer())
     assert list(

@@ -5,6 +5,7 @@ import pytest
 from tests.support.data_files import write
 from tf_textgen.data import sources
 from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.documents import CHUNK_BYTES, Documents
 from tf_textgen.errors import UserError
 
 TEXT = b" one\ntwo\n\n  \r\nthree\n\nfour\nfive"
@@ -12,7 +13,7 @@ TEXT = b" one\ntwo\n\n  \r\nthree\n\nfour\nfive"
 
 def documents(config, *paths):
     whole, held = [], b""
-    for chunk in sources.Documents(config, paths):
+    for chunk in Documents(config, paths):
         held += chunk.text
         if chunk.ends:
             whole.append(held)
@@ -42,7 +43,7 @@ def test_what_ends_a_document(tmp_path, mode, expected):
     "line", [b"word " * 10 + b"end", b"w" * (1 << 18) + b"x", "中".encode() * (1 << 17)]
 )
 def test_long_documents_come_in_chunks(tmp_path, mode, line):
-    lines = [line] * (2 * sources.CHUNK_BYTES // len(line) + 2)
+    lines = [line] * (2 * CHUNK_BYTES // len(line) + 2)
     path = write(tmp_path / "a", b"\n".join(lines) + b"\n\nshort\n")
     joined = b"\n".join(lines)
     expected = {
@@ -52,24 +53,24 @@ def test_long_documents_come_in_chunks(tmp_path, mode, line):
     }[mode]
     config = DataConfig(documents=mode)
     assert documents(config, path) == expected
-    for chunk in sources.Documents(config, [path]):
-        assert len(chunk.text) <= 2 * sources.CHUNK_BYTES + 1
+    for chunk in Documents(config, [path]):
+        assert len(chunk.text) <= 2 * CHUNK_BYTES + 1
         chunk.text.decode()
 
 
 def test_document_that_ends_with_a_chunk(tmp_path):
-    line = b"a" * (sources.CHUNK_BYTES - 1)
+    line = b"a" * (CHUNK_BYTES - 1)
     path = write(tmp_path / "a", line + b"\n")
-    chunks = list(sources.Documents(DataConfig(documents="file"), [path]))
+    chunks = list(Documents(DataConfig(documents="file"), [path]))
     assert b"".join(chunk.text for chunk in chunks) == line + b"\n"
     assert [chunk.ends for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
 
 
 def test_blank_file_is_an_error(tmp_path):
     path = write(tmp_path / "a", "\n \n")
-    with pytest.raises(UserError, match="blank lines only: expected text"):
-        list(sources.Documents(DataConfig(), [path]))
-    with pytest.raises(UserError, match="blank lines only: expected pairs"):
+    with pytest.raises(UserError, match="only blank lines: expected text"):
+        list(Documents(DataConfig(), [path]))
+    with pytest.raises(UserError, match="only blank lines: expected pairs"):
         list(sources.Pairs(DataConfig(format="tsv"), [path]))
 
 
@@ -150,7 +151,7 @@ def test_dialogues_without_a_reply_are_an_error(tmp_path):
         (b"<A> 1", b"hi"),
         (b"<A> 2", b"hi"),
     ]
-    with pytest.raises(UserError, match="blank lines only: expected dialogues"):
+    with pytest.raises(UserError, match="only blank lines: expected dialogues"):
         list(sources.Pairs(config, [write(tmp_path / "b.tsv", "\n\n")]))
 
 
@@ -188,7 +189,7 @@ def test_split_files(tmp_path):
 
 def test_replaced_lines_are_counted_over_files(tmp_path):
     bad, good = write(tmp_path / "bad", b"\xff\tx\n\xfe\ty\n"), write(tmp_path / "good", "a\tb\n")
-    text = sources.Documents(DataConfig(invalid_utf8="replace"), [bad, good, bad])
+    text = Documents(DataConfig(invalid_utf8="replace"), [bad, good, bad])
     pairs = sources.Pairs(DataConfig(format="tsv", invalid_utf8="replace"), [bad, good])
     assert len(list(text)) == 3 and text.replaced == 4
     assert len(list(pairs)) == 3 and pairs.replaced == 2

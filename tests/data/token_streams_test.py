@@ -15,11 +15,11 @@ def test_what_is_written_is_read(tmp_path, vocabulary_size, shard_tokens):
     dtype = token_streams.token_dtype(vocabulary_size)
     writer = token_streams.StreamWriter(str(tmp_path), "text", dtype, shard_tokens)
     writer.append(
-        np.concatenate([documents[0], documents[2][:2]]), [3, 3], [10, 0]
+        np.concatenate([documents[0], documents[2][:2]]), [3, 3], [10, 0], [1, 0]
     )  # the third continues
-    writer.append(documents[2][2:], [7], [30])
-    writer.append(np.zeros(0, int), [], [])
-    writer.append(np.concatenate(documents[3:]), [4, 5], [40, 50])
+    writer.append(documents[2][2:], [7], [30], [5])
+    writer.append(np.zeros(0, int), [], [], [])
+    writer.append(np.concatenate(documents[3:]), [4, 5], [40, 50], [0, 2])
     counts = writer.finish()
     assert counts == {"tokens": 17, "documents": 5, "bytes": 130, "shard_tokens": shard_tokens}
 
@@ -27,6 +27,7 @@ def test_what_is_written_is_read(tmp_path, vocabulary_size, shard_tokens):
     stream = token_streams.TokenStream(str(tmp_path), "text", dtype, counts)
     assert stream.offsets.tolist() == [0, 3, 3, 12, 16, 17]
     assert stream.bytes.tolist() == [0, 10, 10, 40, 80, 130]
+    assert stream.unknown_bytes.tolist() == [0, 1, 1, 6, 6, 8]
     assert stream.documents == 5
     for start in range(18):
         for stop in range(start, 20):
@@ -42,7 +43,7 @@ def test_what_is_written_is_read(tmp_path, vocabulary_size, shard_tokens):
 def test_shard_cut_after_it_was_opened(tmp_path):
     dtype = token_streams.token_dtype(10)
     with token_streams.StreamWriter(str(tmp_path), "text", dtype, 4) as writer:
-        writer.append(np.arange(10), [10], [10])
+        writer.append(np.arange(10), [10], [10], [0])
         stream = token_streams.TokenStream(str(tmp_path), "text", dtype, writer.finish())
     os.truncate(tmp_path / "text-00001.tokens", 4)
     assert stream.read(0, 6).tolist() == [0, 1, 2, 3, 4, 5]
@@ -57,7 +58,7 @@ def test_files_are_closed_with_the_stream(tmp_path, monkeypatch):
     opened, open_file = [], os.open
     dtype = token_streams.token_dtype(10)
     with token_streams.StreamWriter(str(tmp_path), "text", dtype, 4) as writer:
-        writer.append(np.arange(10), [10], [10])
+        writer.append(np.arange(10), [10], [10], [0])
         counts = writer.finish()
     monkeypatch.setattr(
         os, "open", lambda *arguments: opened.append(open_file(*arguments)) or opened[-1]
@@ -78,7 +79,7 @@ def test_stored_types():
 def test_stream_without_tokens(tmp_path):
     dtype = token_streams.token_dtype(10)
     writer = token_streams.StreamWriter(str(tmp_path), "source", dtype, 4)
-    writer.append(np.zeros(0, int), [0, 0], [0, 0])
+    writer.append(np.zeros(0, int), [0, 0], [0, 0], [0, 0])
     stream = token_streams.TokenStream(str(tmp_path), "source", dtype, writer.finish())
     assert stream.documents == 2
     assert stream.read(0, 0).shape == (0,)
@@ -87,3 +88,26 @@ def test_stream_without_tokens(tmp_path):
 def test_ragged_places():
     assert token_streams.ragged_places([2, 0, 3]).tolist() == [0, 2, 2, 5]
     assert token_streams.ragged_places([]).tolist() == [0]
+
+
+def hashes_of(folder, parts):
+    """The hashes of the documents that are written in these parts: tokens and ends of documents."""
+    folder.mkdir()
+    dtype = token_streams.token_dtype(100)
+    with token_streams.StreamWriter(str(folder), "text", dtype, 8) as writer:
+        for tokens, ends in parts:
+            zeros = [0] * len(ends)
+            writer.append(np.array(tokens, int), ends, zeros, zeros)
+        counts = writer.finish()
+    return token_streams.TokenStream(str(folder), "text", dtype, counts).hashes.tolist()
+
+
+def test_hashes_are_equal_for_equal_documents(tmp_path):
+    # The documents are [1, 2, 3], [3, 2, 1], [1, 2, 3], [] and [1, 2].
+    tokens = [1, 2, 3, 3, 2, 1, 1, 2, 3, 1, 2]
+    whole = hashes_of(tmp_path / "whole", [(tokens, [3, 6, 9, 9, 11])])
+    first, other, again, empty, shorter = whole
+    assert first == again
+    assert len({first, other, empty, shorter}) == 4
+    parts = [(tokens[:1], []), (tokens[1:5], [2]), (tokens[5:5], []), (tokens[5:], [1, 4, 4, 6])]
+    assert hashes_of(tmp_path / "parts", parts) == whole

@@ -13,7 +13,7 @@ from tests.support.data_files import (
     write,
 )
 from tests.support.thorough import cases
-from tf_textgen.data import sources, token_cache, token_streams, tokenizing
+from tf_textgen.data import documents, token_cache, token_streams, tokenizing
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.text.bytes import ByteTokenizer
@@ -29,7 +29,7 @@ def test_batches_and_chunks_make_no_difference(tmp_path, monkeypatch, mode, shar
     )
     monkeypatch.setattr(tokenizing, "_BATCH_BYTES", 64)
     monkeypatch.setattr(tokenizing, "_BATCH_TEXTS", 3)
-    monkeypatch.setattr(sources, "CHUNK_BYTES", 50)
+    monkeypatch.setattr(documents, "CHUNK_BYTES", 50)
     monkeypatch.setattr(token_streams, "SHARD_TOKENS", shard_tokens)
     config = DataConfig(train=(path,), documents=mode, cache_dir=str(tmp_path / "cache"))
     opened = token_cache.open_shards(config, ByteTokenizer(), "train")
@@ -46,7 +46,7 @@ def test_batches_and_chunks_make_no_difference(tmp_path, monkeypatch, mode, shar
 def test_more_processes_write_the_same_files(tmp_path, monkeypatch, form):
     monkeypatch.setattr(tokenizing, "_BATCH_BYTES", 64)
     monkeypatch.setattr(tokenizing, "_BATCH_TEXTS", 5)
-    monkeypatch.setattr(sources, "CHUNK_BYTES", 50)
+    monkeypatch.setattr(documents, "CHUNK_BYTES", 50)
     monkeypatch.setattr(token_streams, "SHARD_TOKENS", 100)
     separator = {"text": b"\n", "dialogue": b"\t"}[form]
     rows = [separator.join(random_texts(4, 40, seed)) for seed in range(40)]

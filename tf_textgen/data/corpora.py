@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_textgen.config import did_you_mean
-from tf_textgen.data import embedded, fetch
+from tf_textgen.data import compression, embedded, fetch
 from tf_textgen.data.corpus_table import CORPORA, Corpus, File
 from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.errors import UserError
@@ -146,7 +146,7 @@ def _find(file: File, folder: str) -> str | None:
     """The file's path if it is there, verified."""
     for path in (os.path.join(folder, file.name), os.path.join(folder, file.name + ".gz")):
         if os.path.exists(path):
-            found = fetch.text_sha256(path)
+            found = compression.text_sha256(path)
             if found != file.sha256:
                 raise UserError(
                     f"{path}: SHA-256 of its text is {found}, expected {file.sha256}; move it away "

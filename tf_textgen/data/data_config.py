@@ -11,11 +11,14 @@ from tf_textgen.data.dialogues import REPLIES_OF
 from tf_textgen.errors import UserError
 
 SPLITS = ("train", "valid", "test")
-_TEXT_OPTIONS = ("format", "documents", "invalid_utf8")
+_TEXT_OPTIONS = ("format", "documents", "text_field", "invalid_utf8")
 _PAIR_OPTIONS = (
     "format",
     "source_column",
     "target_column",
+    "source_field",
+    "target_field",
+    "csv_header",
     "max_source_tokens",
     "max_target_tokens",
     "over_long",
@@ -50,15 +53,28 @@ class DataConfig(Config):
     test_target: tuple[str, ...] = field((), "Target side of data.test if data.format is parallel.")
     format: str = field(
         "text",
-        "text: documents. tsv: one pair per row, tab-separated. parallel: pairs, line by line from "
-        "two files. dialogue: one dialogue per row, its turns tab-separated; each reply is a pair.",
-        choices=("text", "tsv", "parallel", "dialogue"),
+        "text: documents. tsv, csv: one pair per row. pairs: one pair per record of JSON lines or "
+        "Parquet. parallel: pairs, line by line from two files. dialogue: one dialogue per row, "
+        "its turns tab-separated, or one conversation per JSON line; each reply is a pair.",
+        choices=("text", "tsv", "csv", "pairs", "parallel", "dialogue"),
     )
+    text_field: str | None = field(
+        None,
+        "Field of the text in JSON lines, Parquet or CSV files; a dotted path names a nested "
+        "field. None is text.",
+    )
+    source_field: str | None = field(
+        None, "Field of the source text in JSON lines, Parquet or CSV files; None is source."
+    )
+    target_field: str | None = field(
+        None, "Field of the target text in JSON lines, Parquet or CSV files; None is target."
+    )
+    csv_header: bool = field(True, "Whether the first row of a CSV file names its columns.")
     source_column: int = field(
-        1, "Column of the source text in a TSV file, counted from 1.", at_least=1
+        1, "Column of the source text in a TSV or CSV file, counted from 1.", at_least=1
     )
     target_column: int = field(
-        2, "Column of the target text in a TSV file, counted from 1.", at_least=1
+        2, "Column of the target text in a TSV or CSV file, counted from 1.", at_least=1
     )
     first_turn_column: int = field(
         1,

@@ -52,8 +52,17 @@ def open_corpus(
     Raises:
       UserError: if a split has no files, or the files do not have the form that `config` describes.
     """
-    opened = {name: _open_split(config, tokenizer, name, source_tokenizer) for name in splits}
-    return {name: split for name, split in opened.items() if split is not None}
+    opened = {}
+    for name in splits:
+        split = _open_split(config, tokenizer, name, source_tokenizer)
+        if split is not None:
+            opened[name] = split
+    train = opened.get("train")
+    for name, split in opened.items():
+        if train is not None and name != "train":
+            _check_distinct_files(train, split)
+            split.measure_overlap(train)
+    return opened
 
 
 def training_batches(
@@ -141,17 +150,37 @@ def _open_split(
         return TokenizedSplit(name, opened, tokenizer, source_tokenizer=source_tokenizer)
     opened = token_cache.open_shards(config, tokenizer, "train", source_tokenizer)
     whole = TokenizedSplit(name, opened, tokenizer, source_tokenizer=source_tokenizer)
+    if whole.num_documents < 2 and not config.is_pairs:
+        # The last share of the only document, cut at the end of a line, becomes a document.
+        cut_bytes = round(whole.num_bytes * (1.0 - config.validation_fraction))
+        opened = token_cache.open_shards(config, tokenizer, "train", cut_bytes=cut_bytes)
+        whole = TokenizedSplit(name, opened, tokenizer)
     if whole.num_documents < 2:
         raise UserError(
             f"--data.validation_fraction={config.validation_fraction:g}: the training files are "
-            "one document, expected at least two to cut from; give --data.valid, or set "
-            "--data.validation_fraction=0 or --data.documents"
+            f"one {'pair' if config.is_pairs else 'line'}, expected at least two to cut from; give "
+            "--data.valid, or set --data.validation_fraction=0"
         )
     held_out = max(1, round(whole.num_documents * config.validation_fraction))
     border = max(1, whole.num_documents - held_out)
     if name == "train":
         return TokenizedSplit(name, whole.shards, tokenizer, 0, border, source_tokenizer)
     return TokenizedSplit(name, whole.shards, tokenizer, border, None, source_tokenizer)
+
+
+def _check_distinct_files(train: TokenizedSplit, split: TokenizedSplit) -> None:
+    """Raises `UserError` if another split has a file with the text of a training file."""
+    is_apart = split.first >= train.last or split.last <= train.first
+    if is_apart and split.shards.folder == train.shards.folder:
+        return
+    known = dict(zip(train.shards.manifest["text_sha256"], train.shards.file_names, strict=True))
+    hashes = split.shards.manifest["text_sha256"]
+    for text_hash, name in zip(hashes, split.shards.file_names, strict=True):
+        if text_hash in known:
+            raise UserError(
+                f"--data.{split.name}: {name} contains the same text as {known[text_hash]} of "
+                "--data.train: expected other text; leave it out of one of them"
+            )
 
 
 def _plan(

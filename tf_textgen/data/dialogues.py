@@ -33,7 +33,11 @@ def context(turns: Sequence[str], first: int = 0) -> str:
       turns: consecutive turns of a dialogue.
       first: index of `turns[0]` in its dialogue, which determines the speaker.
     """
-    lines = [f"{SPEAKERS[i % 2]} {turn}".rstrip() for i, turn in enumerate(turns, first)]
+    lines = []
+    for place, turn in enumerate(turns, first):
+        # A turn is one line of the context, also if it has several lines itself.
+        line = " ".join(turn.splitlines())
+        lines.append(f"{SPEAKERS[place % 2]} {line}".rstrip())
     return "\n".join(lines)
 
 

@@ -6,7 +6,6 @@ Does not import TensorFlow.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import http.client
 import io
@@ -16,10 +15,10 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import IO
 
+from tf_textgen.data import compression
 from tf_textgen.errors import UserError
 
 _BLOCK_BYTES = 1 << 20
@@ -63,24 +62,6 @@ def download(url: str, sha256: str, folder: str) -> str:
                 "changed or was cut off; nothing was kept"
             )
     return path
-
-
-def text_sha256(path: str) -> str:
-    """SHA-256 of a file's bytes, of the unpacked ones if its name ends in .gz.
-
-    Raises:
-      UserError: it cannot be read or unpacked.
-    """
-    digest = hashlib.sha256()
-    try:
-        with gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                digest.update(block)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): expected a whole, readable file"
-        ) from error
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -149,7 +130,7 @@ def copy_stream(source: IO[bytes], path: str, sha256: str) -> None:
     with written_beside(path) as (temporary, out):
         shutil.copyfileobj(source, out, _BLOCK_BYTES)
         out.flush()
-        found = text_sha256(temporary)
+        found = compression.text_sha256(temporary)
         if found != sha256:
             raise UserError(
                 f"{path}: the prepared file has SHA-256 {found}, expected {sha256}; nothing was "

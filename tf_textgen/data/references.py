@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tf_textgen.data import files, sources
+from tf_textgen.data import sources
 from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.text_file import TextFile, is_blank
 from tf_textgen.errors import UserError
 
 
@@ -35,10 +36,10 @@ def read_examples(
     Raises:
       UserError: if the files cannot be used or contain no pair.
     """
-    if further_columns and config.format != "tsv":
+    if further_columns and config.format not in ("tsv", "csv"):
         raise UserError(
             f"--further_references with --data.format={config.format}: expected "
-            "--data.format=tsv, whose rows have further columns"
+            "--data.format=tsv or csv, whose rows have further columns"
         )
     paths = sources.split_files(config, split)
     rows = _wide_rows(config, paths[0]) if further_columns else _pairs(config, paths)
@@ -60,7 +61,7 @@ def _wide_rows(config: DataConfig, paths: Sequence[str]) -> Iterator[Example]:
     source = config.source_column - 1
     target = config.target_column - 1
     for path in paths:
-        for row in sources.table_rows(files.TextFile(path, config.invalid_utf8), config):
+        for row in sources.table_rows(TextFile(path, config.invalid_utf8), config):
             further = [
                 text for column, text in enumerate(row) if column > target and column != source
             ]
@@ -68,7 +69,7 @@ def _wide_rows(config: DataConfig, paths: Sequence[str]) -> Iterator[Example]:
 
 
 def _example(source: bytes, references: Sequence[bytes]) -> Example:
-    texts = tuple(text.decode() for text in references if text.strip())
+    texts = tuple(text.decode() for text in references if not is_blank(text))
     return Example(source.decode(), texts)
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from tf_textgen.data.token_cache import Shards
 
+_BLOCK_TOKENS = 1 << 20
+
 
 class TokenizedSplit:
     """Documents (or pairs) `[first, last)` of tokenized files.
@@ -23,6 +25,10 @@ class TokenizedSplit:
       empty: number of pairs of the files that are left out because a side is empty.
       no_reply: number of dialogues of the files that are left out because nobody replies.
       replaced: number of lines of the files that were not UTF-8.
+      marks: number of byte order marks of the files that are inside a line.
+      unknown_bytes: bytes of the text that unknown tokens hide.
+      overlap: share of the bytes of the text that are documents (or pairs) of the training data
+        too, or None if that is not known.
       bos_id, eos_id, sep_id, pad_id, vocabulary_size: of the tokenizer.
       source_eos_id, source_pad_id: of the tokenizer of the sources.
     """
@@ -48,6 +54,10 @@ class TokenizedSplit:
         ends = self.num_documents if self.is_pairs else -self.num_documents
         self.num_tokens = tokens + ends
         self.num_bytes = int(counted.bytes[self.last] - counted.bytes[self.first])
+        unknown = counted.unknown_bytes
+        self.unknown_bytes = int(unknown[self.last] - unknown[self.first])
+        self.overlap: float | None = None
+        self.marks = shards.manifest["marks"]
         self.dropped = shards.manifest["dropped"]
         self.cut = shards.manifest["cut"]
         self.replaced = shards.manifest["replaced"]
@@ -58,6 +68,7 @@ class TokenizedSplit:
         self.bos_id = int(tokenizer.bos_id)
         self.eos_id = int(tokenizer.eos_id)
         self.sep_id = int(tokenizer.sep_id)
+        self.unk_id = int(tokenizer.unk_id)
         sources = source_tokenizer or tokenizer
         self.source_eos_id = int(sources.eos_id)
         self.source_pad_id = int(sources.pad_id)
@@ -108,6 +119,33 @@ class TokenizedSplit:
         stop = int(source.offsets[self.first + last])
         return source.read(start, stop)
 
+    def hashes(self) -> np.ndarray:
+        """Returns a hash of each document, or of each pair: `[num_documents]` uint64."""
+        streams = self.shards.streams
+        if not self.is_pairs:
+            return streams["text"].hashes[self.first : self.last]
+        sources = streams["source"].hashes[self.first : self.last]
+        targets = streams["target"].hashes[self.first : self.last]
+        return sources * np.uint64(0x9E3779B97F4A7C15) + targets
+
+    def measure_overlap(self, train: TokenizedSplit) -> None:
+        """Sets `overlap` to the share of this split that is in the training data too."""
+        counted = self.shards.streams["target" if self.is_pairs else "text"]
+        sizes = np.diff(counted.bytes[self.first : self.last + 1])
+        known = np.isin(self.hashes(), train.hashes())
+        self.overlap = float(sizes[known].sum() / max(1, sizes.sum()))
+
+    def unknown_tokens(self) -> int:
+        """Returns the number of unknown tokens among those that an evaluation counts."""
+        counted = self.shards.streams["target" if self.is_pairs else "text"]
+        start = int(counted.offsets[self.first])
+        stop = int(counted.offsets[self.last])
+        count = 0
+        for first in range(start, stop, _BLOCK_TOKENS):
+            block = counted.read(first, min(first + _BLOCK_TOKENS, stop))
+            count += int(np.count_nonzero(block == self.unk_id))
+        return count
+
     def summary(self) -> str:
         """Returns one line for people."""
         counts = [
@@ -121,10 +159,16 @@ class TokenizedSplit:
             (self.empty, "pairs of the files with an empty side dropped"),
             (self.no_reply, "dialogues of the files without a reply dropped"),
             (self.replaced, "lines not UTF-8 repaired"),
+            (self.marks, "byte order marks inside lines"),
         ]
         counts += [exception for exception in exceptions if exception[0]]
-        notes = ", ".join(f"{count:,} {text}" for count, text in counts)
-        return f"{self.name}: {notes}"
+        notes = [f"{count:,} {text}" for count, text in counts]
+        if self.unknown_bytes:
+            share = self.unknown_tokens() / self.num_tokens
+            notes.append(f"{share:.2%} of the tokens unknown")
+        if self.overlap:
+            notes.append(f"{self.overlap:.1%} of the text overlaps with the training data")
+        return f"{self.name}: {', '.join(notes)}"
 
     def _offset(self, document: int) -> int:
         return self.shards.streams["text"].offsets[document]

@@ -1,10 +1,10 @@
-"""Tokenized files, made once and kept under a key of everything they depend on.
+"""The cache of tokenized files, under a key of everything that they depend on.
 
-`CACHE/KEY/` holds the streams of `token_streams` and `manifest.json`; KEY is the SHA-256 of the
-tokenizers' fingerprints, the options that change tokens, and the name, size and content hash of
-every file. It is written as
-`KEY.building` and renamed when whole, under an exclusive `flock` of `KEY.lock`: a second process
-waits and then reads, and what a killed one left is built again.
+`CACHE/KEY/` contains the streams of `token_streams` and `manifest.json`. KEY is the SHA-256 of the
+fingerprints of the tokenizers, the options that change tokens, and name, size and SHA-256 of every
+file. The folder is written as `KEY.building` and renamed when it is complete, under an exclusive
+`flock` of `KEY.lock`. A second process waits and then reads. The rest of a process that was killed
+is removed and built again.
 """
 
 from __future__ import annotations
@@ -21,25 +21,29 @@ from typing import Any
 
 import numpy as np
 
-from tf_textgen.data import files, sources, token_streams, tokenizing
+from tf_textgen.data import compression, files, sources, token_streams, tokenizing
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.tokenizing_processes import choose_processes
 from tf_textgen.errors import UserError
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 class Shards:
     """A tokenized split on disk.
 
     Attributes:
-      manifest: counts (`dropped`, `cut`, `empty`, `no_reply`, `replaced`), files, and the counts of
-        each stream.
+      manifest: counts (`dropped`, `cut`, `empty`, `no_reply`, `replaced`, `marks`), the files with
+        the SHA-256 of their uncompressed text, and the counts of each stream.
+      folder: of the files.
+      file_names: names of the text files, without their folders.
       streams: `text` (documents with their `<s>` and `</s>`), or `source` and `target` (ids only).
     """
 
     def __init__(self, folder: str, manifest: dict[str, Any]):
+        self.folder = folder
         self.manifest = manifest
+        self.file_names = [file["name"] for file in manifest["files"][0]]
         dtype = np.dtype(manifest["dtype"])
         self.streams = {
             name: token_streams.TokenStream(folder, name, dtype, counts)
@@ -48,22 +52,28 @@ class Shards:
 
 
 def open_shards(
-    config: DataConfig, tokenizer: Any, split: str, source_tokenizer: Any = None
+    config: DataConfig,
+    tokenizer: Any,
+    split: str,
+    source_tokenizer: Any = None,
+    cut_bytes: int | None = None,
 ) -> Shards:
-    """The tokenized files of `split`, from the cache or made now.
+    """Returns the tokenized files of a split, from the cache if they are there.
 
     Args:
-      config: names the files and says how they are read.
+      config: names the files and defines how they are read.
       tokenizer: of documents, or of pairs.
-      split: its name.
+      split: name of the split.
       source_tokenizer: of the source side of pairs; None is `tokenizer`.
+      cut_bytes: as in `Documents`.
 
     Raises:
-      UserError: if the files, or the cache's folder, cannot be used.
+      UserError: if the files or the folder of the cache cannot be used, or two files contain the
+        same text.
     """
     paths = sources.split_files(config, split)
     tokenizers = (source_tokenizer or tokenizer, tokenizer)
-    identity = _identity(config, tokenizers, paths)
+    identity = _identity(config, tokenizers, paths, cut_bytes)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     cache = config.cache_folder()
     if files.is_remote(cache):
@@ -74,31 +84,63 @@ def open_shards(
         with _locked(cache, key):
             manifest = _read_manifest(folder)  # another process may have built it meanwhile
             if manifest is None:
-                _build(config, tokenizers, paths, folder, identity)
+                _build(config, tokenizers, paths, folder, identity, split)
                 manifest = _read_manifest(folder)
     if manifest is None:
-        raise UserError(
-            f"{folder}: changed while it was read; expected a cache that stays; delete it and "
-            "start again"
-        )
+        raise UserError(f"{folder} changed while it was read; delete it and start again")
     return Shards(folder, manifest)
 
 
 def _identity(
-    config: DataConfig, tokenizers: tuple[Any, Any], paths: tuple[list[str], list[str]]
+    config: DataConfig,
+    tokenizers: tuple[Any, Any],
+    paths: tuple[list[str], list[str]],
+    cut_bytes: int | None,
 ) -> dict[str, Any]:
+    """Returns everything that the tokens depend on."""
     source, target = (tokenizer.fingerprint for tokenizer in tokenizers)
-    return {
+    identity = {
         "format_version": _FORMAT,
         "tokenizer": target if source == target else [source, target],
         "options": {name: getattr(config, name) for name in config.token_options},
         "files": [[files.digest(path) for path in side] for side in paths],
     }
+    if cut_bytes is not None:
+        identity["cut_bytes"] = cut_bytes
+    return identity
+
+
+def _text_hashes(
+    paths: tuple[list[str], list[str]], digests: list[list[dict[str, Any]]], split: str
+) -> list[str]:
+    """Returns the SHA-256 of the uncompressed text of each file, or of each pair of parallel files.
+
+    Raises:
+      UserError: if two files contain the same text.
+    """
+    hashes = []
+    for side, side_digests in zip(paths, digests, strict=True):
+        of_side = []
+        for path, digest in zip(side, side_digests, strict=True):
+            plain = compression.without_extension(path) == path
+            of_side.append(digest["sha256"] if plain else compression.text_sha256(path))
+        hashes.append(of_side)
+    sources, targets = hashes
+    found = [f"{a} {b}" for a, b in zip(sources, targets, strict=True)] if targets else sources
+    first: dict[str, str] = {}
+    for path, text_hash in zip(paths[0], found, strict=True):
+        other = first.setdefault(text_hash, path)
+        if other != path:
+            raise UserError(
+                f"--data.{split}: {other} and {path} contain the same text: expected each text "
+                "once; leave one of them out"
+            )
+    return found
 
 
 def _read_manifest(folder: str) -> dict[str, Any] | None:
-    """The manifest of a whole cache folder; None if it is missing or a file has not the size it
-    should have.
+    """Returns the manifest of a complete folder, or None if it is missing or a file has another
+    size.
     """
     try:
         with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as stream:
@@ -115,7 +157,7 @@ def _read_manifest(folder: str) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _locked(cache: str, key: str) -> Iterator[None]:
-    """Holds the lock of `key`; the end of the process, however it comes, lets go of it too."""
+    """Holds the lock of a key. It is released when the process ends for any reason."""
     try:
         os.makedirs(cache, exist_ok=True)
         with open(os.path.join(cache, f"{key}.lock"), "ab") as lock:
@@ -141,6 +183,7 @@ def _build(
     paths: tuple[list[str], list[str]],
     folder: str,
     identity: dict[str, Any],
+    split: str,
 ) -> None:
     building = folder + ".building"
     for leftover in (building, folder):
@@ -152,6 +195,7 @@ def _build(
         )
         manifest = {
             **identity,
+            "text_sha256": _text_hashes(paths, identity["files"], split),
             "dtype": dtype.str,
             "dropped": 0,
             "cut": 0,
@@ -166,7 +210,13 @@ def _build(
             )
         else:
             counts = tokenizing.tokenize_documents(
-                config, tokenizers[1], paths, building, dtype, processes
+                config,
+                tokenizers[1],
+                paths,
+                building,
+                dtype,
+                processes,
+                identity.get("cut_bytes"),
             )
         manifest.update(counts)
         with open(os.path.join(building, "manifest.json"), "w", encoding="utf-8") as stream:

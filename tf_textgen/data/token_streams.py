@@ -5,6 +5,8 @@ The files of a stream with the name `text`:
     are uint16 for vocabularies of at most 65,536 ids, otherwise int32.
   `text.offsets`: num_documents + 1 int64, the start of each document and the end of the last.
   `text.bytes`: num_documents + 1 int64, the UTF-8 bytes of all documents before.
+  `text.unknown`: num_documents + 1 int64, the bytes of these that unknown tokens hide.
+  `text.hashes`: num_documents uint64, equal for documents with the same tokens.
 """
 
 from __future__ import annotations
@@ -43,13 +45,22 @@ class StreamWriter:
         self.documents = 0
         self.bytes = 0
         self._shard: Any = None
+        self.unknown_bytes = 0
         self._offsets = self._create(".offsets")
         self._bytes = self._create(".bytes")
-        self._offsets.write(np.zeros(1, "<i8").tobytes())
-        self._bytes.write(np.zeros(1, "<i8").tobytes())
+        self._unknown = self._create(".unknown")
+        self._hashes = self._create(".hashes")
+        for stream in (self._offsets, self._bytes, self._unknown):
+            stream.write(np.zeros(1, "<i8").tobytes())
+        self._open_hash = np.uint64(0)
+        self._open_tokens = 0
 
     def append(
-        self, tokens: np.ndarray, document_ends: np.ndarray, document_bytes: np.ndarray
+        self,
+        tokens: np.ndarray,
+        document_ends: np.ndarray,
+        document_bytes: np.ndarray,
+        unknown_bytes: np.ndarray,
     ) -> None:
         """Appends tokens.
 
@@ -57,13 +68,18 @@ class StreamWriter:
           tokens: `[N]` integers.
           document_ends: `[D]` integers in `[0, N]`, the end of each document that ends in `tokens`.
           document_bytes: `[D]` UTF-8 bytes of these documents.
+          unknown_bytes: `[D]` bytes of these documents that unknown tokens hide.
         """
         offsets = self.tokens + np.asarray(document_ends)
         self._offsets.write(offsets.astype("<i8").tobytes())
         byte_counts = self.bytes + np.cumsum(document_bytes)
         self._bytes.write(byte_counts.astype("<i8").tobytes())
+        unknown_counts = self.unknown_bytes + np.cumsum(unknown_bytes)
+        self._unknown.write(unknown_counts.astype("<i8").tobytes())
+        self._hashes.write(self._document_hashes(tokens, np.asarray(document_ends)).tobytes())
         self.documents += len(document_ends)
         self.bytes += int(np.sum(document_bytes))
+        self.unknown_bytes += int(np.sum(unknown_bytes))
         tokens = np.asarray(tokens).astype(self._dtype)
         while tokens.size:
             number, used = divmod(self.tokens, self._shard_tokens)
@@ -78,13 +94,13 @@ class StreamWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for stream in (self._shard, self._offsets, self._bytes):
+        for stream in self._streams():
             if stream is not None:
                 stream.close()
 
     def finish(self) -> dict[str, int]:
         """Forces everything to disk and returns the counts that `TokenStream` needs."""
-        for stream in (self._shard, self._offsets, self._bytes):
+        for stream in self._streams():
             self._sync(stream)
         return {
             "tokens": self.tokens,
@@ -92,6 +108,27 @@ class StreamWriter:
             "bytes": self.bytes,
             "shard_tokens": self._shard_tokens,
         }
+
+    def _document_hashes(self, tokens: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Returns the hashes of the documents that end in `tokens`: `[D]` uint64.
+
+        The hash is a sum over the tokens, so that a document can be appended in several parts.
+        """
+        starts = np.concatenate([[0], ends]).astype(np.int64)
+        lengths = np.diff(np.append(starts, len(tokens)))
+        places = np.arange(len(tokens)) - np.repeat(starts, lengths)
+        places[: lengths[0]] += self._open_tokens
+        mixed = _mix(_mix(np.asarray(tokens).astype(np.uint64)) + places.astype(np.uint64))
+        # A cumulative sum, since `np.add.reduceat` has no empty ranges.
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])
+        hashes = sums[starts + lengths] - sums[starts]
+        hashes[:1] += self._open_hash
+        self._open_hash = hashes[-1]
+        self._open_tokens = int(lengths[-1]) + (0 if len(ends) else self._open_tokens)
+        return hashes[:-1].astype("<u8")
+
+    def _streams(self) -> tuple[Any, ...]:
+        return (self._shard, self._offsets, self._bytes, self._unknown, self._hashes)
 
     def _create(self, suffix: str) -> Any:
         return open(os.path.join(self._folder, f"{self._name}{suffix}"), "wb")
@@ -113,6 +150,8 @@ class TokenStream:
     Attributes:
       offsets: `[D + 1]` int64, the start of each document and the end of the last.
       bytes: `[D + 1]` int64, the UTF-8 bytes of all documents before.
+      unknown_bytes: `[D + 1]` int64, the bytes of these that unknown tokens hide.
+      hashes: `[D]` uint64, equal for documents with the same tokens.
     """
 
     def __init__(self, folder: str, name: str, dtype: np.dtype, counts: dict[str, int]):
@@ -120,6 +159,8 @@ class TokenStream:
         # Plain arrays: reading an element of a `numpy.memmap` takes ten times as long.
         self.offsets = np.asarray(np.memmap(f"{prefix}.offsets", "<i8", "r"))
         self.bytes = np.asarray(np.memmap(f"{prefix}.bytes", "<i8", "r"))
+        self.unknown_bytes = np.asarray(np.memmap(f"{prefix}.unknown", "<i8", "r"))
+        self._hashes_path = f"{prefix}.hashes"
         self._dtype = dtype
         self._tokens = counts["tokens"]
         self._shard_tokens = counts["shard_tokens"]
@@ -128,6 +169,10 @@ class TokenStream:
         self._shards = [os.open(path, os.O_RDONLY) for path in self._paths]
         for shard in self._shards:
             weakref.finalize(self, os.close, shard)
+
+    @property
+    def hashes(self) -> np.ndarray:
+        return np.fromfile(self._hashes_path, "<u8")
 
     @property
     def documents(self) -> int:
@@ -162,11 +207,21 @@ class TokenStream:
 
 def file_sizes(name: str, dtype: np.dtype, counts: dict[str, int]) -> dict[str, int]:
     """Returns the names of the files of a complete stream and their sizes in bytes."""
-    sizes = {f"{name}.{kind}": 8 * (counts["documents"] + 1) for kind in ("offsets", "bytes")}
+    per_document = ("offsets", "bytes", "unknown")
+    sizes = {f"{name}.{kind}": 8 * (counts["documents"] + 1) for kind in per_document}
+    sizes[f"{name}.hashes"] = 8 * counts["documents"]
     for number, start in enumerate(range(0, counts["tokens"], counts["shard_tokens"])):
         length = min(counts["shard_tokens"], counts["tokens"] - start)
         sizes[f"{name}-{number:05d}.tokens"] = length * dtype.itemsize
     return sizes
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """Applies the finalizer of splitmix64, a bijection of uint64."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def ragged_places(lengths: Sequence[int] | np.ndarray) -> np.ndarray:

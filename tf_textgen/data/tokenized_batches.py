@@ -35,12 +35,15 @@ class StreamPart(NamedTuple):
     tokens: np.ndarray
     document_ends: np.ndarray
     document_bytes: np.ndarray
+    unknown_bytes: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class DocumentsToTokens:
-    """Maps a batch of chunks to tokens of the stream `<s> document </s> ...`, and the ends of the
-    documents.
+    """Maps a batch of chunks to tokens of the stream `<s> document </s> ...`.
+
+    The result also has the ends of the documents, and the bytes of each chunk that unknown tokens
+    hide.
 
     Attributes:
       tokenizer: of the documents.
@@ -50,7 +53,7 @@ class DocumentsToTokens:
     tokenizer: Any
     dtype: np.dtype
 
-    def __call__(self, batch: DocumentBatch) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, batch: DocumentBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         ids, splits = _tokenize(self.tokenizer, batch.texts)
         places = token_streams.ragged_places(np.diff(splits) + batch.starts + batch.ends)
         first = places[:-1][batch.starts]
@@ -62,7 +65,8 @@ class DocumentsToTokens:
         ordinary[first] = False
         ordinary[last] = False
         tokens[ordinary] = ids
-        return tokens.astype(self.dtype), last + 1
+        unknown = _unknown_bytes(self.tokenizer, batch.texts, ids, splits)
+        return tokens.astype(self.dtype), last + 1, unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,17 +90,19 @@ class PairsToTokens:
         ids = []
         splits = []
         longer = []
+        unknown = []
         for tokenizer, some, limit in zip(self.tokenizers, texts, limits, strict=True):
             side_ids, side_splits = _tokenize(tokenizer, some)
             ids.append(side_ids)
             splits.append(side_splits)
             longer.append(np.diff(side_splits) > limit)
+            unknown.append(_unknown_bytes(tokenizer, some, side_ids, side_splits))
         over_long = longer[0] | longer[1]
         parts = []
         for side in (0, 1):
             sizes = np.array([len(text) for text in texts[side]])
             if self.config.over_long == "drop":
-                part = _without(ids[side], splits[side], sizes, over_long)
+                part = _without(ids[side], splits[side], sizes, unknown[side], over_long)
             else:
                 # A reply answers the last turns of its context. Other texts start with their
                 # subject.
@@ -106,7 +112,9 @@ class PairsToTokens:
                 tokens = keep(ids[side], splits[side], lengths)
                 cut = longer[side]
                 sizes[cut] = _text_bytes(self.tokenizers[side], tokens, lengths, cut)
-                part = StreamPart(tokens, np.cumsum(lengths), sizes)
+                # Of a text that is cut, at most the bytes that are left are hidden.
+                hidden = np.minimum(unknown[side], sizes)
+                part = StreamPart(tokens, np.cumsum(lengths), sizes, hidden)
             parts.append(part._replace(tokens=part.tokens.astype(self.dtype)))
         return tuple(parts), int(over_long.sum())
 
@@ -120,12 +128,30 @@ def _tokenize(tokenizer: Any, texts: list[bytes]) -> tuple[np.ndarray, np.ndarra
 
 
 def _without(
-    ids: np.ndarray, splits: np.ndarray, sizes: np.ndarray, dropped: np.ndarray
+    ids: np.ndarray,
+    splits: np.ndarray,
+    sizes: np.ndarray,
+    unknown: np.ndarray,
+    dropped: np.ndarray,
 ) -> StreamPart:
     """Returns the rows that are not `dropped` `[B]` bool."""
     lengths = np.where(dropped, 0, np.diff(splits))
     tokens = _first_tokens(ids, splits, lengths)
-    return StreamPart(tokens, np.cumsum(lengths[~dropped]), sizes[~dropped])
+    kept = ~dropped
+    return StreamPart(tokens, np.cumsum(lengths[kept]), sizes[kept], unknown[kept])
+
+
+def _unknown_bytes(
+    tokenizer: Any, texts: list[bytes], ids: np.ndarray, splits: np.ndarray
+) -> np.ndarray:
+    """Returns the bytes of each text that unknown tokens hide: `[N]` int64."""
+    hidden = np.zeros(len(texts), np.int64)
+    places = np.flatnonzero(ids == tokenizer.unk_id)
+    rows = np.unique(np.searchsorted(splits, places, side="right") - 1)
+    if rows.size:
+        some = np.array([texts[row] for row in rows], dtype=object)
+        hidden[rows] = tokenizer.unknown_bytes(some).numpy()
+    return hidden
 
 
 def _first_tokens(ids: np.ndarray, splits: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tf_textgen.data import sources, token_streams
 from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.documents import Documents
 from tf_textgen.data.tokenized_batches import DocumentBatch, DocumentsToTokens, PairsToTokens
 from tf_textgen.data.tokenizing_processes import map_batches
 from tf_textgen.errors import UserError
@@ -29,6 +30,7 @@ def tokenize_documents(
     folder: str,
     dtype: np.dtype,
     processes: int = 1,
+    cut_bytes: int | None = None,
 ) -> dict[str, Any]:
     """Writes the stream `text`: `<s> document </s> <s> document </s> ...`.
 
@@ -39,26 +41,51 @@ def tokenize_documents(
       folder: of the stream.
       dtype: of the ids.
       processes: number of processes that tokenize.
+      cut_bytes: as in `Documents`.
 
     Returns:
       The counts for the manifest.
     """
     progress = _Progress()
-    documents = sources.Documents(config, paths[0])
+    documents = Documents(config, paths[0], cut_bytes)
     to_tokens = DocumentsToTokens(tokenizer, dtype)
     batches = _document_batches(documents)
-    open_bytes = 0  # of a document that continues in the next batch
+    # Of a document that continues in the next batch.
+    open_bytes = 0
+    open_unknown = 0
     with (
         token_streams.StreamWriter(folder, "text", dtype, token_streams.SHARD_TOKENS) as writer,
         contextlib.closing(map_batches(to_tokens, batches, processes)) as results,
     ):
-        for batch, (tokens, document_ends) in results:
-            byte_counts = open_bytes + np.cumsum([len(text) for text in batch.texts])
-            ended = byte_counts[batch.ends]
-            writer.append(tokens, document_ends, np.diff(ended, prepend=0))
-            open_bytes = int(byte_counts[-1] - np.max(ended, initial=0))
+        for batch, (tokens, document_ends, unknown) in results:
+            sizes = np.array([len(text) for text in batch.texts])
+            ended, open_bytes = _per_document(sizes, batch.ends, open_bytes)
+            ended_unknown, open_unknown = _per_document(unknown, batch.ends, open_unknown)
+            writer.append(tokens, document_ends, ended, ended_unknown)
             progress.show(writer.bytes + open_bytes, writer.tokens)
-        return {"streams": {"text": writer.finish()}, "replaced": documents.replaced}
+        return {
+            "streams": {"text": writer.finish()},
+            "replaced": documents.replaced,
+            "marks": documents.marks,
+            "empty": documents.empty,
+        }
+
+
+def _per_document(values: np.ndarray, ends: np.ndarray, open_value: int) -> tuple[np.ndarray, int]:
+    """Sums the values of chunks over documents.
+
+    Args:
+      values: `[N]` of the chunks.
+      ends: `[N]` bool, whether a document ends with the chunk.
+      open_value: sum of the chunks before, of a document that continues.
+
+    Returns:
+      The sums of the documents that end, and the sum of the one that continues.
+    """
+    totals = open_value + np.cumsum(values)
+    ended = totals[ends]
+    rest = int(totals[-1] - np.max(ended, initial=0))
+    return np.diff(ended, prepend=0), rest
 
 
 def tokenize_pairs(
@@ -113,12 +140,13 @@ def tokenize_pairs(
         "streams": streams,
         "dropped" if config.over_long == "drop" else "cut": over_long,
         "replaced": pairs.replaced,
+        "marks": pairs.marks,
         "empty": pairs.empty,
         "no_reply": pairs.no_reply,
     }
 
 
-def _document_batches(documents: sources.Documents) -> Iterator[DocumentBatch]:
+def _document_batches(documents: Documents) -> Iterator[DocumentBatch]:
     starts = True
     for batch in _batches(documents, lambda chunk: len(chunk.text)):
         texts = [chunk.text for chunk in batch]

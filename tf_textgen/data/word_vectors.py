@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tf_textgen.data import files
+from tf_textgen.data.text_file import TextFile
 from tf_textgen.errors import UserError
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -49,7 +49,7 @@ def read_word_vectors(path: str, wanted: Collection[str]) -> WordVectors:
     promised = None
     vectors: dict[str, np.ndarray] = {}
     count = 0
-    for number, line in files.TextFile(path, invalid_utf8="replace").lines():
+    for number, line in TextFile(path, invalid_utf8="replace").lines():
         fields = line.rstrip(b" ").split(b" ")  # word2vec ends its rows with a space
         if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
             promised = int(fields[0])

@@ -271,6 +271,7 @@ def _training_texts(loaded: LoadedRun) -> Iterator[str]:
     targets of pairs.
     """
     from tf_textgen.data import sources
+    from tf_textgen.data.documents import Documents
 
     data = DataConfig.from_json(loaded.config["data"])
     train = loading.open_split(loaded, data, "train")
@@ -281,7 +282,7 @@ def _training_texts(loaded: LoadedRun) -> Iterator[str]:
         learned = _fitting(loaded, data, pairs) if train.dropped else pairs
         parts: Iterator[tuple[bytes, bool]] = ((target, True) for _, target in learned)
     else:
-        parts = iter(sources.Documents(data, paths[0]))
+        parts = iter(Documents(data, paths[0]))
     for text, ends in parts:
         if count <= 0:
             return

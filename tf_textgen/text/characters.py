@@ -32,5 +32,12 @@ class CharacterTokenizer(ListTokenizer):
     def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return self._table.lookup(tf.strings.unicode_decode(texts, "UTF-8", errors="replace"))
 
+    def unknown_bytes(self, texts: tf.Tensor) -> tf.Tensor:
+        code_points = tf.strings.unicode_decode(texts, "UTF-8", errors="replace")
+        unknown = tf.equal(self._table.lookup(code_points), self.unk_id)
+        characters = tf.strings.unicode_encode(code_points[..., tf.newaxis], "UTF-8")
+        sizes = tf.cast(tf.strings.length(characters), tf.int64)
+        return tf.reduce_sum(tf.where(unknown, sizes, tf.zeros_like(sizes)), axis=1)
+
     def _is_token(self, entry: str) -> bool:
         return len(entry) == 1 and not 0xD800 <= ord(entry) < 0xE000

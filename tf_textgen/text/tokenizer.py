@@ -106,6 +106,17 @@ class Tokenizer(tf.Module):
             )
         return self._join(self._ordinary(tokens))
 
+    def unknown_bytes(self, texts: tf.Tensor) -> tf.Tensor:
+        """Returns the number of bytes of each text that unknown tokens hide.
+
+        Args:
+          texts: `[B]` string.
+
+        Returns:
+          `[B]` int64; 0 for tokenizers to which nothing is unknown.
+        """
+        return tf.zeros(tf.shape(texts), tf.int64)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles as the files, since tables and ops cannot be."""
         return type(self).from_files, (self.files(),)

@@ -38,10 +38,19 @@ class WordTokenizer(ListTokenizer):
             default_value=self.unk_id,
         )
 
+    def unknown_bytes(self, texts: tf.Tensor) -> tf.Tensor:
+        words = self._words(texts)
+        unknown = tf.equal(self._table.lookup(words), self.unk_id)
+        sizes = tf.cast(tf.strings.length(words), tf.int64)
+        return tf.reduce_sum(tf.where(unknown, sizes, tf.zeros_like(sizes)), axis=1)
+
     def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        return self._table.lookup(self._words(texts))
+
+    def _words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         texts = tf.strings.regex_replace(repair_utf8(texts), f"[{_SPACES}]+", " ")
         words = tf.strings.split(tf.strings.regex_replace(texts, "\n", " \n "), " ")
-        return self._table.lookup(tf.ragged.boolean_mask(words, words != ""))
+        return tf.ragged.boolean_mask(words, words != "")
 
     def _join(self, tokens: tf.RaggedTensor) -> tf.Tensor:
         texts = tf.strings.reduce_join(tf.gather(self.pieces, tokens), axis=1, separator=" ")
