@@ -79,7 +79,7 @@ def reason(error: Exception) -> str:
     return text.rpartition("; ")[2] or type(error).__name__
 
 
-def sha256(path: Path) -> str:
+def sha256(path: str | Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

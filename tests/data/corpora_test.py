@@ -84,7 +84,8 @@ def test_changed_file_is_refused_and_kept(cut, tmp_path):
         out.write("more")
     changed = pathlib.Path(found.valid[0]).read_bytes()
     with pytest.raises(
-        UserError, match=r"valid.txt: SHA-256 of its text is \w{64}, expected \w{64}; move it away"
+        UserError,
+        match=r"valid.txt: the SHA-256 of its text is \w{64}, expected \w{64}; move it away",
     ):
         corpora.resolve_corpus("cut", str(tmp_path / "data"))
     assert pathlib.Path(found.valid[0]).read_bytes() == changed
@@ -153,7 +154,9 @@ def test_zip_members(tmp_path, monkeypatch):
     found = corpora.resolve_corpus("x", str(tmp_path / "data"))
     assert pathlib.Path(found.train[0]).read_text(encoding="utf-8") == TEXT and found.valid == ()
     assert all_files(tmp_path / "data") == ["lm/x/raw.test.txt", "lm/x/raw.train.txt"]
-    with pytest.raises(UserError, match=r"archive has no readable no .*expected a zip with it"):
+    with pytest.raises(
+        UserError, match=r"archive has no readable no .*expected a zip archive with it"
+    ):
         corpora.resolve_corpus("missing", str(tmp_path / "data"))
 
 
@@ -169,7 +172,7 @@ def test_files_of_a_public_folder(tmp_path, monkeypatch):
     assert pathlib.Path(found["merges"]).read_text() == "merges"
     with pytest.raises(
         UserError,
-        match=r"--data.corpus=tok: expected a corpus of texts, this one holds a byte-pair",
+        match=r"--data.corpus=tok: expected a corpus of texts, this one is a byte-pair",
     ):
         corpora.resolve_corpus("tok", str(tmp_path / "data"))
 
@@ -188,7 +191,7 @@ def test_names_and_folders_that_do_not_exist(tmp_path):
         corpora.resolve_corpus("qqq")
     with pytest.raises(
         UserError,
-        match=r"--data.corpus=kdconv: needs --data_dir.*python_docs, grammar, grammar_small",
+        match=r"--data.corpus=kdconv needs --data_dir.*python_docs, grammar, grammar_small",
     ):
         corpora.resolve_corpus("kdconv")
     with pytest.raises(
@@ -201,9 +204,11 @@ def test_names_and_folders_that_do_not_exist(tmp_path):
 
 def test_folder_that_cannot_be_written(cut, tmp_path):
     (tmp_path / "data").write_text("a file if a folder should be")
-    with pytest.raises(UserError, match=r"cannot be written .*expected a folder with write access"):
+    with pytest.raises(UserError, match=r"cannot write to .*choose a folder that you can write to"):
         corpora.resolve_corpus("cut", str(tmp_path / "data"))
-    with pytest.raises(UserError, match=r"cannot be written .*set --data.cache_dir"):
+    with pytest.raises(
+        UserError, match=r"cannot write to .*choose another folder with --data.cache_dir"
+    ):
         corpora.resolve_corpus("python_docs", cache_dir=str(tmp_path / "data"))
 
 

@@ -1,10 +1,9 @@
-"""The corpora that have names: one table, and the way from a name to checked files. Imports no
-TensorFlow.
+"""Corpora by name: from a row of the table to checked files. Does not import TensorFlow.
 
-A public corpus lies under `--data_dir` at the paths of the table, plain or as .gz, and is verified
-by SHA-256 whenever it is named. What is missing is downloaded, verified, split and renamed into
-place where the public file can be cut into exactly these splits; if it cannot, the error says
-which files belong where. The embedded ones need neither network nor `--data_dir`.
+The files of a public corpus are in `--data_dir`, at the paths of the table, plain or as `.gz`. They
+are verified by SHA-256 whenever the corpus is used. Missing files are downloaded, verified, split
+and renamed if the download can be cut into exactly these splits. Otherwise the error names the
+files and their places. Embedded corpora need neither a network nor `--data_dir`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tf_textgen.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """Checked files of a corpus and how to read them."""
+    """The verified files of a corpus, and how to read them."""
 
     name: str
     train: tuple[str, ...]
@@ -36,8 +35,8 @@ class Resolved:
     first_turn_column: int
 
     def data_fields(self) -> dict[str, Any]:
-        """The fields of `DataConfig` that follow from the corpus: `dataclasses.replace(config,
-        **data_fields())`.
+        """Returns the fields of `DataConfig` that follow from the corpus, for
+        `dataclasses.replace`.
         """
         fields = dataclasses.asdict(self)
         del fields["name"]
@@ -47,21 +46,21 @@ class Resolved:
 def resolve_corpus(
     name: str, data_dir: str | None = None, cache_dir: str | None = None
 ) -> Resolved:
-    """The files of a text corpus, found, made or downloaded, and verified.
+    """Finds, makes or downloads the files of a text corpus, and verifies them.
 
     Args:
       name: a key of `CORPORA`.
-      data_dir: folder of public corpora; not needed for embedded ones.
-      cache_dir: where embedded ones are written; None is tf_textgen under $XDG_CACHE_HOME or
-        ~/.cache.
+      data_dir: folder of public corpora; embedded corpora do not need it.
+      cache_dir: folder for embedded corpora; None is tf_textgen in $XDG_CACHE_HOME or ~/.cache.
 
     Raises:
-      UserError: unknown name, not text, no `data_dir`, another checksum, no network.
+      UserError: if the name is unknown or that of no text, `data_dir` is missing, a checksum
+        differs, or the download fails.
     """
     corpus = _row(name)
     if corpus.format not in ("text", "tsv", "dialogue"):
         raise UserError(
-            f"--data.corpus={name}: expected a corpus of texts, this one holds {corpus.task}"
+            f"--data.corpus={name}: expected a corpus of texts, this one is {corpus.task}"
         )
     found: Mapping[str, Sequence[str]]
     if corpus.embedded:
@@ -82,13 +81,13 @@ def resolve_corpus(
 
 
 def with_corpus(config: DataConfig, data_dir: str | None = None) -> DataConfig:
-    """`config` with the files and the form of the corpus it names; itself if it names none.
+    """Adds the files of the corpus that a configuration names, and how to read them.
 
-    A form other than the default that the configuration asks for (`data.documents=line`, say)
-    stays.
+    Fields that differ from their default, for example `data.documents=line`, are kept. A
+    configuration that names no corpus is returned unchanged.
 
     Raises:
-      UserError: as `resolve_corpus`, and where other files are given next to the corpus.
+      UserError: as `resolve_corpus`, and if the configuration also names files.
     """
     if config.corpus is None:
         return config
@@ -108,31 +107,35 @@ def with_corpus(config: DataConfig, data_dir: str | None = None) -> DataConfig:
 
 
 def files(name: str, data_dir: str | None) -> dict[str, str]:
-    """Split -> verified path of a public corpus; downloads what is missing.
+    """Returns split -> verified path of a public corpus, and downloads missing files.
 
-    Raises as `resolve_corpus`.
+    Raises:
+      UserError: as `resolve_corpus`.
     """
     corpus = _row(name)
     if corpus.embedded:
         raise UserError(
-            f"corpus {name}: expected a public one, this one is written by this program; use "
+            f"corpus {name}: expected a public corpus, this one is made on this machine; use "
             "resolve_corpus"
         )
     if not data_dir:
         raise UserError(
-            f"--data.corpus={name}: needs --data_dir, the folder that holds public corpora or "
-            "shall hold them; give --data_dir=FOLDER, or take an embedded corpus: "
-            + ", ".join(key for key, value in CORPORA.items() if value.embedded)
+            f"--data.corpus={name} needs --data_dir, the folder of public corpora; give "
+            f"--data_dir=FOLDER, or use an embedded corpus: {', '.join(_embedded_names())}"
         )
     folder = os.path.join(os.path.expanduser(data_dir), corpus.folder)
     found = {split: _find(file, folder) for split, file in corpus.splits.items()}
     missing = [corpus.splits[split] for split, path in found.items() if path is None]
     if missing:
         _fetch(name, corpus, missing, folder)
-    return {
-        split: found[split] or os.path.join(folder, file.name)
-        for split, file in corpus.splits.items()
-    }
+    paths = {}
+    for split, file in corpus.splits.items():
+        paths[split] = found[split] or os.path.join(folder, file.name)
+    return paths
+
+
+def _embedded_names() -> list[str]:
+    return [name for name, corpus in CORPORA.items() if corpus.embedded]
 
 
 def _row(name: str) -> Corpus:
@@ -143,14 +146,14 @@ def _row(name: str) -> Corpus:
 
 
 def _find(file: File, folder: str) -> str | None:
-    """The file's path if it is there, verified."""
+    """Returns the path of a file if it exists, and verifies it."""
     for path in (os.path.join(folder, file.name), os.path.join(folder, file.name + ".gz")):
         if os.path.exists(path):
             found = compression.text_sha256(path)
             if found != file.sha256:
                 raise UserError(
-                    f"{path}: SHA-256 of its text is {found}, expected {file.sha256}; move it away "
-                    "and run again"
+                    f"{path}: the SHA-256 of its text is {found}, expected {file.sha256}; move it "
+                    "away and run again"
                 )
             return path
     return None
@@ -159,12 +162,13 @@ def _find(file: File, folder: str) -> str | None:
 def _fetch(name: str, corpus: Corpus, missing: Sequence[File], folder: str) -> None:
     """Downloads a corpus and writes its missing files."""
     if corpus.packing is None:
-        wanted = ", ".join(
-            f"{os.path.join(folder, file.name)} (SHA-256 {file.sha256})" for file in missing
-        )
+        wanted = []
+        for file in missing:
+            wanted.append(f"{os.path.join(folder, file.name)} (SHA-256 {file.sha256})")
         raise UserError(
-            f"corpus {name} cannot be downloaded in these splits: put there, plain or as .gz with "
-            f"this SHA-256 of the unpacked text: {wanted}; its home is {corpus.url}"
+            f"corpus {name} cannot be downloaded in these splits: put the files there, plain or as "
+            f".gz, with this SHA-256 of the uncompressed text: {', '.join(wanted)}; the home page "
+            f"is {corpus.url}"
         )
     if corpus.packing == "folder":
         for file in missing:

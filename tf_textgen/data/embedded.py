@@ -1,11 +1,12 @@
-"""The corpora that every machine has: written once into a cache folder as ordinary files. Imports
-no TensorFlow.
+"""Corpora that are made on this machine, as ordinary files in a cache folder.
 
-`python_docs` is the interpreter's own help on the language, one topic a file. Another Python
-version has another text, so the name of its folder contains the checksum of the text. `grammar` is
-pairs written by `text.english_chinese`; `grammar_small` has two
-words of each class and one clause a sentence. `copy` is random strings and the same strings again:
-a model that masks, shifts or caches wrongly cannot learn it completely.
+`python_docs` is the help of the interpreter on the language, one topic per file. Another Python
+version has another text, so the name of its folder contains the checksum of the text. `grammar`
+consists of pairs that `text.english_chinese` generates; `grammar_small` has two words of each class
+and one clause per sentence. `copy` consists of random strings and
+the same strings again: a model with a wrong mask, shift or cache cannot learn it completely.
+
+Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import shutil
 import string
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from tf_textgen import atomic_files
 from tf_textgen.data.python_docs import python_topics
 from tf_textgen.errors import UserError
 from tf_textgen.text import english_chinese
@@ -35,84 +37,92 @@ GRAMMARS: Mapping[str, dict[str, Any]] = {
 _CHECKSUMS = "SHA256SUMS"
 
 
+class _Corpus(NamedTuple):
+    """A corpus that can be made.
+
+    Attributes:
+      version: changes with the content.
+      make: returns name of a file -> its text. The name starts with that of its split.
+    """
+
+    version: str
+    make: Callable[[], Mapping[str, str]]
+
+
 def write(name: str, cache_dir: str) -> dict[str, tuple[str, ...]]:
-    """Writes an embedded corpus unless it is there whole.
+    """Writes an embedded corpus unless it is complete already.
 
     Args:
       name: python_docs, grammar, grammar_small or copy.
-      cache_dir: the files come to lie in `corpora/NAME-VERSION/` in it.
+      cache_dir: the files are written to its folder `corpora/NAME-VERSION/`.
 
     Returns:
       Split -> paths.
 
     Raises:
-      UserError: the folder cannot be written.
+      UserError: if the folder cannot be written.
     """
-    version, make = _MAKERS[name]()
-    folder = os.path.join(os.path.expanduser(cache_dir), "corpora", f"{name}-{version}")
-    if not _is_whole(folder):
+    corpus = _MAKERS[name]()
+    folder = os.path.join(os.path.expanduser(cache_dir), "corpora", f"{name}-{corpus.version}")
+    if not _is_complete(folder):
         try:
-            _write_folder(folder, make())
+            _write_folder(folder, corpus.make())
         except OSError as error:
             raise UserError(
-                f"{folder} cannot be written ({error.strerror or error}): expected a folder with "
-                "write access and room; set --data.cache_dir"
+                f"cannot write to {folder}: {error.strerror or error}; choose another folder with "
+                "--data.cache_dir"
             ) from error
-    with open(os.path.join(folder, _CHECKSUMS), encoding="utf-8") as lines:
-        names = [line.rstrip("\n").split("  ", 1)[1] for line in lines]
-    return {
-        split: tuple(
-            os.path.join(folder, file)
-            for file in names
-            if file.split(".")[0].split("/")[0] == split
-        )
-        for split in PAIR_COUNTS
-    }
+    paths: dict[str, list[str]] = {split: [] for split in PAIR_COUNTS}
+    for file in _checksums(folder):
+        split = file.split(".")[0].split("/")[0]
+        paths[split].append(os.path.join(folder, file))
+    return {split: tuple(found) for split, found in paths.items()}
 
 
 def grammar_nats_per_token(name: str, split: str) -> float:
-    """What the grammar that wrote a split's pairs needs for a character of a target, or its end,
-    given the source.
+    """Returns the entropy of the targets of a grammar, given the sources, per character or end of a
+    target.
 
-    No model can need less on the average; on one split chance moves it by about a percent.
+    It is measured on the pairs of a split. No model can have a lower loss on average; on one split,
+    chance changes it by about a percent.
 
     Args:
       name: grammar or grammar_small.
       split: train, valid or test.
+
+    Returns:
+      Nats per token of a character model.
     """
     grammar = english_chinese.grammar(**GRAMMARS[name])
     return grammar.nats_per_token(grammar.sample(PAIR_COUNTS[split], PAIR_SEEDS[split]), len)
 
 
-def _python_docs() -> tuple[str, Callable[[], Mapping[str, str]]]:
-    texts = {
-        f"{split}/{topic}.txt": text
-        for split, found in python_topics().items()
-        for topic, text in found.items()
-    }
-    return _version(repr(sorted(texts.items()))), lambda: texts
+def _python_docs() -> _Corpus:
+    texts = {}
+    for split, topics in python_topics().items():
+        for topic, text in topics.items():
+            texts[f"{split}/{topic}.txt"] = text
+    return _Corpus(_version(repr(sorted(texts.items()))), lambda: texts)
 
 
-def _grammar(name: str) -> tuple[str, Callable[[], Mapping[str, str]]]:
+def _grammar(name: str) -> _Corpus:
     grammar = english_chinese.grammar(**GRAMMARS[name])
 
     def make() -> dict[str, str]:
-        return {
-            f"{split}.tsv": "".join(
-                f"{source}\t{target}\n"
-                for source, target in grammar.sample(count, PAIR_SEEDS[split])
-            )
-            for split, count in PAIR_COUNTS.items()
-        }
+        texts = {}
+        for split, count in PAIR_COUNTS.items():
+            pairs = grammar.sample(count, PAIR_SEEDS[split])
+            texts[f"{split}.tsv"] = "".join(f"{source}\t{target}\n" for source, target in pairs)
+        return texts
 
-    return _version(repr((grammar.rules, grammar.start, PAIR_COUNTS, PAIR_SEEDS))), make
+    return _Corpus(_version(repr((grammar.rules, grammar.start, PAIR_COUNTS, PAIR_SEEDS))), make)
 
 
-def _copy() -> tuple[str, Callable[[], Mapping[str, str]]]:
+def _copy() -> _Corpus:
     def make() -> dict[str, str]:
         return {f"{split}.tsv": "".join(_copy_rows(split)) for split in PAIR_COUNTS}
 
-    return _version(repr((COPY_LENGTHS, PAIR_COUNTS, PAIR_SEEDS))), make
+    return _Corpus(_version(repr((COPY_LENGTHS, PAIR_COUNTS, PAIR_SEEDS))), make)
 
 
 def _copy_rows(split: str) -> Iterator[str]:
@@ -122,9 +132,10 @@ def _copy_rows(split: str) -> Iterator[str]:
         yield f"{text}\t{text}\n"
 
 
-_MAKERS: Mapping[str, Callable[[], tuple[str, Callable[[], Mapping[str, str]]]]] = {
+_MAKERS: Mapping[str, Callable[[], _Corpus]] = {
     "python_docs": _python_docs,
-    **{name: functools.partial(_grammar, name) for name in GRAMMARS},
+    "grammar": functools.partial(_grammar, "grammar"),
+    "grammar_small": functools.partial(_grammar, "grammar_small"),
     "copy": _copy,
 }
 
@@ -133,42 +144,50 @@ def _version(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def _is_whole(folder: str) -> bool:
+def _checksums(folder: str) -> dict[str, str]:
+    """Returns name -> SHA-256 of the files that a folder should have."""
+    checksums = {}
+    with open(os.path.join(folder, _CHECKSUMS), encoding="utf-8") as lines:
+        for line in lines:
+            sha256, name = line.rstrip("\n").split("  ", 1)
+            checksums[name] = sha256
+    return checksums
+
+
+def _is_complete(folder: str) -> bool:
     try:
-        with open(os.path.join(folder, _CHECKSUMS), encoding="utf-8") as lines:
-            listed = [line.rstrip("\n").split("  ", 1) for line in lines]
-        return all(_sha256(os.path.join(folder, name)) == sha256 for sha256, name in listed)
+        for name, sha256 in _checksums(folder).items():
+            if atomic_files.sha256(os.path.join(folder, name)) != sha256:
+                return False
     except OSError:
         return False
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.sha256(stream.read()).hexdigest()
+    return True
 
 
 def _write_folder(folder: str, texts: Mapping[str, str]) -> None:
-    """Writes all files next to `folder` and renames; of two processes, one wins and the other takes
-    its files.
+    """Writes all files to a temporary folder and renames it.
+
+    If two processes do this, one of them wins and the other uses its files.
     """
-    os.makedirs(os.path.dirname(folder), exist_ok=True)
-    beside = tempfile.mkdtemp(dir=os.path.dirname(folder), prefix=f".{os.path.basename(folder)}.")
+    parent = os.path.dirname(folder)
+    os.makedirs(parent, exist_ok=True)
+    temporary = tempfile.mkdtemp(dir=parent, prefix=f".{os.path.basename(folder)}.")
     try:
-        sums = []
+        lines = []
         for name, text in sorted(texts.items()):
-            path = os.path.join(beside, name)
+            path = os.path.join(temporary, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "wb") as out:
                 out.write(text.encode())
-            sums.append(f"{_sha256(path)}  {name}\n")
-        with open(os.path.join(beside, _CHECKSUMS), "w", encoding="utf-8") as out:
-            out.writelines(sums)
-        os.chmod(beside, 0o755)
-        if os.path.exists(folder) and not _is_whole(folder):
+            lines.append(f"{atomic_files.sha256(path)}  {name}\n")
+        with open(os.path.join(temporary, _CHECKSUMS), "w", encoding="utf-8") as out:
+            out.writelines(lines)
+        os.chmod(temporary, 0o755)
+        if os.path.exists(folder) and not _is_complete(folder):
             shutil.rmtree(folder)
         with contextlib.suppress(OSError):
-            os.rename(beside, folder)
-        if not _is_whole(folder):
-            raise OSError(None, "renaming into place failed", folder)
+            os.rename(temporary, folder)
+        if not _is_complete(folder):
+            raise OSError(None, "renaming failed", folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Downloads with checks: next to the destination, by SHA-256, renamed when whole.
+"""Downloads that are verified by SHA-256 and renamed when they are complete.
 
 Does not import TensorFlow.
 """
@@ -30,11 +30,11 @@ def download(url: str, sha256: str, folder: str) -> str:
     """Downloads `url` (http, https or file) to a temporary file in `folder`.
 
     Returns:
-      The path; the caller removes or renames it.
+      The path of the file, which the caller removes or renames.
 
     Raises:
-      UserError: no answer, an unknown scheme, a full disk or another checksum. Nothing is left
-        behind then.
+      UserError: if there is no answer, the scheme is unknown, the disk is full, or the checksum
+        differs. Nothing is kept then.
     """
     if url.split(":")[0] not in ("http", "https", "file"):
         raise UserError(f"{url}: expected an address that begins with http://, https:// or file://")
@@ -66,27 +66,28 @@ def download(url: str, sha256: str, folder: str) -> str:
 
 @contextlib.contextmanager
 def open_member(archive: str, member: str) -> Iterator[IO[bytes]]:
-    """One file of a zip archive as a stream of bytes; `UserError` if it is not in there."""
+    """Opens one file of a zip archive as a stream of bytes; raises `UserError` if it is missing."""
     try:
         with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
             yield stream
     except (zipfile.BadZipFile, KeyError) as error:
         raise UserError(
-            f"a downloaded archive has no readable {member} ({error}): expected a zip with it"
+            f"a downloaded archive has no readable {member} ({error}): expected a zip archive with "
+            "it"
         ) from error
 
 
 @contextlib.contextmanager
 def written_beside(path: str, keep: bool = False) -> Iterator[tuple[str, IO[bytes]]]:
-    """A temporary file next to `path` to write to: renamed to `path` if all goes well, removed
-    otherwise.
+    """Opens a temporary file that becomes `path` when the block ends, and is removed after an
+    error.
 
     Args:
-      path: the destination; its folder is made.
-      keep: leave the temporary file under its own name instead, for the caller to use.
+      path: the destination. Its folder is created.
+      keep: whether the temporary file keeps its own name, for the caller to use.
 
     Yields:
-      The temporary file's path, and the file opened for writing.
+      The path of the temporary file, and the file opened for writing.
     """
     folder = os.path.dirname(path)
     try:
@@ -96,7 +97,7 @@ def written_beside(path: str, keep: bool = False) -> Iterator[tuple[str, IO[byte
         )
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written ({error.strerror}): expected a folder with write access"
+            f"cannot write to {folder}: {error.strerror}; choose a folder that you can write to"
         ) from error
     try:
         with open(handle, "wb") as out:
@@ -111,22 +112,20 @@ def written_beside(path: str, keep: bool = False) -> Iterator[tuple[str, IO[byte
             os.remove(temporary)
         if isinstance(error, OSError) and not isinstance(error, urllib.error.URLError):
             raise UserError(
-                f"{path} cannot be written ({error.strerror or error}): expected room on the disk"
+                f"cannot write {path}: {error.strerror or error}; make room on the disk"
             ) from error
         raise
 
 
 def copy_span(source: str, span: tuple[int, int], path: str, sha256: str) -> None:
-    """Writes the bytes from `span[0]` up to `span[1]` of a file to `path`, checked like
-    `copy_stream`.
-    """
+    """Writes the bytes `[span[0], span[1])` of a file to `path`, verified as in `copy_stream`."""
     with open(source, "rb") as stream:
         stream.seek(span[0])
         copy_stream(io.BytesIO(stream.read(span[1] - span[0])), path, sha256)
 
 
 def copy_stream(source: IO[bytes], path: str, sha256: str) -> None:
-    """Writes `source` to `path` at once, if its SHA-256 is the one expected."""
+    """Writes `source` to `path` if its SHA-256 is the expected one."""
     with written_beside(path) as (temporary, out):
         shutil.copyfileobj(source, out, _BLOCK_BYTES)
         out.flush()
