@@ -5,6 +5,7 @@ import pytest
 LONGEST = (
     "tests/system/",
     "tests/export/",
+    "tests/compatibility/",
     "tests/jobs/",
     "tests/docs/",
     "tests/server/export_test.py",

@@ -127,13 +127,15 @@ def test_export_answers(artifacts, name):
     assert_answers(EXPECTED["exports"][name]["jobs"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(EXPECTED["exports"].keys() - ALWAYS))
 def test_export_is_loaded(artifacts, name):
     """The part of `test_export_answers` that takes least time."""
     assert_answers(EXPECTED["exports"][name]["jobs"][:1])
 
 
-@pytest.mark.parametrize("name", cases(EXPECTED["exports"], always=ALWAYS))
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", EXPECTED["exports"])
 def test_export_is_served(artifacts, name):
     """By the local server to the client."""
     asked = EXPECTED["exports"][name]["requests"]

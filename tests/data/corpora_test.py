@@ -198,7 +198,7 @@ def test_names_and_folders_that_do_not_exist(tmp_path):
         UserError, match=r"corpus kdconv cannot be downloaded.*kdconv/train.tsv \(SHA-256 7518650e"
     ):
         corpora.resolve_corpus("kdconv", str(tmp_path))
-    with pytest.raises(UserError, match="corpus grammar: expected a public one"):
+    with pytest.raises(UserError, match="corpus grammar: expected a public corpus"):
         corpora.files("grammar", str(tmp_path))
 
 
