@@ -8,16 +8,17 @@ import tensorflow as tf
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.export import checking
-from tf_textgen.export.signatures import Signature
+from tf_textgen.generator.signature import Signature
 
 
 def check(monkeypatch, own, found):
     """Compares answers `(state, score)` of one row."""
     inputs = {"state": tf.TensorSpec([None], tf.string)}
     chunk = Signature(
-        lambda state: {"state": tf.constant([own[0]]), "score": tf.constant([own[1]])},
-        inputs,
-        lambda *_: {"state": [""]},
+        name="generate_chunk",
+        inputs=inputs,
+        function=lambda state: {"state": tf.constant([own[0]]), "score": tf.constant([own[1]])},
+        example_inputs=lambda *_: {"state": [""]},
     )
     answer = {
         "foreign_ops": [],

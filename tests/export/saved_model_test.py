@@ -24,8 +24,10 @@ from tf_textgen.client.rest_client import Client, InvalidRequest
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
-from tf_textgen.export.exported import Exported, beam_inputs, generate_inputs
+from tf_textgen.export.exported import Exported
 from tf_textgen.export.saved_model import export_saved_model
+from tf_textgen.generator.beam_decoder import beam_inputs
+from tf_textgen.generator.decoder import generate_inputs
 
 BEAM = DecodingConfig(beam_width=3, num_best=2, max_new_tokens=6)
 BAD = {

@@ -10,7 +10,7 @@ from tests.support.thorough import cases
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import from_config
 from tf_textgen.errors import UserError
-from tf_textgen.generator.compiled import in_few_shapes, power_of_two, widen
+from tf_textgen.generator.compiled import power_of_two, widen, with_rounded_rows
 
 FAMILIES = ["rnn_seq2seq", "transformer_lm"]
 
@@ -71,7 +71,7 @@ def test_shapes_are_powers_of_two():
     assert [int(power_of_two(tf.constant(size), 16)) for size in (0, 1, 17)] == [0, 16, 32]
     np.testing.assert_array_equal(widen(tf.constant([[1, 2, 3]]), 9), [[1, 2, 3, 9]])
     seen = []
-    doubled = in_few_shapes(
+    doubled = with_rounded_rows(
         lambda rows, more: seen.append(len(rows)) or rows * more, tf.range(5), tf.range(5)
     )
     np.testing.assert_array_equal(doubled, np.arange(5) ** 2)

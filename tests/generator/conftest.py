@@ -7,28 +7,28 @@ import tensorflow as tf
 
 from tests.support import tiny_models
 from tests.support.thorough import cases
-from tf_textgen.generator import TextGenerator
+from tf_textgen.generator.decoder import Decoder
 
 FAMILIES = ["ngram", "transformer_lm", "rnn_lm", "rnn_seq2seq", "transformer_seq2seq"]
 
 
-TRACED = []  # the generators whose search was traced, each as often
+# The decoders whose search was traced, each as often as it was.
+TRACED = []
 
 
 @functools.cache
 def generator_of(family):
-    search = TextGenerator._continue
+    search = Decoder._continue
 
     def traced(self, *inputs):
         TRACED.extend([self] if tf.inside_function() else [])
         return search(self, *inputs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TextGenerator, "_continue", traced)
+        patch.setattr(Decoder, "_continue", traced)
         generator = tiny_models.generator(family)
-    generator._continue = functools.partial(
-        traced, generator
-    )  # a call that goes round the graph counts too
+    # A call that bypasses the graph counts too.
+    generator.decoder._continue = functools.partial(traced, generator.decoder)
     return generator
 
 

@@ -138,7 +138,7 @@ def test_what_cannot_be_done_is_told_before_there_are_prompts(generator):
 def test_one_trace_for_any_number_and_length_of_prompts(generator):
     for prompts in ([], ["a"], ["long " * 20, "b"], [""] * 5):
         assert len(generator.generate(prompts, GREEDY)) == len(prompts)
-    assert TRACED.count(generator) == 1
+    assert TRACED.count(generator.decoder) == 1
 
 
 def test_samples_differ_and_do_not_depend_on_their_place(generator):
@@ -283,7 +283,7 @@ def test_bad_row_of_a_beam_fails_alone_and_by_name(generator):
 
 
 def test_pair_format_frames_the_source(pair_generator):
-    features, truncated = pair_generator._prompt_features(
+    features, truncated = pair_generator.encoder.features(
         tf.constant(["ab", ""]), tf.constant([4, 4])
     )
     tokenizer = pair_generator.tokenizer
@@ -343,7 +343,7 @@ def test_a_long_source_loses_what_training_took(name, room, side):
     long = "".join(chr(97 + i * i % 26) for i in range(200))
     kept = long[-room:] if side == "beginning" else long[:room]
     parameters = from_config(GREEDY, 2)
-    features, truncated = generator._prompt_features(
+    features, truncated = generator.encoder.features(
         tf.constant([long, kept]), parameters.max_new_tokens
     )
     np.testing.assert_array_equal(truncated, [True, False])
@@ -425,7 +425,7 @@ def test_bad_rows_of_a_stream_fail_alone_and_by_name(generator):
     first = generator.chunk_graph(tf.constant(["ab"]), tf.constant([""]), tf.constant([3]), wish)
     state = first.state[0].numpy().decode()
     numbers = state.split(" ")
-    (forged,) = generator._sealed(
+    (forged,) = generator.streamer.states.sealed(
         tf.constant(["ab"]), tf.ragged.constant([[0x7FC00000, 0, 0, 81]], tf.int64)
     )  # NaN
     states = {
@@ -480,4 +480,4 @@ def test_no_rows_and_one_search_for_texts_and_chunks(generator):
         none, none, tf.constant([], tf.int32), from_config(DecodingConfig(), 0)
     )
     assert found.text.shape == (0,)
-    assert TRACED.count(generator) == 1
+    assert TRACED.count(generator.decoder) == 1

@@ -17,7 +17,8 @@ from tf_textgen.client import rest_client as rest
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import values_of
 from tf_textgen.export import self_check
-from tf_textgen.export.exported import beam_inputs, generate_inputs
+from tf_textgen.generator.beam_decoder import beam_inputs
+from tf_textgen.generator.decoder import generate_inputs
 
 CLIENTS, SECONDS = 64, 2.0
 NUMBERS = ("score", "log_probability", "perplexity", "token_log_probabilities")

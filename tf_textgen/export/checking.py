@@ -17,8 +17,8 @@ import tensorflow as tf
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.export.self_check import plain
-from tf_textgen.export.signatures import Signature
-from tf_textgen.generator.streaming import without_score
+from tf_textgen.generator.signature import Signature
+from tf_textgen.generator.stream_state import without_score
 
 # Empty, one word, and longer than most contexts: each prompt shape must work in the one trace.
 CHECK_PROMPTS = ("", "The", "Once upon a time", "从前有一个", "word " * 400)
@@ -45,7 +45,9 @@ def check_export(
     Raises:
       UserError: at the first difference, or where a server could not run the export.
     """
-    asked = {name: signature.example(prompts, decoding) for name, signature in signatures.items()}
+    asked = {
+        name: signature.example_inputs(prompts, decoding) for name, signature in signatures.items()
+    }
     requests = [{"signature": name, "inputs": inputs} for name, inputs in asked.items()]
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
         answering = beside.submit(answer_in_fresh_process, path, requests)

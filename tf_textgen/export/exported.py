@@ -13,12 +13,13 @@ import tensorflow as tf
 
 from tf_textgen.compat import quiet_stderr
 from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
-from tf_textgen.decoding.length_penalty import LengthPenalty
-from tf_textgen.decoding.parameters import SEARCH_FIELDS, values_of
+from tf_textgen.decoding.parameters import values_of
 from tf_textgen.errors import UserError
 from tf_textgen.export import self_check
 from tf_textgen.export.versions import version_numbers
 from tf_textgen.generator import Continuation, to_best_continuations, to_continuations
+from tf_textgen.generator.beam_decoder import beam_inputs
+from tf_textgen.generator.decoder import generate_inputs
 
 CONFIG_FILE = os.path.join("assets.extra", "config.json")
 
@@ -149,28 +150,6 @@ def _told_as_damage(path: str | os.PathLike[str], folder: pathlib.Path) -> Itera
             f"--saved_model={path}: {folder} is damaged ({str(error)[:200]}); expected it as "
             "`export` wrote it; export again"
         ) from error
-
-
-def generate_inputs(
-    text_name: str, texts: Sequence[str], decoding: DecodingConfig
-) -> dict[str, list[Any]]:
-    """Inputs of the signature `generate`: `decoding` for each of `texts`."""
-    rows = {name: [value] * len(texts) for name, value in values_of(decoding).items()}
-    return {text_name: list(texts), **rows}
-
-
-def beam_inputs(
-    text_name: str, texts: Sequence[str], decoding: DecodingConfig
-) -> dict[str, list[Any]]:
-    """Inputs of the signature `beam_search`: `decoding` for each of `texts`."""
-    values = values_of(decoding)
-    values = {name: values[name] for name in SEARCH_FIELDS} | {
-        n: getattr(decoding, n) for n in LengthPenalty._fields
-    }
-    return {
-        text_name: list(texts),
-        **{name: [value] * len(texts) for name, value in values.items()},
-    }
 
 
 def version_folder(path: str | os.PathLike[str]) -> pathlib.Path:

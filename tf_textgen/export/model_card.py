@@ -11,8 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_textgen.export.signatures import Signature
 from tf_textgen.generator import TextGenerator
+from tf_textgen.generator.signature import Signature
 
 _MOST_FILES = 3  # that are named
 _PARTS = ("validation.", "train.", "baseline.")

@@ -1,6 +1,4 @@
-"""Writes a `TextGenerator` as a SavedModel version that TF Serving takes as it is; `signatures`
-says what it offers.
-"""
+"""Writes a `TextGenerator` as a SavedModel version that TF Serving takes as it is."""
 
 from __future__ import annotations
 
@@ -21,7 +19,6 @@ from tf_textgen.export.exported import CONFIG_FILE
 from tf_textgen.export.model_card import model_card
 from tf_textgen.export.prediction_log import REQUESTS_FILE, write_requests
 from tf_textgen.export.server_files import write_server_files
-from tf_textgen.export.signatures import signatures_of
 from tf_textgen.export.versions import locked, version_numbers, writing
 from tf_textgen.export.warm_up_requests import warm_up_requests
 from tf_textgen.generator import TextGenerator
@@ -74,7 +71,7 @@ def export_saved_model(
             )
         shutil.rmtree(beside, ignore_errors=True)  # of an export that was killed
         try:
-            signatures = signatures_of(generator, decoding)
+            signatures = generator.signatures(decoding)
             functions = {
                 name: tf.function(one.function, autograph=False).get_concrete_function(**one.inputs)
                 for name, one in signatures.items()

@@ -13,7 +13,7 @@ from itertools import cycle, islice
 import numpy as np
 
 from tf_textgen.decoding.decoding_config import DecodingConfig
-from tf_textgen.export.signatures import Signature
+from tf_textgen.generator.signature import Signature
 
 PROMPTS = ("The", "Once upon a time", "从前有一个", "word " * 200)
 _ROWS = 8  # of the one larger batch
@@ -37,6 +37,6 @@ def warm_up_requests(
     batches = [[prompt] for prompt in prompts] + [list(islice(cycle(prompts), _ROWS))]
     for name, signature in signatures.items():
         for batch in batches:
-            values = signature.example(batch, short)
+            values = signature.example_inputs(batch, short)
             types = {key: spec.dtype.as_numpy_dtype for key, spec in signature.inputs.items()}
             yield name, {key: np.array(values[key], types[key]) for key in signature.inputs}

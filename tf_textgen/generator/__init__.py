@@ -1,7 +1,7 @@
 """Text in, text out: a model, its tokenizers and decoding as graphs."""
 
 from tf_textgen.generator.generator import TextGenerator
-from tf_textgen.generator.prompts import PromptFormat, TruncationSide
+from tf_textgen.generator.prompt_encoder import PromptFormat, TruncationSide
 from tf_textgen.generator.results import (
     BestGeneration,
     Continuation,
@@ -9,7 +9,7 @@ from tf_textgen.generator.results import (
     to_best_continuations,
     to_continuations,
 )
-from tf_textgen.generator.scoring import TextScore
+from tf_textgen.generator.scorer import TextScore
 
 __all__ = [
     "BestGeneration",

@@ -1,4 +1,4 @@
-"""What the graphs of generation answer, and the same as Python values."""
+"""The answers of generation, as tensors and as Python values."""
 
 from __future__ import annotations
 
@@ -9,44 +9,60 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_textgen.decoding.beam_search import Hypotheses
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal
+from tf_textgen.decoding.single_search import Decoded
 from tf_textgen.decoding.stopping import FINISH_REASONS
 from tf_textgen.errors import UserError
+from tf_textgen.text.tokenizer import Tokenizer, repair_utf8
 
 
 class Generation(NamedTuple):
-    """What one call of the graph returns, a row a prompt."""
+    """One text for each prompt; the outputs of the signature `generate`.
 
-    text: tf.Tensor  # [B] string, valid UTF-8, without the prompt
-    score: tf.Tensor  # [B] float32, sum of the tokens' log-probabilities, nats
-    token_count: tf.Tensor  # [B] int32
-    finish_reason: (
-        tf.Tensor
-    )  # [B] string: "eos", "length", "stop", "loop", or what is wrong with the row's parameters
-    prompt_truncated: tf.Tensor  # [B] bool, True if the prompt was cut, at `truncation_side`
-    token_log_probabilities: (
-        tf.Tensor
-    )  # [B, N] float32, of the model's own distribution, 0 behind the end
-    token_texts: (
-        tf.Tensor
-    )  # [B, N] string, "" behind the end; with the end token and those of a stop string
+    Attributes:
+      text: `[B]` string, valid UTF-8, without the prompt.
+      score: `[B]` float32, sum of the tokens' log-probabilities, nats.
+      token_count: `[B]` int32.
+      finish_reason: `[B]` string, "eos", "length", "stop", "loop", or the error of a bad row.
+      prompt_truncated: `[B]` bool, whether the prompt was cut, at `truncation_side`.
+      token_log_probabilities: `[B, N]` float32, of the model's own distribution; 0 beyond the end.
+      token_texts: `[B, N]` string, with the end token and those of a stop string; "" beyond the
+        end.
+    """
+
+    text: tf.Tensor
+    score: tf.Tensor
+    token_count: tf.Tensor
+    finish_reason: tf.Tensor
+    prompt_truncated: tf.Tensor
+    token_log_probabilities: tf.Tensor
+    token_texts: tf.Tensor
 
 
 class BestGeneration(NamedTuple):
-    """What one call of a beam's graph returns: n texts for each prompt, best first."""
+    """The n best texts for each prompt, best first; the outputs of the signature `beam_search`.
 
-    text: tf.Tensor  # [B, n] string, valid UTF-8, without the prompt
-    score: tf.Tensor  # [B, n] float32, sum of the tokens' log-probabilities, nats
-    normalized_score: (
-        tf.Tensor
-    )  # [B, n] float32, divided by the length penalty: what the order follows
-    token_count: tf.Tensor  # [B, n] int32
-    finish_reason: (
-        tf.Tensor
-    )  # [B, n] string: as in `Generation`; "" if a row has fewer than n texts
-    prompt_truncated: tf.Tensor  # [B] bool
-    token_log_probabilities: tf.Tensor  # [B, n, N] float32, as in `Generation`
-    token_texts: tf.Tensor  # [B, n, N] string
+    Attributes:
+      text: `[B, n]` string, valid UTF-8, without the prompt.
+      score: `[B, n]` float32, sum of the tokens' log-probabilities, nats.
+      normalized_score: `[B, n]` float32, the score divided by the length penalty, which gives the
+        order.
+      token_count: `[B, n]` int32.
+      finish_reason: `[B, n]` string, as in `Generation`; "" if a row has fewer than n texts.
+      prompt_truncated: `[B]` bool.
+      token_log_probabilities: `[B, n, N]` float32, as in `Generation`.
+      token_texts: `[B, n, N]` string, as in `Generation`.
+    """
+
+    text: tf.Tensor
+    score: tf.Tensor
+    normalized_score: tf.Tensor
+    token_count: tf.Tensor
+    finish_reason: tf.Tensor
+    prompt_truncated: tf.Tensor
+    token_log_probabilities: tf.Tensor
+    token_texts: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,54 +84,85 @@ class Continuation:
     normalized_score: float | None = None  # of a beam
 
 
+def shared_outputs(
+    found: Decoded | Hypotheses, problem: tf.Tensor, tokenizer: Tokenizer
+) -> dict[str, tf.Tensor]:
+    """The fields that `Generation` and `BestGeneration` share, empty in bad rows.
+
+    Args:
+      found: by the search.
+      problem: `[B]` or `[B, 1]` string, the error of a bad row, else "".
+      tokenizer: of the texts.
+    """
+    good = tf.equal(problem, "")
+    counts = tf.where(good, found.token_count, 0)
+    present = tf.range(tf.shape(found.tokens)[-1]) < counts[..., tf.newaxis]
+    return {
+        "text": tf.where(good, repair_utf8(found.texts), ""),
+        "score": tf.where(good, found.score, 0.0),
+        "token_count": counts,
+        "finish_reason": tf.where(good, found.finish_reason, problem),
+        "token_log_probabilities": tf.where(present, found.log_probabilities, 0.0),
+        "token_texts": tf.where(
+            present, repair_utf8(tf.gather(tokenizer.pieces, found.tokens)), ""
+        ),
+    }
+
+
 def to_continuations(
     rows: Sequence[tuple[str, int]], answer: Mapping[str, Sequence[Any]], decoding: DecodingConfig
 ) -> list[Continuation]:
-    """What `Generation`, a list of plain values a field, says of the prompts and samples `rows`.
+    """The continuations in the fields of `Generation`.
+
+    Args:
+      rows: prompt and number of the sample of each row.
+      answer: a list of Python values for each field.
+      decoding: parameters of the rows, for the message of an error.
 
     Raises:
-      UserError: if the graph refused a row, with what it said.
+      UserError: if the graph refused a row, with the reason.
     """
-    return [
-        _continuation(
-            {name: answer[name][i] for name in Generation._fields},
-            decoding,
-            prompt=prompt,
-            sample=sample,
-        )
-        for i, (prompt, sample) in enumerate(rows)
-    ]
+    results = []
+    for row, (prompt, sample) in enumerate(rows):
+        values = {name: answer[name][row] for name in Generation._fields}
+        results.append(_continuation(values, decoding, prompt=prompt, sample=sample))
+    return results
 
 
 def to_best_continuations(
     prompts: Sequence[str], answer: Mapping[str, Sequence[Any]], decoding: DecodingConfig
 ) -> list[Continuation]:
-    """Like `to_continuations`, of `BestGeneration`: up to `num_best` for each prompt."""
-    names = [name for name in BestGeneration._fields if name != "prompt_truncated"]
+    """The continuations in the fields of `BestGeneration`: up to `num_best` for each prompt.
+
+    Args and errors are those of `to_continuations`.
+    """
+    of_each_text = [name for name in BestGeneration._fields if name != "prompt_truncated"]
     results = []
-    for i, prompt in enumerate(prompts):
+    for row, prompt in enumerate(prompts):
         for rank in range(decoding.num_best):
-            values = {name: answer[name][i][rank] for name in names}
-            if values["finish_reason"]:
-                values["prompt_truncated"] = answer["prompt_truncated"][i]
-                results.append(_continuation(values, decoding, prompt=prompt, rank=rank))
+            values = {name: answer[name][row][rank] for name in of_each_text}
+            if not values["finish_reason"]:
+                continue
+            values["prompt_truncated"] = answer["prompt_truncated"][row]
+            results.append(_continuation(values, decoding, prompt=prompt, rank=rank))
     return results
 
 
 def _continuation(values: dict[str, Any], decoding: DecodingConfig, **place: Any) -> Continuation:
     if values["finish_reason"] not in FINISH_REASONS:
         raise UserError(refusal(values["finish_reason"], decoding))
+    count = values["token_count"]
     for name in ("token_log_probabilities", "token_texts"):
-        values[name] = tuple(values[name][: values["token_count"]])
+        values[name] = tuple(values[name][:count])
     return Continuation(**values, **place)
 
 
 def plain(output: NamedTuple) -> dict[str, list[Any]]:
     """The fields as nested lists of Python values."""
-    arrays = {name: np.asarray(value) for name, value in output._asdict().items()}
-    return {
-        name: (
-            np.frompyfunc(bytes.decode, 1, 1)(array) if array.dtype == object else array
-        ).tolist()
-        for name, array in arrays.items()
-    }
+    lists = {}
+    for name, value in output._asdict().items():
+        array = np.asarray(value)
+        if array.dtype == object:
+            array = np.frompyfunc(bytes.decode, 1, 1)(array)
+        lists[name] = array.tolist()
+    return lists
