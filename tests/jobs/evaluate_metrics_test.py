@@ -305,7 +305,7 @@ def test_for_people(pairs_run, capsys):
         ),
         (
             ["--metrics=chrf", "--bleu_tokenizer=zh"],
-            "--bleu_tokenizer with --metrics=chrf: expected some of bleu besid",
+            "--bleu_tokenizer with --metrics=chrf: expected some of bleu next",
         ),
         (
             ["--decoding.top_k=2"],

@@ -263,7 +263,7 @@ def read_config(directory: str | Path) -> dict[str, Any]:
 def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(
         f"{path} is damaged ({error}): expected JSON as train wrote it; put the file back or train "
-        "anew"
+        "again"
     )
 
 
