@@ -21,6 +21,8 @@ OTHER_FLAGS = {
     "logdir",
     "rest_api_port",
     "port",
+    "rest_api_num_threads",
+    "grpc_max_threads",
     "model_name",
     "model_base_path",
     "model_config_file",

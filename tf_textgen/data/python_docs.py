@@ -17,9 +17,11 @@ _LARGEST_HELD_OUT_GROUP = 0.025  # a larger group would be most of its split
 
 
 def python_topics() -> dict[str, dict[str, str]]:
-    """Returns split -> topic -> text, with about 90, 5 and 5 % of the text."""
-    from pydoc_data.topics import topics
+    """Returns split -> topic -> text, with about 90, 5 and 5 % of the text.
 
+    Of several topics with the same text, such as `else` and `if`, the first one is kept.
+    """
+    topics = _distinct_topics()
     size = sum(len(text) for text in topics.values())
     splits: dict[str, dict[str, str]] = {"train": {}, "valid": {}, "test": {}}
     for group in sorted(_groups(topics), key=_shuffled):
@@ -27,6 +29,15 @@ def python_topics() -> dict[str, dict[str, str]]:
         for topic in group:
             splits[split][topic] = topics[topic].rstrip("\n") + "\n"
     return {split: dict(sorted(texts.items())) for split, texts in splits.items()}
+
+
+def _distinct_topics() -> dict[str, str]:
+    from pydoc_data.topics import topics
+
+    topic_of_text: dict[str, str] = {}
+    for topic, text in sorted(topics.items()):
+        topic_of_text.setdefault(text.strip(), topic)
+    return {topic: topics[topic] for topic in topic_of_text.values()}
 
 
 def _groups(topics: dict[str, str]) -> list[list[str]]:
