@@ -157,9 +157,7 @@ def test_long_sources_lose_their_end(pairs_run, capsys):
     """As `--data.over_long=cut` takes it from those of training."""
     capsys.readouterr()
     assert main(["generate", f"--run.dir={pairs_run}", "--prompt=" + "ab" * 20]) == 0
-    assert capsys.readouterr().err.endswith(
-        "is longer than the room of the context; its end was cut\n"
-    )
+    assert capsys.readouterr().err.endswith("does not fit in the context; its end was cut\n")
     assert main(["score", f"--run.dir={pairs_run}", f"--text={'ab' * 20}\tba"]) == 0
     assert (
         "is longer than the context: a source loses its end, a text its end"

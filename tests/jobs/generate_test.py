@@ -77,8 +77,7 @@ def test_long_prompts_are_told(generate):
     code, _, errors = generate("--prompt=" + "word " * 20)
     assert code == 0
     assert errors == [
-        f"note: the prompt {('word ' * 8)!r}... is longer than the room of the context; its "
-        "beginning was cut"
+        f"note: the prompt {('word ' * 8)!r}... does not fit in the context; its beginning was cut"
     ]
 
 
@@ -154,7 +153,8 @@ def test_a_typed_dialogue_remembers_what_was_said(reply):
     code, lines, errors = reply("--json", typed=["hi you", " bye now ", "", "bye"])
     rows = [json.loads(line) for line in lines]
     assert code == 0 and errors == [
-        "A turn of the dialogue a line; an empty line begins a new one; end with Ctrl-D.", ""
+        "One turn of the dialogue a line; an empty line starts a new dialogue; end with Ctrl-D.",
+        "",
     ]  # fmt: skip
     # The run's contexts hold two turns.
     said = " ".join(rows[0]["text"].split())

@@ -23,15 +23,15 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def run(flag_values: flags.FlagValues) -> None:
     tokenizer_config = config.from_flags(TokenizerConfig, flag_values)
     data_config = config.from_flags(DataConfig, flag_values)
-    for name in ("tokenizer.dir", *(() if tokenizer_config.shared else ("source_tokenizer.dir",))):
+    sides: dict[str, Side | None] = {"tokenizer.dir": None}
+    if not tokenizer_config.shared:
+        sides = {"tokenizer.dir": "target", "source_tokenizer.dir": "source"}
+    for name in sides:
         if not flag_values[name].value:
             raise UserError(f"--{name} is missing: expected the folder to write the tokenizer to")
     data_config = with_corpus(data_config, flag_values["data_dir"].value)
     recipe.check_sides(tokenizer_config, data_config, flag_values["source_tokenizer.dir"].value)
     import_tensorflow_quietly()
-    sides: dict[str, Side | None] = {"tokenizer.dir": None}
-    if not tokenizer_config.shared:
-        sides = {"tokenizer.dir": "target", "source_tokenizer.dir": "source"}
     for name, side in sides.items():
         folder = str(flag_values[name].value)
         tokenizer = make_tokenizer(tokenizer_config, data_config, side)

@@ -174,7 +174,7 @@ def _split_at_dashes(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _check_utf8(arguments: Sequence[str]) -> None:
-    """Refuses lone surrogates: the shell's form of bytes that are not UTF-8. No tensor takes them."""
+    """Rejects lone surrogates, Python's form of bytes that are not UTF-8; no tensor takes them."""
     for argument in arguments:
         try:
             argument.encode()

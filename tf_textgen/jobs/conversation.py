@@ -10,37 +10,41 @@ from tf_textgen.data.data_config import DataConfig
 
 
 class Conversation:
-    """Keeps what was said, and writes of it the prompt that the model was trained on.
+    """Remembers the turns of a dialogue and makes prompts in the form of the training data.
 
-    The person begins, as the speaker to whom the model replied in training.
+    The person starts, as the speaker to whom the model replied in training.
 
     Args:
-      data: of the run: how many turns are a context, and whose turns the model learnt.
+      data: the data of the run: the number of turns in a context, and whose replies it learned.
     """
 
     def __init__(self, data: DataConfig) -> None:
         self._context_turns = data.context_turns
-        self._first = 1 if data.reply_of == "first" else 0  # the place of the person's first turn
+        # The model replies to the speaker of the second turn if it learned the first one's replies.
+        self._first_turn = 1 if data.reply_of == "first" else 0
         self._turns: list[str] = []
 
     def prompt(self, line: str) -> str:
-        """The prompt after the person has said `line`."""
+        """Adds a turn of the person, and returns the prompt for the reply."""
         self._turns.append(line.strip())
-        said = self._turns[-self._context_turns :]
-        return dialogues.context(said, self._first + len(self._turns) - len(said))
+        recent = self._turns[-self._context_turns :]
+        forgotten = len(self._turns) - len(recent)
+        return dialogues.context(recent, self._first_turn + forgotten)
 
     def replied(self, reply: str) -> None:
-        """Takes down the model's turn, which is one line as in the data."""
+        """Adds a turn of the model, as one line like those of the data."""
         self._turns.append(" ".join(reply.split()))
 
     def forget(self) -> None:
-        """Begins anew."""
+        """Starts a new dialogue."""
         self._turns.clear()
 
 
 def conversation_of(config: Mapping[str, Any]) -> Conversation | None:
-    """A conversation with the run (or export) of this `config.json`; None if it did not learn
-    dialogues.
+    """Returns a conversation with the run or export of this `config.json`, or None if it did not
+    learn dialogues.
     """
     data = config.get("data") or {}
-    return Conversation(DataConfig.from_json(data)) if data.get("format") == "dialogue" else None
+    if data.get("format") != "dialogue":
+        return None
+    return Conversation(DataConfig.from_json(data))

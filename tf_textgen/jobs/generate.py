@@ -22,7 +22,7 @@ from tf_textgen.decoding.decoding_config import (
 from tf_textgen.errors import UserError
 from tf_textgen.jobs.conversation import Conversation, conversation_of
 from tf_textgen.jobs.prompts import DIALOGUE_HINT, LINES_HINT, lines_of
-from tf_textgen.jobs.served import define_server_flags, served_model
+from tf_textgen.jobs.remote_model import define_server_flags, remote_model
 from tf_textgen.jobs.writers import JsonWriter, TextWriter
 from tf_textgen.runs import loading
 
@@ -90,7 +90,7 @@ def _answer(model: _Model, flag_values: flags.FlagValues, interactive: bool) -> 
     write = (
         JsonWriter(model.is_pair, side)
         if is_json
-        else TextWriter(model.is_pair, side, ruled=not interactive)
+        else TextWriter(model.is_pair, side, has_rules=not interactive)
     )
     prompts = _prompts(flag_values, DIALOGUE_HINT if conversation else LINES_HINT)
     if conversation:
@@ -122,9 +122,9 @@ def _model(flag_values: flags.FlagValues) -> Iterator[_Model]:
             "neither"
         )
     if flag_values["server"].value:
-        with served_model(flag_values) as served:
-            stream = served.stream if served.streams else None
-            yield _Model(served.generate, served.is_pair, "beginning or end", {}, stream)
+        with remote_model(flag_values) as remote:
+            stream = remote.stream if remote.can_stream else None
+            yield _Model(remote.generate, remote.is_pair, "beginning or end", {}, stream)
     elif saved_model := flag_values["saved_model"].value:
         yield _export(saved_model, flag_values)
     else:

@@ -100,7 +100,7 @@ def test_sources_and_a_beam(generate, serving):
 
 
 def test_typed_prompts_are_answered_piece_by_piece(generate, serving):
-    note = f"note: the prompt {('x' * 40)!r}... is longer than the room of the context; its beginning or end was cut"
+    note = f"note: the prompt {('x' * 40)!r}... does not fit in the context; its beginning or end was cut"
     hint = "One text a line; end with Ctrl-D."
     typed = ["从前有一个🙂abc", "", "x" * 41]
     code, lines, errors = generate(typed=typed)
@@ -132,7 +132,7 @@ def test_sources_are_not_written_again(generate, serving):
         ),
         (
             ["--server_model="],
-            "error: --server_model is missing: expected the name under which --server has the",
+            "error: --server_model is missing: expected the name of the model on --server",
         ),
         (
             ["--server=nowhere"],
