@@ -36,6 +36,7 @@ def dialogue_run(tmp_path_factory):
     """An encoder-decoder with a vocabulary for each side, after two steps."""
     folder = tmp_path_factory.mktemp("dialogues")
     path = write(folder / "train.tsv", DIALOGUES)
+    valid = write(folder / "valid.tsv", DIALOGUES.replace("yes me", "yes"))
     flags = [
         "--model=rnn_seq2seq",
         "--data.format=dialogue",
@@ -43,7 +44,7 @@ def dialogue_run(tmp_path_factory):
         f"--data.train={path}",
     ]
     flags += [
-        f"--data.valid={path}",
+        f"--data.valid={valid}",
         "--data.context_turns=2",
         "--data.num_buckets=1",
         "--data.batch_tokens=64",
