@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from tf_textgen.data.dataset import steps_per_epoch as steps_per_epoch
     from tf_textgen.data.dataset import training_batches as training_batches
     from tf_textgen.data.sources import training_texts as training_texts
+    from tf_textgen.decoding.continuation import Continuation as Continuation
     from tf_textgen.decoding.decoding_config import DecodingConfig as DecodingConfig
     from tf_textgen.errors import UserError as UserError
     from tf_textgen.export.exported import Exported as Exported
     from tf_textgen.export.saved_model import export_saved_model as export_saved_model
-    from tf_textgen.generator import Continuation as Continuation
     from tf_textgen.generator import TextGenerator as TextGenerator
     from tf_textgen.models import MODELS as MODELS
     from tf_textgen.models.base import TextModel as TextModel
@@ -60,7 +60,7 @@ _MODULES = {
     "Client": "tf_textgen.client.rest_client",
     "Completion": "tf_textgen.client.rest_client",
     "Config": "tf_textgen.config",
-    "Continuation": "tf_textgen.generator",
+    "Continuation": "tf_textgen.decoding.continuation",
     "DataConfig": "tf_textgen.data.data_config",
     "DecodingConfig": "tf_textgen.decoding.decoding_config",
     "Exported": "tf_textgen.export.exported",

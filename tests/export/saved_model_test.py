@@ -23,7 +23,6 @@ from tests.support.served_export import serving_of
 from tf_textgen.client.rest_client import Client, InvalidRequest
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
-from tf_textgen.export import self_check
 from tf_textgen.export.exported import Exported
 from tf_textgen.export.saved_model import export_saved_model
 from tf_textgen.generator.beam_decoder import beam_inputs
@@ -57,20 +56,33 @@ def test_an_export_says_which_end_of_long_texts_is_cut(exported, beam_export):
     ]
 
 
+class EarlierVersion:
+    """A loaded export that lacks one input, and the texts of tokens among its outputs."""
+
+    def __init__(self, saved_model, missing, neutral):
+        self.saved_model = saved_model
+        self.missing = missing
+        self.neutral = neutral
+
+    def inputs(self, signature):
+        specs = dict(self.saved_model.inputs(signature))
+        del specs[self.missing]
+        return specs
+
+    def answer(self, signature, inputs):
+        assert self.missing not in inputs
+        rows = len(inputs["max_new_tokens"])
+        outputs = self.saved_model.answer(
+            signature, {**inputs, self.missing: [self.neutral] * rows}
+        )
+        del outputs["token_texts"]
+        return outputs
+
+
 def test_an_export_of_an_earlier_version_answers_what_it_knows(exported, monkeypatch):
     generator, loaded, _ = exported
-    ask, names = self_check.ask, self_check.input_names
-
-    def ask_earlier(model, signature, inputs):
-        answer = ask(model, signature, {**inputs, "typical_p": [1.0] * len(inputs["seed"])})
-        return {
-            name: values for name, values in answer.items() if not name.startswith("token_text")
-        }
-
-    monkeypatch.setattr(
-        self_check, "input_names", lambda *asked: [n for n in names(*asked) if n != "typical_p"]
-    )
-    monkeypatch.setattr(self_check, "ask", ask_earlier)
+    earlier = EarlierVersion(loaded.saved_model, "typical_p", 1.0)
+    monkeypatch.setattr(loaded, "saved_model", earlier)
     expected = [continuation.text for continuation in generator.generate(TEXTS[1:3], SAMPLED)]
     assert [continuation.text for continuation in loaded.generate(TEXTS[1:3])] == expected
     asked = dataclasses.replace(SAMPLED, typical_p=0.5)
@@ -84,7 +96,7 @@ def test_an_export_of_an_earlier_version_answers_what_it_knows(exported, monkeyp
 def test_score_signature_equals_generator(exported, beam_export):
     for (generator, loaded, _), sources in ((exported, None), (beam_export, ["a", "b", ""])):
         inputs = {"text": ["the cat", "", "mat"], **({"source": sources} if sources else {})}
-        answer = self_check.ask(loaded._loaded, "score", inputs)
+        answer = loaded.saved_model.answer("score", inputs)
         expected = generator.score(inputs["text"], sources)
         np.testing.assert_allclose(answer["log_probability"], expected.log_probability, rtol=1e-5)
         assert answer["token_count"] == expected.token_count.numpy().tolist()
@@ -93,7 +105,7 @@ def test_score_signature_equals_generator(exported, beam_export):
 def test_a_client_over_http_gets_what_the_export_says(exported, beam_export):
     sampled = {"top_k": 20, "max_new_tokens": 12, "seed": 5}
     with (
-        serving_of(exported.loaded._loaded).running() as address,
+        serving_of(exported.loaded.saved_model).running() as address,
         Client(address, "model", timeout_s=300) as client,
     ):
         wish = dataclasses.replace(SAMPLED, num_samples=2, stop=("e", "字"))
@@ -114,7 +126,7 @@ def test_a_client_over_http_gets_what_the_export_says(exported, beam_export):
             == exported.generator.score(["the cat"]).log_probability.numpy()[0]
         )
     with (
-        serving_of(beam_export.loaded._loaded).running() as address,
+        serving_of(beam_export.loaded.saved_model).running() as address,
         Client(address, "model", timeout_s=300) as client,
     ):
         found = [one for best in client.beam_search(TEXTS[1:3], max_new_tokens=6) for one in best]
@@ -197,7 +209,7 @@ def test_warm_up_requests_are_read_by_tensorflow_servings_own_messages(exported)
     requests = [
         logs.PredictionLog.FromString(record.numpy()).predict_log.request for record in records
     ]
-    signatures, rows = exported.loaded._loaded.signatures, {}
+    signatures, rows = exported.loaded.saved_model.signatures, {}
     for request in requests:
         assert request.model_spec.name == "model"
         inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
@@ -211,7 +223,7 @@ def test_warm_up_requests_are_read_by_tensorflow_servings_own_messages(exported)
 
 
 def test_one_signature_trace_takes_any_batch(exported):
-    signatures = exported.loaded._loaded.signatures
+    signatures = exported.loaded.saved_model.signatures
     for name, signature in signatures.items():
         for spec in signature.structured_input_signature[1].values():
             assert spec.shape.as_list() == [None], name
@@ -288,7 +300,7 @@ def test_an_exported_beam_equals_the_generators(beam_export):
     one = dataclasses.replace(BEAM, num_best=1)
     best = [continuation.text for continuation in expected[::2]]
     assert [continuation.text for continuation in loaded.generate(TEXTS, one)] == best
-    assert self_check.ask(loaded._loaded, "serving_default", {"text": TEXTS})["text"] == best
+    assert loaded.saved_model.answer("serving_default", {"text": TEXTS})["text"] == best
     greedy = DecodingConfig(temperature=0.0, max_new_tokens=6)
     assert [c.text for c in loaded.generate(TEXTS, greedy)] == [
         c.text for c in generator.generate(TEXTS, greedy)
@@ -297,18 +309,9 @@ def test_an_exported_beam_equals_the_generators(beam_export):
 
 def test_a_beam_of_an_earlier_version_answers_what_it_knows(beam_export, monkeypatch):
     _, loaded, _ = beam_export
-    expected, ask, names = loaded.generate(TEXTS[:2]), self_check.ask, self_check.input_names
-
-    def ask_earlier(model, signature, inputs):
-        answer = ask(model, signature, {**inputs, "loop_repeats": [0] * 2})
-        return {
-            name: values for name, values in answer.items() if not name.startswith("token_text")
-        }
-
-    monkeypatch.setattr(
-        self_check, "input_names", lambda *asked: [n for n in names(*asked) if n != "loop_repeats"]
-    )
-    monkeypatch.setattr(self_check, "ask", ask_earlier)
+    expected = loaded.generate(TEXTS[:2])
+    earlier = EarlierVersion(loaded.saved_model, "loop_repeats", 0)
+    monkeypatch.setattr(loaded, "saved_model", earlier)
     found = loaded.generate(TEXTS[:2])
     assert found == [dataclasses.replace(one, token_texts=()) for one in expected]
     with pytest.raises(
@@ -326,7 +329,7 @@ def test_every_row_of_an_exported_beam_has_its_own_length_penalty(beam_export):
     rows = [beam_inputs("source", ["a"], wish) for wish in wishes]
     inputs = {name: [row[name][0] for row in rows] for name in rows[0]}
     assert not {"temperature", "top_k", "top_p", "min_p", "typical_p", "seed"} & {*inputs}
-    answer = self_check.ask(loaded._loaded, "beam_search", inputs)
+    answer = loaded.saved_model.answer("beam_search", inputs)
     for row, wish in enumerate(wishes):
         alone = generator.generate(["a"], wish)
         assert answer["text"][row] == [continuation.text for continuation in alone]

@@ -16,7 +16,6 @@ from tests.server.served import Client
 from tf_textgen.client import rest_client as rest
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import values_of
-from tf_textgen.export import self_check
 from tf_textgen.generator.beam_decoder import beam_inputs
 from tf_textgen.generator.decoder import generate_inputs
 
@@ -124,7 +123,7 @@ def close(found, alone):
 
 
 def test_signatures_answer_as_without_a_server(server, client):
-    exported = server.model.current.loaded._loaded
+    exported = server.model.current.loaded._model
     prompts = ["", "a", "从前有一个", "the cat sat on the mat " * 9]
     inputs = generate_inputs("prompt", prompts, DecodingConfig(temperature=0.0, max_new_tokens=9))
     for signature, asked in (
@@ -132,7 +131,7 @@ def test_signatures_answer_as_without_a_server(server, client):
         ("generate", inputs),
         ("score", {"text": prompts}),
     ):
-        expected = self_check.ask(exported, signature, asked)
+        expected = exported.answer(signature, asked)
         found = client.post(PREDICT, {"signature_name": signature, "inputs": asked}).json["outputs"]
         assert same(found, expected if len(expected) > 1 else expected["text"])
 
@@ -217,8 +216,8 @@ def test_a_client_tells_what_was_refused(texts, name):
 def test_what_the_graphs_say_of_any_bytes_is_valid_utf8(server):
     loaded = server.model.current.loaded
     for signature in loaded.signature_names:
-        answer = self_check.ask(
-            loaded._loaded, signature, asked_for(signature, ODD_TEXTS)
+        answer = loaded._model.answer(
+            signature, asked_for(signature, ODD_TEXTS)
         )  # raises if it is not
         assert answer and {len(rows) for rows in answer.values()} == {len(ODD_TEXTS)}
 

@@ -8,21 +8,19 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
 from tests.support.fake_serving import FakeServing, tensor
-from tf_textgen.export import self_check
+from tf_textgen.export.loaded_saved_model import LoadedSavedModel
 
 
-def serving_of(loaded: Any) -> FakeServing:
-    """A server of a SavedModel as `tf.saved_model.load` gives it."""
+def serving_of(loaded: LoadedSavedModel) -> FakeServing:
+    """A server of a SavedModel."""
     signatures = {
         name: {
-            "inputs": {
-                spec.name: _shown(spec) for spec in signature.structured_input_signature[1].values()
-            },
-            "outputs": {key: _shown(spec) for key, spec in signature.structured_outputs.items()},
+            "inputs": {spec.name: _shown(spec) for spec in loaded.inputs(name).values()},
+            "outputs": {key: _shown(spec) for key, spec in loaded.outputs(name).items()},
         }
-        for name, signature in loaded.signatures.items()
+        for name in loaded.signatures
     }
-    return FakeServing(lambda name, inputs: self_check.ask(loaded, name, inputs), signatures)
+    return FakeServing(loaded.answer, signatures)
 
 
 def _shown(spec: tf.TensorSpec) -> dict[str, Any]:

@@ -7,32 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tf_textgen.client.errors import InvalidRequest, ServerError
+from tf_textgen.decoding.continuation import Continuation
 
 AskedT = TypeVar("AskedT")
 ResultT = TypeVar("ResultT")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Completion:
-    """One generated text, without its prompt.
-
-    `score` is the sum of the tokens' log-probabilities in nats, `normalized_score` (of a beam) what
-    its order follows; `finish_reason` is "eos", "length", "stop" or "loop"; `sample` counts the
-    texts of one prompt, `rank` the n-best of a beam. The lists of tokens are empty if the
-    signature gives none.
-    """
-
-    prompt: str
-    text: str
-    score: float
-    token_count: int
-    finish_reason: str
-    prompt_truncated: bool
-    token_log_probabilities: tuple[float, ...] = ()
-    token_texts: tuple[str, ...] = ()
-    sample: int = 0
-    rank: int = 0
-    normalized_score: float | None = None
+# The name of a generated text in the client's interface.
+Completion = Continuation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
-from tf_textgen.export.self_check import plain
+from tf_textgen.export.loaded_saved_model import plain
 from tf_textgen.generator.signature import Signature
 from tf_textgen.generator.stream_state import without_score
 

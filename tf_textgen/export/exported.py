@@ -1,27 +1,28 @@
-"""Asks an export as a server would: through its signatures, without the code that trained it."""
+"""Text generation by an export: through its signatures, without the code that trained it."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
-
-from tf_textgen.compat import quiet_stderr
+from tf_textgen.decoding.continuation import Continuation
 from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
 from tf_textgen.decoding.parameters import values_of
 from tf_textgen.errors import UserError
-from tf_textgen.export import self_check
+from tf_textgen.export.loaded_saved_model import (
+    CONFIG_FILE,
+    LoadedSavedModel,
+    damage_as_user_error,
+    read_config,
+)
 from tf_textgen.export.versions import version_numbers
-from tf_textgen.generator import Continuation, to_best_continuations, to_continuations
+from tf_textgen.generator import to_best_continuations, to_continuations
 from tf_textgen.generator.beam_decoder import beam_inputs
 from tf_textgen.generator.decoder import generate_inputs
 
-CONFIG_FILE = os.path.join("assets.extra", "config.json")
+_ADVICE = "expected it as `export` wrote it; export again"
 
 
 class Exported:
@@ -40,16 +41,13 @@ class Exported:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = version_folder(path)
-        with _told_as_damage(path, self.path):
-            self.config = _read_config(self.path)
+        with damage_as_user_error(_damaged(path, self.path), _ADVICE):
+            self.config = read_config(self.path)
             self.decoding = DecodingConfig.from_json(self.config["decoding"])
-            self.vocabulary_size: int | None = self.config.get("model_config", {}).get(
-                "vocabulary_size"
-            )
-            with quiet_stderr():
-                self._loaded = tf.saved_model.load(str(self.path))
-            inputs = self_check.input_names(self._loaded, "generate")
-        self.is_pair = "source" in inputs
+            model_config = self.config.get("model_config", {})
+            self.vocabulary_size: int | None = model_config.get("vocabulary_size")
+            self.saved_model = LoadedSavedModel(self.path)
+            self.is_pair = "source" in self.saved_model.inputs("generate")
 
     def generate(
         self, texts: Sequence[str], decoding: DecodingConfig | None = None
@@ -65,21 +63,21 @@ class Exported:
         if decoding.beam_width > 1:
             self._check_beam(decoding)
             inputs = self._known("beam_search", beam_inputs(text_name, texts, decoding))
-            answer = self_check.ask(self._loaded, "beam_search", inputs)
-            return to_best_continuations(
-                texts, _told(answer, [[()] * decoding.num_best] * len(texts)), decoding
-            )
+            answer = self.saved_model.answer("beam_search", inputs)
+            no_tokens = [[()] * decoding.num_best] * len(texts)
+            return to_best_continuations(texts, _with_tokens(answer, no_tokens), decoding)
         rows = [(text, sample) for text in texts for sample in range(decoding.num_samples)]
         inputs = generate_inputs(text_name, [text for text, _ in rows], decoding)
         inputs["seed"] = [sample_seed(decoding.seed, sample) for _, sample in rows]
-        answer = self_check.ask(self._loaded, "generate", self._known("generate", inputs))
-        return to_continuations(rows, _told(answer, [()] * len(rows)), decoding)
+        answer = self.saved_model.answer("generate", self._known("generate", inputs))
+        return to_continuations(rows, _with_tokens(answer, [()] * len(rows)), decoding)
 
     def _known(self, signature_name: str, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """What the export has inputs for: one by an earlier version lacks some, which do nothing at
-        their defaults.
+        """The inputs that the export has.
+
+        One by an earlier version lacks some, which do nothing at their defaults.
         """
-        known = self_check.input_names(self._loaded, signature_name)
+        known = self.saved_model.inputs(signature_name)
         defaults = values_of(DecodingConfig())
         for name, values in inputs.items():
             if name not in known and values and values[0] != defaults[name]:
@@ -108,11 +106,9 @@ class Exported:
             )
 
 
-def _told(answer: dict[str, list[Any]], nothing: list[Any]) -> dict[str, list[Any]]:
-    """The answer with `nothing` for the tokens, of an export by an earlier version, which does not
-    tell them.
-    """
-    return {"token_log_probabilities": nothing, "token_texts": nothing, **answer}
+def _with_tokens(answer: dict[str, list[Any]], no_tokens: list[Any]) -> dict[str, list[Any]]:
+    """The answer with `no_tokens` for outputs that an export by an earlier version lacks."""
+    return {"token_log_probabilities": no_tokens, "token_texts": no_tokens, **answer}
 
 
 def decoding_of(path: str | os.PathLike[str]) -> DecodingConfig:
@@ -125,31 +121,12 @@ def decoding_of(path: str | os.PathLike[str]) -> DecodingConfig:
       UserError: if there is no export of this kind.
     """
     folder = version_folder(path)
-    with _told_as_damage(path, folder):
-        return DecodingConfig.from_json(_read_config(folder)["decoding"])
+    with damage_as_user_error(_damaged(path, folder), _ADVICE):
+        return DecodingConfig.from_json(read_config(folder)["decoding"])
 
 
-def _read_config(folder: pathlib.Path) -> dict[str, Any]:
-    return json.loads((folder / CONFIG_FILE).read_text("utf-8"))
-
-
-@contextlib.contextmanager
-def _told_as_damage(path: str | os.PathLike[str], folder: pathlib.Path) -> Iterator[None]:
-    try:
-        yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        tf.errors.OpError,
-    ) as error:
-        raise UserError(
-            f"--saved_model={path}: {folder} is damaged ({str(error)[:200]}); expected it as "
-            "`export` wrote it; export again"
-        ) from error
+def _damaged(path: str | os.PathLike[str], folder: pathlib.Path) -> str:
+    return f"--saved_model={path}: {folder} is damaged"
 
 
 def version_folder(path: str | os.PathLike[str]) -> pathlib.Path:

@@ -15,7 +15,7 @@ from tf_textgen.atomic_files import sync_directory, sync_folder
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.export.checking import CHECK_PROMPTS, check_export
-from tf_textgen.export.exported import CONFIG_FILE
+from tf_textgen.export.loaded_saved_model import CONFIG_FILE
 from tf_textgen.export.model_card import model_card
 from tf_textgen.export.prediction_log import REQUESTS_FILE, write_requests
 from tf_textgen.export.server_files import write_server_files

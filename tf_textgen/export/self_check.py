@@ -17,26 +17,11 @@ import json
 import os
 import sys
 
-import numpy as np
-import tensorflow as tf
 import tensorflow_text  # noqa: F401  # registers the tokenizers' ops, as TF Serving does
-from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_textgen.compat import SavedModelSession, is_registered
+from tf_textgen.export.loaded_saved_model import plain, read_saved_model
 from tf_textgen.export.prediction_log import REQUESTS_FILE, read_requests
-
-
-def ask(loaded, signature_name, inputs):
-    """One request to a SavedModel of `tf.saved_model.load`: dict of lists in, dict of lists out."""
-    signature = loaded.signatures[signature_name]
-    specs = signature.structured_input_signature[1]
-    tensors = {name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
-    return {name: plain(value.numpy()) for name, value in signature(**tensors).items()}
-
-
-def input_names(loaded, signature_name):
-    """The names of a signature's inputs."""
-    return sorted(loaded.signatures[signature_name].structured_input_signature[1])
 
 
 def foreign_ops(path):
@@ -45,11 +30,7 @@ def foreign_ops(path):
 
     Those that call back into Python are not TF Serving's either.
     """
-    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
-        graphs = [
-            meta.graph_def
-            for meta in saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
-        ]
+    graphs = [meta.graph_def for meta in read_saved_model(path).meta_graphs]
     nodes = [node for graph in graphs for node in graph.node]
     nodes += [
         node
@@ -61,14 +42,6 @@ def foreign_ops(path):
     return sorted(
         op for op in {node.op for node in nodes} - own if "PyFunc" in op or not is_registered(op)
     )
-
-
-def plain(values):
-    """An array as nested lists of Python values."""
-    if values.dtype == object:
-        flat = [text.decode("utf-8") for text in values.ravel()]
-        return np.array(flat, dtype=object).reshape(values.shape).tolist()
-    return values.tolist()
 
 
 def check(path, requests):

@@ -1,10 +1,10 @@
 """Text in, text out: a model, its tokenizers and decoding as graphs."""
 
+from tf_textgen.decoding.continuation import Continuation
 from tf_textgen.generator.generator import TextGenerator
 from tf_textgen.generator.prompt_encoder import PromptFormat, TruncationSide
 from tf_textgen.generator.results import (
     BestGeneration,
-    Continuation,
     Generation,
     to_best_continuations,
     to_continuations,

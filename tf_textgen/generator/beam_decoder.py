@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tf_textgen.decoding.beam_search import beam_search
+from tf_textgen.decoding.continuation import Continuation
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.length_penalty import (
     LENGTH_PENALTY_DTYPES,
@@ -25,7 +26,6 @@ from tf_textgen.generator.compiled import decoding_graph
 from tf_textgen.generator.prefill import Prefill
 from tf_textgen.generator.results import (
     BestGeneration,
-    Continuation,
     plain,
     shared_outputs,
     to_best_continuations,

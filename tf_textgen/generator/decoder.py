@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tf_textgen.decoding.continuation import Continuation
 from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
 from tf_textgen.decoding.parameters import Parameters, from_config, values_of
 from tf_textgen.decoding.single_search import BEGUN_SPECS, Begun, Decoded, decode, nothing_begun
 from tf_textgen.generator.compiled import decoding_graph
 from tf_textgen.generator.prefill import Prefill
 from tf_textgen.generator.results import (
-    Continuation,
     Generation,
     plain,
     shared_outputs,

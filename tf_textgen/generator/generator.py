@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tf_textgen.decoding.continuation import Continuation
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal
 from tf_textgen.decoding.parameters import from_config
 from tf_textgen.errors import UserError
@@ -16,7 +17,6 @@ from tf_textgen.generator.decoder import Decoder
 from tf_textgen.generator.embedder import Embedder
 from tf_textgen.generator.prefill import Prefill
 from tf_textgen.generator.prompt_encoder import PromptEncoder, PromptFormat, TruncationSide
-from tf_textgen.generator.results import Continuation
 from tf_textgen.generator.scorer import Scorer, TextScore
 from tf_textgen.generator.serving_default import ServingDefault
 from tf_textgen.generator.signature import Capability, Signature

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_textgen.decoding.beam_search import Hypotheses
+from tf_textgen.decoding.continuation import Continuation
 from tf_textgen.decoding.decoding_config import DecodingConfig, refusal
 from tf_textgen.decoding.single_search import Decoded
 from tf_textgen.decoding.stopping import FINISH_REASONS
@@ -63,25 +63,6 @@ class BestGeneration(NamedTuple):
     prompt_truncated: tf.Tensor
     token_log_probabilities: tf.Tensor
     token_texts: tf.Tensor
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Continuation:
-    """One generated text, as Python values; the fields are those of `Generation` and
-    `BestGeneration`.
-    """
-
-    prompt: str
-    text: str
-    score: float
-    token_count: int
-    finish_reason: str
-    prompt_truncated: bool
-    token_log_probabilities: tuple[float, ...] = ()
-    token_texts: tuple[str, ...] = ()
-    sample: int = 0
-    rank: int = 0  # among the n-best of a beam; 0 is the best
-    normalized_score: float | None = None  # of a beam
 
 
 def shared_outputs(

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  # registers the tokenizers' ops
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
 
-from tf_textgen.compat import quiet_stderr
 from tf_textgen.errors import UserError
+from tf_textgen.export.loaded_saved_model import (
+    CONFIG_FILE,
+    LoadedSavedModel,
+    damage_as_user_error,
+    read_config,
+    read_saved_model,
+)
 from tf_textgen.server.json_tensors import Arrays, Specs
 from tf_textgen.server.request_error import RequestError, invalid
 from tf_textgen.server.warm_up import warmup_requests
 
 _SERVE_TAG = "serve"
-# What reading, loading or warming up a SavedModel raises if it is not as it was written.
-_DAMAGE = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, DecodeError, RequestError, tf.errors.OpError
-)  # fmt: skip
 _ADVICE = "expected an export as `export` wrote it; export again"
 
 
@@ -45,17 +40,14 @@ class LoadedVersion:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
-        with _told_as_damage(folder):
+        self.config: dict[str, Any] = {}
+        with damage_as_user_error(f"{folder}: cannot be served", _ADVICE):
             self.signature_defs = _signature_defs(folder)
-            config = folder / "assets.extra" / "config.json"
-            self.config: dict[str, Any] = (
-                json.loads(config.read_text("utf-8")) if config.is_file() else {}
-            )
-            with quiet_stderr():
-                self._loaded = tf.saved_model.load(str(folder))
-        self._signatures = dict(self._loaded.signatures)
-        for name, signature in self._signatures.items():
-            for spec in (*self.inputs(name).values(), *signature.structured_outputs.values()):
+            if (folder / CONFIG_FILE).is_file():
+                self.config = read_config(folder)
+            self._model = LoadedSavedModel(folder)
+        for name in self.signature_names:
+            for spec in (*self.inputs(name).values(), *self._model.outputs(name).values()):
                 if spec.shape.rank == 0 or (spec.shape.rank and spec.shape[0] is not None):
                     raise UserError(
                         f"{folder}: {spec.name} of signature {name} has no free first dimension; "
@@ -65,15 +57,15 @@ class LoadedVersion:
     @property
     def signature_names(self) -> list[str]:
         """What may be asked."""
-        return sorted(self._signatures)
+        return sorted(self._model.signatures)
 
     def inputs(self, signature_name: str) -> Specs:
         """The inputs of a signature; raises `RequestError` if there is none."""
-        if signature_name not in self._signatures:
+        if signature_name not in self._model.signatures:
             raise invalid(
                 f'Serving signature name: "{signature_name[:80]}" not found in signature def'
             )
-        return self._signatures[signature_name].structured_input_signature[1]
+        return self._model.inputs(signature_name)
 
     def run(self, signature_name: str, inputs: Arrays) -> Arrays:
         """Answers rows.
@@ -81,18 +73,16 @@ class LoadedVersion:
         Raises:
           RequestError: if the graph refuses them, or fails.
         """
-        specs = self.inputs(signature_name)
-        tensors = {name: tf.constant(array, specs[name].dtype) for name, array in inputs.items()}
+        self.inputs(signature_name)
         try:
-            outputs = self._signatures[signature_name](**tensors)
+            return self._model.run(signature_name, inputs)
         except tf.errors.OpError as error:
             code = 400 if isinstance(error, tf.errors.InvalidArgumentError) else 500
             raise RequestError(code, _reason(error)) from error
-        return {name: np.asarray(tensor) for name, tensor in outputs.items()}
 
     def warm_up(self) -> None:
         """Asks every signature once, so that no request pays for the first run."""
-        with _told_as_damage(self.folder):
+        with damage_as_user_error(f"{self.folder}: cannot be served", _ADVICE, RequestError):
             for signature_name, inputs in warmup_requests(
                 self.folder, self.signature_names, self.inputs
             ):
@@ -107,17 +97,12 @@ def _reason(error: tf.errors.OpError) -> str:
     )
 
 
-@contextlib.contextmanager
-def _told_as_damage(folder: pathlib.Path) -> Iterator[None]:
-    try:
-        yield
-    except _DAMAGE as error:
-        raise UserError(f"{folder}: cannot be served ({str(error)[:200]}); {_ADVICE}") from error
-
-
 def _signature_defs(folder: pathlib.Path) -> dict[str, Any]:
-    saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    graphs = [graph for graph in saved.meta_graphs if _SERVE_TAG in graph.meta_info_def.tags]
+    graphs = [
+        graph
+        for graph in read_saved_model(folder).meta_graphs
+        if _SERVE_TAG in graph.meta_info_def.tags
+    ]
     if not graphs:
         raise ValueError(f"no graph with the tag {_SERVE_TAG!r}")
     return {
