@@ -102,7 +102,7 @@ def test_foreign_and_damaged_models_are_refused():
         hard_vocab_limit=False,
         minloglevel=2,
     )
-    with pytest.raises(UserError, match=r"begins with .*; expected <pad> <unk> <s> </s> <sep>"):
+    with pytest.raises(UserError, match=r"starts with .*; expected <pad> <unk> <s> </s> <sep>"):
         SentencePieceTokenizer(model.getvalue())
     with pytest.raises(UserError, match=r"not a SentencePiece model"):
         SentencePieceTokenizer(b"junk")

@@ -290,7 +290,7 @@ def test_load_refuses_what_is_not_whole(tokenizers, tmp_path):
             load_tokenizer(tmp_path)
     describe()
     (tmp_path / "vocabulary.json").write_bytes(b'["cat"]')
-    with pytest.raises(UserError, match=r"changed or half written"):
+    with pytest.raises(UserError, match=r"changed or is incomplete"):
         load_tokenizer(tmp_path)
     describe()
     (tmp_path / "vocabulary.json").unlink()

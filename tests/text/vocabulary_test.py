@@ -45,7 +45,7 @@ def test_a_text_of_symbols_alone_is_an_error():
     config = TokenizerConfig(kind="words", symbols=("<A>", "yes"))
     with pytest.raises(
         UserError,
-        match=r"nothing but newlines and the symbols <A>, yes: expected words to make a voc",
+        match=r"only newlines and the symbols <A>, yes: expected words to make a voc",
     ):
         build_tokenizer(config, ["yes <A>\n", "yes"])
 
@@ -58,7 +58,7 @@ def test_invalid_text_counts_as_the_replacement_character():
 @pytest.mark.parametrize("kind", ["words", "characters", "sentencepiece"])
 @pytest.mark.parametrize("documents", [[], [""], [b"", "\n \n"]])
 def test_no_text_is_named(kind, documents):
-    with pytest.raises(UserError, match=r"there is no text to make a vocabulary from"):
+    with pytest.raises(UserError, match=r"there is no text to build a vocabulary from"):
         build_tokenizer(TokenizerConfig(kind=kind), documents)
 
 

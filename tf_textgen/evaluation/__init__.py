@@ -1,1 +1,1 @@
-"""How good generated texts are: pure functions of texts, without TensorFlow."""
+"""Metrics of generated texts: pure functions of texts. Does not import TensorFlow."""

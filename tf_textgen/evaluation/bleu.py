@@ -1,6 +1,4 @@
-"""BLEU as sacreBLEU computes it: on raw text, so that figures of different papers can
-be compared.
-"""
+"""BLEU as sacreBLEU computes it, on raw text, so that figures are comparable between papers."""
 
 from __future__ import annotations
 
@@ -21,21 +19,21 @@ def bleu(
 ) -> Scores:
     """Corpus BLEU of 1- to 4-grams, 0 to 100.
 
-    An n-gram counts if it stands in any of a text's references; the length is compared with the
-    nearest one's.
+    An n-gram counts if any reference of the text contains it. The length is compared with that of
+    the nearest reference.
 
     Args:
       hypotheses: the generated texts, detokenized.
-      references: of each, as many as there are.
-      tokenizer: one of `TOKENIZERS`; None takes sacreBLEU's `zh` where most letters of the
-        references are Chinese, else its default `13a`.
+      references: the references of each text.
+      tokenizer: one of `TOKENIZERS`; None is sacreBLEU's `zh` if most letters of the references are
+        Chinese, else its default `13a`.
 
     Returns:
       `bleu`, `bleu_brevity_penalty` (0 to 1) and `bleu_length_ratio` (generated to reference
       length), and sacreBLEU's signature.
 
     Raises:
-      UserError: where texts and references are not aligned.
+      UserError: if texts and references are not aligned.
 
     Reference:
       Papineni et al., "BLEU", 2002; Post, "A Call for Clarity in Reporting BLEU Scores", 2018.
@@ -43,7 +41,8 @@ def bleu(
     check_aligned(hypotheses, references)
     if tokenizer is None:
         tokenizer = "zh" if is_chinese(itertools.chain.from_iterable(references)) else "13a"
-    metric = BLEU(tokenize=tokenizer, force=True)  # `force` silences a warning alone
+    # `force` only silences a warning.
+    metric = BLEU(tokenize=tokenizer, force=True)
     score = metric.corpus_score(list(hypotheses), columns_of(references))
     values = {
         "bleu": score.score,
@@ -54,13 +53,9 @@ def bleu(
 
 
 def columns_of(references: References) -> list[list[Any]]:
-    """The references as sacreBLEU reads them: first ones, second ones, ..., None if a text has
-    no more.
+    """Returns the references as sacreBLEU reads them: the first ones, the second ones, ...
 
-    `Any`, since its types do not say that it takes None, as its documentation does.
+    A text with fewer references has None there. The type is `Any`, since sacreBLEU's types do not
+    allow the None that its documentation describes.
     """
-    most = max(map(len, references))
-    return [
-        [several[place] if place < len(several) else None for several in references]
-        for place in range(most)
-    ]
+    return [list(column) for column in itertools.zip_longest(*references)]

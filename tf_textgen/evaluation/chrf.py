@@ -1,4 +1,4 @@
-"""chrF as sacreBLEU computes it: F-score of character n-grams, which needs no tokens."""
+"""chrF as sacreBLEU computes it: the F-score of character n-grams, which needs no tokens."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tf_textgen.evaluation.scores import References, Scores, check_aligned
 def chrf(hypotheses: Sequence[str], references: References) -> Scores:
     """Corpus chrF2, 0 to 100: characters 1 to 6, recall twice as important as precision.
 
-    Of several references, each text's best one counts.
+    Of several references, the best one of each text counts.
 
     Args:
       hypotheses: the generated texts.
-      references: of each, as many as there are.
+      references: the references of each text.
 
     Returns:
       `chrf` and sacreBLEU's signature.
 
     Raises:
-      UserError: where texts and references are not aligned.
+      UserError: if texts and references are not aligned.
 
     Reference:
       Popović, "chrF: character n-gram F-score for automatic MT evaluation", 2015.

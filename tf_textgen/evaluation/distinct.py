@@ -1,4 +1,4 @@
-"""Diversity of generated texts: how few of their n-grams are repetitions."""
+"""Diversity of generated texts: the share of their n-grams that are distinct."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from tf_textgen.evaluation.words import tokens
 
 
 def distinct(texts: Sequence[str], *, sizes: Sequence[int] = (1, 2, 3)) -> Scores:
-    """Distinct n-grams of all texts together, divided by all their n-grams: 0 to 1, more is more
-    diverse.
+    """Distinct n-grams of all texts divided by all of their n-grams, 0 to 1.
 
-    It falls with the amount of text: compare equal numbers of texts of equal length alone. Without
-      any n-gram it is 0.
+    Higher is more diverse. The value falls with the amount of text, so compare only equal numbers
+    of texts of equal length. Without any n-gram it is 0.
 
     Args:
       texts: the generated texts.
       sizes: of n-grams.
 
     Returns:
-      `distinct_N` for each size, and how they were computed.
+      `distinct_N` for each size, and the signature of the metric.
 
     Raises:
       UserError: if there is no text.
 
     Reference:
       Li et al., "A Diversity-Promoting Objective Function for Neural Conversation Models", 2016,
-      section 5 (which divides by the number of tokens; by that of n-grams, as toolkits do, 1 means
-      no repetition for every n).
+      section 5. It divides by the number of tokens; dividing by that of n-grams, as toolkits do, 1
+      means no repetition for every n.
     """
     check_any(texts)
     split = [tokens(text) for text in texts]

@@ -1,4 +1,4 @@
-"""How much of generated text stands, word for word, in the training text."""
+"""The share of generated text that the training text contains word for word."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tf_textgen.evaluation.words import tokens
 def memorization(
     texts: Sequence[str], training_texts: Iterable[str], *, sizes: Sequence[int] = (4, 8, 16)
 ) -> Scores:
-    """Share of generated n-grams that the training text contains, and the longest stretch that it
-    contains.
+    """Measures the share of generated n-grams that the training text contains, and the longest
+    copy.
 
-    Tokens are words and punctuation marks (Chinese and Japanese by the character), compared as they
-    are written but for the spaces between them; none reaches across the border of a text. A share
-    of no n-gram is 0.
+    Tokens are words and punctuation marks (single characters in Chinese and Japanese). They are
+    compared as they are written; the spaces between them do not count. No n-gram crosses the end of
+    a text. Without any n-gram the share is 0.
 
     Args:
       texts: the generated texts, without their prompts.
@@ -24,7 +24,7 @@ def memorization(
       sizes: of n-grams, in tokens.
 
     Returns:
-      `copied_N` for each size, 0 to 1; `longest_copy_tokens`; and over what.
+      `copied_N` for each size, 0 to 1; `longest_copy_tokens`; and the signature of the metric.
 
     Raises:
       UserError: if there is no text.
@@ -38,8 +38,7 @@ def memorization(
     copied = longest_copies(rows, map(tokens, training_texts))
     values: dict[str, float] = {}
     for size in sizes:
-        # The n-gram that ends at a token is a copy if the longest copy that ends there is as
-        # long.
+        # The n-gram that ends at a token is a copy if the longest copy that ends there is as long.
         ends = [length >= size for row in copied for length in row[size - 1 :]]
         values[f"copied_{size}"] = sum(ends) / max(len(ends), 1)
     values["longest_copy_tokens"] = max((length for row in copied for length in row), default=0)
@@ -52,10 +51,10 @@ def memorization(
 def longest_copies(
     rows: Sequence[Sequence[Hashable]], documents: Iterable[Sequence[Hashable]]
 ) -> list[list[int]]:
-    """For each token of each row, how many tokens ending there stand together in a document.
+    """Returns, for each token of each row, the length of the longest copy that ends there.
 
-    A suffix automaton of the rows reads the documents once: time in proportion to both, memory to
-      the rows alone.
+    A copy is a sequence of tokens that some document contains. A suffix automaton of the rows reads
+    the documents once: its time is proportional to both, its memory only to the rows.
 
     Reference:
       Blumer et al., "The smallest automaton recognizing the subwords of a text", 1985.
@@ -70,12 +69,12 @@ def longest_copies(
 
 
 class _SuffixAutomaton:
-    """All stretches of one sequence; a state stands for those that end at the same places.
+    """All substrings of a sequence. A state represents the substrings that end at the same places.
 
     Attributes:
-      next: of each state, token -> state.
-      link: of each state, that of its longest stretch that ends at more places.
-      length: of each state, its longest stretch.
+      next: token -> state, for each state.
+      link: the state of the longest suffix that ends at more places, for each state.
+      length: the length of the longest substring of each state.
     """
 
     def __init__(self) -> None:
@@ -85,7 +84,7 @@ class _SuffixAutomaton:
         self._last = 0
 
     def append(self, token: Hashable) -> int:
-        """Lengthens the sequence; returns the state of the whole of it."""
+        """Appends a token to the sequence and returns the state of the whole sequence."""
         state = self._last
         new = self._add({}, 0, self.length[self._last] + 1)
         while state >= 0 and token not in self.next[state]:
@@ -97,9 +96,7 @@ class _SuffixAutomaton:
         return new
 
     def longest_matches(self, documents: Iterable[Sequence[Hashable]]) -> list[int]:
-        """For each state, the longest stretch that some document contains, of all that end if it
-        ends.
-        """
+        """Returns, for each state, the length of its longest suffix that some document contains."""
         found = [0] * len(self.next)
         for document in documents:
             state = length = 0
@@ -120,8 +117,9 @@ class _SuffixAutomaton:
         return found
 
     def _split(self, state: int, token: Hashable) -> int:
-        """The state of the stretches of `state` and `token` alone, made where longer
-        ones share it.
+        """Returns the state of the substrings of `state` followed by `token`.
+
+        It is created if longer substrings share the state.
         """
         shared = self.next[state][token]
         if self.length[state] + 1 == self.length[shared]:

@@ -16,14 +16,13 @@ _KINDS = {"rouge1": "rouge1", "rouge2": "rouge2", "rougeL": "rouge_l"}
 
 
 class _Tokens:
-    """What `RougeScorer` takes for a tokenizer."""
+    """A tokenizer with the interface that `RougeScorer` expects."""
 
     def __init__(self, tokenize: Callable[[str], list[str]]) -> None:
         self.tokenize = tokenize
 
 
-# Tokens by name: those of published figures for English, and words of any script (Chinese:
-# characters).
+# The tokens of published figures for English, and words of any script (characters in Chinese).
 TOKENIZERS = {
     "english": _Tokens(lambda text: re.findall("[a-z0-9]+", text.lower())),
     "unicode": _Tokens(lambda text: words(text.lower())),
@@ -35,21 +34,21 @@ def rouge(
 ) -> Scores:
     """ROUGE-1, ROUGE-2 and ROUGE-L F1, 0 to 100: the mean over the texts, without stemming.
 
-    Of several references the best counts, for each of the three apart, as rouge-score does.
+    Of several references the best one counts, separately for each of the three, as in rouge-score.
 
     Args:
       hypotheses: the generated texts.
-      references: of each, as many as there are.
-      tokenizer: "english" counts lower-cased `[a-z0-9]+`, as published figures do, and would tear
-        French words apart and drop Chinese ones; "unicode" counts lower-cased words of any script,
-        Chinese and Japanese by the character. None takes the first if the references' letters
-        are (99 % of them) those of English.
+      references: the references of each text.
+      tokenizer: "english" uses lower-cased `[a-z0-9]+`, as published figures do; it splits French
+        words and drops Chinese ones. "unicode" uses lower-cased words of any script, and single
+        characters in Chinese and Japanese. None is "english" if 99 % of the letters of the
+        references are those of English.
 
     Returns:
-      `rouge1`, `rouge2`, `rouge_l`, and how they were computed.
+      `rouge1`, `rouge2`, `rouge_l`, and the signature of the metric.
 
     Raises:
-      UserError: where texts and references are not aligned.
+      UserError: if texts and references are not aligned.
 
     Reference:
       Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, sections 2 and 3.
@@ -64,5 +63,8 @@ def rouge(
             sums[kind] += score.fmeasure
     values = {name: 100.0 * float(sums[kind]) / len(hypotheses) for kind, name in _KINDS.items()}
     version = importlib.metadata.version("rouge-score")
-    signature = f"ROUGE F1|{nref(references)}|several:best|case:lc|stem:no|tok:{tokenizer}|rouge-score:{version}"
+    signature = (
+        f"ROUGE F1|{nref(references)}|several:best|case:lc|stem:no|tok:{tokenizer}"
+        f"|rouge-score:{version}"
+    )
     return Scores(values, signature)

@@ -1,4 +1,4 @@
-"""What every metric returns, and what every metric of pairs is given."""
+"""The result of a metric, and checks of its inputs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ References = Sequence[Sequence[str]]
 
 
 class Scores(NamedTuple):
-    """Figures, and how they were computed: without the second, the first compare with nothing."""
+    """The values of a metric.
+
+    Attributes:
+      values: name -> value.
+      signature: library and version, tokens, treatment of several references. Values are comparable
+        only if their signatures are equal.
+    """
 
     values: dict[str, float]
-    signature: str  # library and version, tokens, treatment of several references
+    signature: str
 
 
 def check_any(texts: Sequence[str]) -> None:
@@ -33,16 +39,17 @@ def check_aligned(hypotheses: Sequence[str], references: References) -> None:
     check_any(hypotheses)
     for index, several in enumerate(references):
         if isinstance(several, str) or not several:
-            came = "one text" if several else "none"
+            given = "one text" if several else "none"
             raise UserError(
-                f"the references of text {index + 1} are {came}: expected a sequence of at least "
+                f"the references of text {index + 1} are {given}: expected a sequence of at least "
                 "one"
             )
 
 
 def nref(references: References) -> str:
-    """Number of references a text: `nrefs:1`, or `nrefs:1-7` if it varies, as sacreBLEU's `var`
-    does not say.
+    """Returns the number of references per text: `nrefs:1`, or `nrefs:1-7` if it varies.
+
+    sacreBLEU's `nrefs:var` does not contain the numbers.
     """
     numbers = [len(several) for several in references]
     fewest = min(numbers)

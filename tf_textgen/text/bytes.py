@@ -1,4 +1,4 @@
-"""One token a byte: 256 ordinary ids, nothing to learn, nothing unknown.
+"""A tokenizer of bytes: 256 ordinary ids, nothing to learn, nothing unknown.
 
 Reference: Xue et al. 2022, ByT5, arXiv:2105.13626, section 3.
 """
@@ -13,7 +13,7 @@ from tf_textgen.text.tokenizer import SPECIAL_PIECES, Tokenizer
 
 
 class ByteTokenizer(Tokenizer):
-    """Byte b has id b + 5. Texts come back as the very bytes that went in, UTF-8 or not."""
+    """Byte b has id b + 5. The round trip of any bytes is exact, UTF-8 or not."""
 
     kind = "bytes"
 

@@ -1,4 +1,4 @@
-"""One token a Unicode code point, the rare ones unknown."""
+"""A tokenizer of Unicode code points. Rare ones are unknown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CharacterTokenizer(ListTokenizer):
       entries: the characters, strings of one code point, in the order of their ids from 5 on.
 
     Raises:
-      UserError: if an entry is not one code point, or is there twice.
+      UserError: if an entry is not one code point, or occurs twice.
     """
 
     kind = "characters"

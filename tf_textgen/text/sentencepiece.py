@@ -1,5 +1,4 @@
-"""SentencePiece in the graph, unigram or byte-pair pieces, made so that every text comes back as it
-was.
+"""SentencePiece in the graph, with unigram or byte-pair pieces and an exact round trip.
 
 References: Kudo and Richardson 2018, arXiv:1808.06226; Kudo 2018, arXiv:1804.10959 (unigram);
 Sennrich et al. 2016, arXiv:1508.07909 (BPE).
@@ -20,16 +19,17 @@ from tf_textgen.text.tokenizer import SPECIAL_PIECES, Tokenizer, repair_utf8
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 
 MODEL_FILE = "sentencepiece.model"
-_SPACE = "\u2581"  # SentencePiece's own sign of a space
-_UNKNOWN = "\u2585"  # and of an unknown character: it skips lines which contain it
+# The characters that SentencePiece uses for a space and for an unknown character. It skips lines
+# that contain the latter.
+_SPACE = "\u2581"
+_UNKNOWN = "\u2585"
 
 
 class SentencePieceTokenizer(Tokenizer):
-    """Pieces learned from text; characters without a piece are spelled in bytes, so nothing is
-    unknown.
+    """Pieces that are learned from text. Characters without a piece are encoded as bytes.
 
-    Every valid text comes back exactly, with one exception: U+2581, SentencePiece's own sign of a
-    space, comes back as a space.
+    Nothing is unknown, and the round trip of every valid text is exact, with one exception: U+2581,
+    which SentencePiece uses for a space, becomes a space.
 
     Args:
       model: the serialized SentencePiece model.
@@ -73,9 +73,9 @@ def train_sentencepiece(config: TokenizerConfig, texts: Sequence[str]) -> Senten
             model_type=config.algorithm,
             vocab_size=config.vocabulary_size,
             character_coverage=config.character_coverage,
-            max_sentence_length=1
-            << 20,  # longer lines would be skipped; those of a sample never are
-            # What makes the round trip exact.
+            # Longer lines would be skipped; those of a sample are never longer.
+            max_sentence_length=1 << 20,
+            # The following options make the round trip exact.
             byte_fallback=True,
             normalization_rule_name="identity",
             add_dummy_prefix=False,
@@ -87,8 +87,7 @@ def train_sentencepiece(config: TokenizerConfig, texts: Sequence[str]) -> Senten
             bos_id=2,
             eos_id=3,
             control_symbols=["<sep>"],
-            # Sums of floats depend on the number of threads, so it is not the machine's. Nothing
-            # else is random.
+            # A fixed number, since sums of floats depend on it. Nothing else is random.
             num_threads=4,
             shuffle_input_sentence=False,
             minloglevel=2,
@@ -103,29 +102,27 @@ def _lines(texts: Sequence[str]) -> Iterator[str]:
 
 
 def _training_error(config: TokenizerConfig, message: str) -> UserError:
-    """SentencePiece's message, which names a line of its C++, as one that names the flag and the
-    way out.
-    """
-    came = f"--tokenizer.vocabulary_size={config.vocabulary_size}"
+    """Returns an error with the flag and the remedy, instead of a line of SentencePiece's C++."""
+    flag = f"--tokenizer.vocabulary_size={config.vocabulary_size}"
     if found := re.search(r"too high \(\d+\)\. Please set it to a value <= (\d+)", message):
         return UserError(
-            f"{came}: this text gives at most {found[1]} pieces; set {found[1]} or less, or give "
+            f"{flag}: this text gives at most {found[1]} pieces; set {found[1]} or less, or give "
             "more text"
         )
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return UserError(
-            f"{came}: the text's characters and the 256 bytes need at least {found[1]}; "
+            f"{flag}: the text's characters and the 256 bytes need at least {found[1]}; "
             f"raise it, or lower --tokenizer.character_coverage={config.character_coverage}"
         )
     if "!sentences_.empty()" in message:
         return UserError("there is no text to learn pieces from; expected lines that are not empty")
     return UserError(
-        f"{came}: SentencePiece cannot learn from this text: {' '.join(message.split())}"
+        f"{flag}: SentencePiece cannot learn from this text: {' '.join(message.split())}"
     )
 
 
 def _read_pieces(model: bytes) -> list[bytes]:
-    """The bytes of every piece of a model."""
+    """Returns the bytes of every piece of a model."""
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError as error:
@@ -137,7 +134,7 @@ def _read_pieces(model: bytes) -> list[bytes]:
     if specials != list(SPECIAL_PIECES) or not processor.is_control(len(SPECIAL_PIECES) - 1):
         expected = " ".join(piece.decode() for piece in SPECIAL_PIECES)
         raise UserError(
-            f"the SentencePiece model begins with {specials}; expected {expected}: build the "
+            f"the SentencePiece model starts with {specials}; expected {expected}: build the "
             "vocabulary here"
         )
     pieces = [name.replace(_SPACE, " ").encode() for name in names]

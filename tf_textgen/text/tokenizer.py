@@ -1,4 +1,4 @@
-"""What every tokenizer has in common: the special ids, the checks, the files."""
+"""The base class of all tokenizers: special ids, checks, files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from tf_textgen.text.tokenizer_config import SPECIAL_NAMES
 
 TokenizerT = TypeVar("TokenizerT", bound="Tokenizer")
 
-# The first ids of every vocabulary built here. No text that a person types is ever tokenized to
-# them.
+# The first ids of every vocabulary that is built here. No text is tokenized to them.
 SPECIAL_PIECES = tuple(name.encode() for name in SPECIAL_NAMES)
 DESCRIPTION_FILE = "tokenizer.json"
 VOCABULARY_FILE = "vocabulary.json"
@@ -26,16 +25,15 @@ FORMAT_VERSION = 1
 
 
 class Tokenizer(tf.Module):
-    """Text to ids and back in the graph. To be served it must be an attribute of the exported
-    `tf.Module`.
+    """Maps text to ids and back in the graph.
 
-    A kind of tokenizer gives `files`, `from_files`, `_split` and, where tokens are not simply put
-    one after the other, `_join`.
+    To be served, a tokenizer must be an attribute of the exported `tf.Module`. A subclass
+    implements `files`, `from_files`, `_split` and, if tokens are not simply concatenated, `_join`.
 
     Attributes:
       kind: name of the kind, as in `TokenizerConfig.kind`.
       vocabulary_size: number of ids.
-      pieces: `[V]` string, the bytes each id stands for; special ids have their names.
+      pieces: `[V]` string, the bytes of each id; special ids have their names.
       pad_id, unk_id, bos_id, eos_id, sep_id: the special ids.
       fingerprint: hexadecimal SHA-256 of the kind and the files; equal fingerprints tokenize
         equally.
@@ -79,20 +77,20 @@ class Tokenizer(tf.Module):
         texts = tf.convert_to_tensor(texts, tf.string)
         if texts.shape.rank not in (None, 1):
             raise UserError(
-                f"tokenize got texts of shape {texts.shape}; expected a vector [B], one string a "
+                f"tokenize got texts of shape {texts.shape}; expected a vector [B], one string per "
                 "row"
             )
         return self._split(texts)
 
     def detokenize(self, tokens: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
-        """Puts ids together to texts.
+        """Joins ids to texts.
 
         Args:
           tokens: `[B, T]` of any integer type, ragged or padded. Special ids and ids outside the
             vocabulary are dropped, so that one bad id cannot spoil its batch.
 
         Returns:
-          `[B]` string. A tokenizer of bytes gives the raw bytes back; see `repair_utf8`.
+          `[B]` string. A tokenizer of bytes returns the raw bytes; see `repair_utf8`.
 
         Raises:
           UserError: if `tokens` is not a matrix of integers.
@@ -122,22 +120,16 @@ class Tokenizer(tf.Module):
         return type(self).from_files, (self.files(),)
 
     def files(self) -> dict[str, bytes]:
-        """The content of the vocabulary's files by name; everything needed to make the tokenizer
-        again.
-        """
+        """Returns name -> content of the files from which the tokenizer can be rebuilt."""
         raise NotImplementedError
 
     @classmethod
     def from_files(cls: type[TokenizerT], files: Mapping[str, bytes]) -> TokenizerT:
-        """The inverse of `files`; raises `UserError` if the content is not a vocabulary of this
-        kind.
-        """
+        """Rebuilds a tokenizer; raises `UserError` if the content is no vocabulary of this kind."""
         raise NotImplementedError
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Writes the tokenizer's files, each next to its place and then renamed, the description
-        last.
-        """
+        """Writes the files of the tokenizer, each atomically, and the description last."""
         files = self.files()
         description = {
             "format_version": FORMAT_VERSION,
@@ -161,7 +153,9 @@ class Tokenizer(tf.Module):
         return tf.strings.reduce_join(tf.gather(self.pieces, tokens), axis=1)
 
     def _ordinary(self, tokens: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
-        """`tokens` without special ids and ids outside the vocabulary: `[B, None]` int32."""
+        """Returns `tokens` without special ids and ids outside the vocabulary: `[B,
+        None]` int32.
+        """
         if isinstance(tokens, tf.RaggedTensor):
             values = tokens.values
             row_count = tokens.nrows(tf.int64)
@@ -171,9 +165,8 @@ class Tokenizer(tf.Module):
             values = tf.reshape(tokens, [-1])
             row_count = shape[0]
             rows = tf.repeat(tf.range(row_count), shape[1])
-        values = tf.cast(
-            values, tf.int64
-        )  # before int32, which would fold large ids into the vocabulary
+        # int32 would fold large ids into the vocabulary.
+        values = tf.cast(values, tf.int64)
         keep = (values >= 0) & (values < self.vocabulary_size)
         for special_id in {self.pad_id, self.unk_id, self.bos_id, self.eos_id, self.sep_id}:
             keep &= values != special_id
@@ -184,8 +177,9 @@ class Tokenizer(tf.Module):
 
 
 class ListTokenizer(Tokenizer):
-    """A tokenizer whose vocabulary is a list of strings; their ids follow the special ones in that
-    order.
+    """A tokenizer whose vocabulary is a list of strings.
+
+    Their ids follow the special ids, in order.
     """
 
     def __init__(self, entries: Sequence[str]) -> None:
@@ -225,16 +219,15 @@ class ListTokenizer(Tokenizer):
 
 
 def repair_utf8(texts: tf.Tensor) -> tf.Tensor:
-    """Replaces what is not UTF-8 by U+FFFD: `[...]` string -> `[...]` string.
+    """Replaces bytes that are not UTF-8 by U+FFFD: `[...]` string -> `[...]` string.
 
-    To be used on what a tokenizer of bytes gives before it goes into JSON.
+    JSON needs it for the texts of a tokenizer of bytes.
     """
     return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
 
 
 def read_files(directory: str | os.PathLike[str]) -> tuple[str, dict[str, bytes]]:
-    """The kind and the files of a saved tokenizer, checked against the fingerprint written with
-    them.
+    """Returns the kind and the files of a saved tokenizer, and verifies their fingerprint.
 
     Raises:
       UserError: if the folder holds no tokenizer, one of a later version, or files that were
@@ -266,14 +259,14 @@ def read_files(directory: str | os.PathLike[str]) -> tuple[str, dict[str, bytes]
         ) from error
     if fingerprint != _fingerprint(kind, files):
         raise UserError(
-            f"the tokenizer in {folder} was changed or half written (fingerprint differs); build "
+            f"the tokenizer in {folder} was changed or is incomplete (fingerprint differs); build "
             "it again"
         )
     return kind, files
 
 
 def _fingerprint(kind: str, files: Mapping[str, bytes]) -> str:
-    """SHA-256 over the kind and each file's name, length and content."""
+    """Returns the SHA-256 of the kind and of name, length and content of each file."""
     digest = hashlib.sha256(kind.encode() + b"\n")
     for name in sorted(files):
         digest.update(f"{name} {len(files[name])}\n".encode() + files[name])

@@ -1,4 +1,4 @@
-"""Makes tokenizers from text and reads them back."""
+"""Building tokenizers from text, and loading them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _BLOCK_CHARACTERS = 4_096
 
 
 def build_tokenizer(config: TokenizerConfig, documents: Iterable[bytes | str]) -> Tokenizer:
-    """Makes a tokenizer from an even sample of text; memory does not grow with the amount of text.
+    """Builds a tokenizer from a uniform sample of text, in memory that does not grow with the text.
 
     Args:
       config: the kind, the size, and how much text to sample.
-      documents: texts, whole documents or lines, as UTF-8 (what is not becomes U+FFFD) or strings;
-        read once. The tokenizer of bytes does not read them.
+      documents: texts, whole documents or lines, as UTF-8 (other bytes become U+FFFD) or strings.
+        They are read once. The tokenizer of bytes does not read them.
 
     Raises:
       UserError: if there is no text, or too little of it for the vocabulary size.
@@ -41,7 +41,7 @@ def build_tokenizer(config: TokenizerConfig, documents: Iterable[bytes | str]) -
     sample = sample_text(documents, config.sample_bytes, config.seed)
     if not any(not block.isspace() for block in sample):
         raise UserError(
-            "there is no text to make a vocabulary from; expected documents that are not empty"
+            "there is no text to build a vocabulary from; expected documents that are not empty"
         )
     if config.kind == "sentencepiece":
         from tf_textgen.text.sentencepiece import train_sentencepiece
@@ -62,10 +62,10 @@ def build_tokenizer(config: TokenizerConfig, documents: Iterable[bytes | str]) -
 
 
 def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
-    """Reads what `Tokenizer.save` wrote.
+    """Loads a tokenizer that `Tokenizer.save` wrote.
 
     Raises:
-      UserError: if the folder holds no tokenizer, a damaged one, or a kind unknown here.
+      UserError: if the folder contains no tokenizer, a damaged one, or one of an unknown kind.
     """
     kind, files = read_files(directory)
     if kind not in KINDS:
@@ -82,11 +82,10 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
 
 
 def sample_text(documents: Iterable[bytes | str], sample_bytes: int, seed: int) -> list[str]:
-    """Blocks of whole lines, at most `sample_bytes` of UTF-8 together, drawn evenly from all, in
-    their order.
+    """Draws blocks of whole lines uniformly, at most `sample_bytes` of UTF-8, in their order.
 
-    Every block gets a random priority and those with the smallest are kept (a reservoir for blocks
-    of different sizes). If everything fits, everything is returned.
+    Every block gets a random priority, and the blocks with the smallest priorities are kept: a
+    reservoir for blocks of different sizes. If everything fits, everything is returned.
     """
     generator = random.Random(seed)
     heap: list[tuple[float, int, bytes]] = []  # the largest priority first
@@ -108,8 +107,9 @@ def sample_text(documents: Iterable[bytes | str], sample_bytes: int, seed: int) 
 
 
 def _blocks(documents: Iterable[bytes | str], size: int) -> Iterator[str]:
-    """All text in blocks of at most `size` characters; short documents share a block, a newline
-    between them.
+    """Yields all text in blocks of at most `size` characters.
+
+    Short documents share a block and are separated by a newline.
     """
     if isinstance(documents, (bytes, str)):
         raise UserError(
@@ -130,7 +130,7 @@ def _blocks(documents: Iterable[bytes | str], size: int) -> Iterator[str]:
 
 
 def _parts(text: str, size: int) -> Iterator[str]:
-    """Cuts after the last newline within `size` characters, else before the last space, else
+    """Yields parts of at most `size` characters, cut after a newline, else before a space, else
     anywhere.
     """
     start = 0
@@ -155,16 +155,16 @@ def _as_text(document: bytes | str) -> str:
 
 
 def _most_frequent(config: TokenizerConfig, counts: collections.Counter[str]) -> Sequence[str]:
-    """A newline, which a text may always need, the symbols, then the most frequent entries.
+    """Returns a newline, which any text may need, the symbols, and the most frequent entries.
 
-    Equally frequent ones stand in alphabetical order.
+    Entries of equal frequency are in alphabetical order.
     """
     always = ["\n", *config.symbols]
     for entry in always:
         del counts[entry]
     if not counts:
         raise UserError(
-            f"the text holds nothing but newlines and the symbols {', '.join(config.symbols)}: "
+            f"the text contains only newlines and the symbols {', '.join(config.symbols)}: "
             f"expected {config.kind} to make a vocabulary from; give more text or leave a symbol "
             "out"
         )

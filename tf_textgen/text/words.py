@@ -1,4 +1,4 @@
-"""One token a word, as the classic language models count them (Mikolov et al. 2010)."""
+"""A tokenizer of words, as the classic language models use them (Mikolov et al. 2010)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ _WORD = re.compile(rf"\n|[^\n{_SPACES}]+")
 
 
 class WordTokenizer(ListTokenizer):
-    """Words stand between spaces; a newline is a word of its own; words not in the list are
-    `<unk>`.
+    """Splits text at spaces. A newline is a word, and words that are not in the list are `<unk>`.
 
-    Detokenizing joins words by one space, but a newline without: texts with single spaces come back
-    as they were. A "<unk>" written in the text (as in the Penn Treebank) is a word like any other,
-    with an id of its own.
+    Detokenizing joins words with one space, and newlines without a space, so the round trip of a
+    text with single spaces is exact. A "<unk>" in the text, as in the Penn Treebank, is an ordinary
+    word with its own id.
 
     Args:
       entries: the words, in the order of their ids from 5 on.
 
     Raises:
-      UserError: if an entry is empty, contains a space or is there twice.
+      UserError: if an entry is empty, contains a space or occurs twice.
     """
 
     kind = "words"
@@ -61,5 +60,5 @@ class WordTokenizer(ListTokenizer):
 
 
 def split_words(text: str) -> list[str]:
-    """What `WordTokenizer` takes for words, in Python, to count them."""
+    """Returns the words of a text as `WordTokenizer` splits it, in Python."""
     return _WORD.findall(text)
