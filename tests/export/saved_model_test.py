@@ -15,6 +15,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
 from tests.export.conftest import SAMPLED, Export
 from tests.generator.wishes import WISHES
@@ -200,14 +201,14 @@ def test_the_model_card_says_what_may_be_asked_of_what(exported):
 
 
 def test_warm_up_requests_are_read_by_tensorflow_servings_own_messages(exported):
-    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     records = list(
         tf.data.TFRecordDataset(
             str(exported.loaded.path / "assets.extra" / "tf_serving_warmup_requests")
         )
     )
     requests = [
-        logs.PredictionLog.FromString(record.numpy()).predict_log.request for record in records
+        prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        for record in records
     ]
     signatures, rows = exported.loaded.saved_model.signatures, {}
     for request in requests:
@@ -245,7 +246,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(error, exported, tmp_path, monke
     monkeypatch.setattr("tensorflow.saved_model.save", fail)
     with pytest.raises(
         UserError,
-        match=r"--export.dir=.*: cannot be written \((No space left on device|full)\); expected",
+        match=r"--export.dir=.*: cannot write the export: (No space left on device|full); choose",
     ):
         export_saved_model(exported.generator, tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
@@ -255,7 +256,7 @@ def test_a_folder_that_cannot_be_made_is_told(exported, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
         UserError,
-        match=r"--export.dir=.*: cannot be written \(Not a directory\); expected a folder",
+        match=r"--export.dir=.*: cannot write the export: Not a directory; choose another folder",
     ):
         export_saved_model(exported.generator, tmp_path / "file" / "model")
 

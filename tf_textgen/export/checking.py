@@ -1,4 +1,4 @@
-"""Whether an export answers as its generator does, asked of a session in a fresh process."""
+"""Compares the answers of an export, given by a session in a fresh process, with its generator."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ import tensorflow as tf
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.export.loaded_saved_model import plain
-from tf_textgen.generator.signature import Signature
+from tf_textgen.generator.signature import Inputs, Signature
 from tf_textgen.generator.stream_state import without_score
 
 # Empty, one word, and longer than most contexts: each prompt shape must work in the one trace.
 CHECK_PROMPTS = ("", "The", "Once upon a time", "从前有一个", "word " * 400)
-_TOLERANCE = 1e-4  # of log-probabilities and the like, in the other order of a sum
+# Sums in another order differ in their last digits.
+_TOLERANCE = 1e-4
 
 
 def check_export(
@@ -31,7 +32,7 @@ def check_export(
     decoding: DecodingConfig,
     prompts: Sequence[str],
 ) -> int:
-    """Compares all that each signature answers with what its function answers here.
+    """Compares every output of each signature with its function in this process.
 
     Args:
       signatures: of the generator.
@@ -40,52 +41,46 @@ def check_export(
       prompts: texts of the requests.
 
     Returns:
-      How many warm-up requests were replayed before.
+      Number of warm-up requests that were replayed before.
 
     Raises:
-      UserError: at the first difference, or where a server could not run the export.
+      UserError: at the first difference, or if a server could not run the export.
     """
-    asked = {
-        name: signature.example_inputs(prompts, decoding) for name, signature in signatures.items()
-    }
-    requests = [{"signature": name, "inputs": inputs} for name, inputs in asked.items()]
-    with concurrent.futures.ThreadPoolExecutor(1) as beside:
-        answering = beside.submit(answer_in_fresh_process, path, requests)
-        wanted = [_own_answer(signatures[name], inputs) for name, inputs in asked.items()]
-        found = answering.result()
+    inputs = {name: one.example_inputs(prompts, decoding) for name, one in signatures.items()}
+    requests = [{"signature": name, "inputs": values} for name, values in inputs.items()]
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        pending = executor.submit(answer_in_fresh_process, path, requests)
+        expected = {name: _own_answer(signatures[name], inputs[name]) for name in signatures}
+        found = pending.result()
     if found["foreign_ops"]:
         raise UserError(
             "the export uses ops that TF Serving does not have "
             f"({', '.join(found['foreign_ops'])}): nothing was published"
         )
-    for name, answer, expected in zip(asked, found["answers"], wanted, strict=True):
-        for key, value in expected.items():
-            got = answer[key]
-            if (name, key) == ("generate_chunk", "state"):
-                got, value = ([without_score(state) for state in states] for states in (got, value))
-            _compare(f"{key} of {name}", prompts, got, value)
+    for name, answer in zip(signatures, found["answers"], strict=True):
+        _compare(name, prompts, answer, expected[name])
     return found["warm_up"]
 
 
 def answer_in_fresh_process(
     path: str | os.PathLike[str], requests: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Answers `requests` from the SavedModel at `path` with `self_check`, which says what comes
-    back.
+    """Runs `self_check`, which describes requests and answers.
 
     Args:
       path: a version's folder.
       requests: `{"signature": name, "inputs": {name: list}}` each.
     """
-    package = str(pathlib.Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    python_path = str(pathlib.Path(__file__).resolve().parents[2])
+    if os.environ.get("PYTHONPATH"):
+        python_path += os.pathsep + os.environ["PYTHONPATH"]
     environment = {
         **os.environ,
         "PYTHONSAFEPATH": "1",
-        "PYTHONPATH": paths,
+        "PYTHONPATH": python_path,
         "PYTHONIOENCODING": "utf-8",
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "tf_textgen.export.self_check", str(path)],
         input=json.dumps(list(requests)),
         capture_output=True,
@@ -94,30 +89,43 @@ def answer_in_fresh_process(
         env=environment,
         check=False,
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"the export in {path} does not run in a fresh process: {last}")
-    return json.loads(done.stdout)
+    if process.returncode:
+        lines = process.stderr.strip().splitlines() or ["no message"]
+        raise UserError(f"the export in {path} does not run in a fresh process: {lines[-1]}")
+    return json.loads(process.stdout)
 
 
-def _own_answer(signature: Signature, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """What a signature's function answers in this process."""
-    tensors = {
-        name: tf.constant(inputs[name], spec.dtype) for name, spec in signature.inputs.items()
-    }
-    return {name: plain(value.numpy()) for name, value in signature.function(**tensors).items()}
+def _own_answer(signature: Signature, inputs: Inputs) -> dict[str, list[Any]]:
+    """The answer of a signature's function in this process."""
+    tensors = {}
+    for name, spec in signature.inputs.items():
+        tensors[name] = tf.constant(inputs[name], spec.dtype)
+    outputs = signature.function(**tensors)
+    return {name: plain(value.numpy()) for name, value in outputs.items()}
 
 
-def _compare(name: str, prompts: Sequence[str], got: list[Any], wanted: list[Any]) -> None:
-    for prompt, one, other in zip(prompts, got, wanted, strict=True):
-        numbers = np.asarray(other).dtype.kind == "f"
-        same = np.shape(one) == np.shape(other) and (
-            np.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True)
-            if numbers
-            else one == other
-        )
-        if not same:
-            raise UserError(
-                f"the export gives {str(one)[:80]!r} as {name} for {prompt[:40]!r}, the run "
-                f"{str(other)[:80]!r}: nothing was published"
-            )
+def _compare(
+    signature_name: str,
+    prompts: Sequence[str],
+    found: Mapping[str, list[Any]],
+    expected: Mapping[str, list[Any]],
+) -> None:
+    """Raises `UserError` if an answer differs."""
+    for name in expected:
+        for prompt, one, other in zip(prompts, found[name], expected[name], strict=True):
+            if not _same(signature_name, name, one, other):
+                raise UserError(
+                    f"the export gives {str(one)[:80]!r} as {name} of {signature_name} for "
+                    f"{prompt[:40]!r}, the run {str(other)[:80]!r}: nothing was published"
+                )
+
+
+def _same(signature_name: str, name: str, found: Any, expected: Any) -> bool:
+    """Whether a row of an output is the same, numbers within a tolerance."""
+    if (signature_name, name) == ("generate_chunk", "state"):
+        return without_score(found) == without_score(expected)
+    if np.asarray(expected).dtype.kind != "f":
+        return found == expected
+    return np.shape(found) == np.shape(expected) and np.allclose(
+        found, expected, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True
+    )

@@ -1,4 +1,4 @@
-"""What an export is made of. Does not import TensorFlow."""
+"""The configuration of an export. Does not import TensorFlow."""
 
 from __future__ import annotations
 

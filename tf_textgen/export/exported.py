@@ -21,6 +21,7 @@ from tf_textgen.export.versions import version_numbers
 from tf_textgen.generator import to_best_continuations, to_continuations
 from tf_textgen.generator.beam_decoder import beam_inputs
 from tf_textgen.generator.decoder import generate_inputs
+from tf_textgen.generator.signature import Inputs
 
 _ADVICE = "expected it as `export` wrote it; export again"
 
@@ -32,8 +33,12 @@ class Exported:
       path: `NAME/VERSION`, or `NAME` for its highest version.
 
     Attributes:
-      config: what the model is, as given to `export_saved_model`.
-      decoding: its parameters of `serving_default`.
+      path: the version's folder.
+      config: description of the model, as given to `export_saved_model`.
+      decoding: the parameters of `serving_default`.
+      vocabulary_size: of the model, if `config` has it.
+      saved_model: answers the requests.
+      is_pair: whether the model maps a source to a target.
 
     Raises:
       UserError: if there is no export of this kind.
@@ -52,31 +57,50 @@ class Exported:
     def generate(
         self, texts: Sequence[str], decoding: DecodingConfig | None = None
     ) -> list[Continuation]:
-        """Like `TextGenerator.generate`, answered by the signature `generate` or `beam_search` in
-        one request.
+        """Like `TextGenerator.generate`, in one request to `generate` or `beam_search`.
+
+        Args:
+          texts: prompts, or sources.
+          decoding: parameters for all of them; None uses those of `serving_default`.
 
         Raises:
           UserError: if a parameter is out of its bounds, or the export has no such beam.
         """
         decoding = decoding or self.decoding
-        text_name = "source" if self.is_pair else "prompt"
         if decoding.beam_width > 1:
-            self._check_beam(decoding)
-            inputs = self._known("beam_search", beam_inputs(text_name, texts, decoding))
-            answer = self.saved_model.answer("beam_search", inputs)
-            no_tokens = [[()] * decoding.num_best] * len(texts)
-            return to_best_continuations(texts, _with_tokens(answer, no_tokens), decoding)
+            return self._generate_best(texts, decoding)
         rows = [(text, sample) for text in texts for sample in range(decoding.num_samples)]
-        inputs = generate_inputs(text_name, [text for text, _ in rows], decoding)
+        prompts = [text for text, _ in rows]
+        inputs = generate_inputs(self._input_name, prompts, decoding)
         inputs["seed"] = [sample_seed(decoding.seed, sample) for _, sample in rows]
-        answer = self.saved_model.answer("generate", self._known("generate", inputs))
-        return to_continuations(rows, _with_tokens(answer, [()] * len(rows)), decoding)
+        no_tokens: list[Any] = [()] * len(rows)
+        answer = self._answer("generate", inputs, no_tokens)
+        return to_continuations(rows, answer, decoding)
 
-    def _known(self, signature_name: str, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """The inputs that the export has.
+    def _generate_best(self, texts: Sequence[str], decoding: DecodingConfig) -> list[Continuation]:
+        self._check_beam(decoding)
+        inputs = beam_inputs(self._input_name, texts, decoding)
+        no_tokens = [[()] * decoding.num_best] * len(texts)
+        answer = self._answer("beam_search", inputs, no_tokens)
+        return to_best_continuations(texts, answer, decoding)
 
-        One by an earlier version lacks some, which do nothing at their defaults.
+    @property
+    def _input_name(self) -> str:
+        return "source" if self.is_pair else "prompt"
+
+    def _answer(self, signature_name: str, inputs: Inputs, no_tokens: list[Any]) -> Inputs:
+        """Asks a signature; an export by an earlier version lacks some inputs and outputs.
+
+        Args:
+          signature_name: `generate` or `beam_search`.
+          inputs: of the signature.
+          no_tokens: the outputs of tokens if the export lacks them.
         """
+        answer = self.saved_model.answer(signature_name, self._known(signature_name, inputs))
+        return {"token_log_probabilities": no_tokens, "token_texts": no_tokens, **answer}
+
+    def _known(self, signature_name: str, inputs: Inputs) -> Inputs:
+        """The inputs that the export has; the others must have their defaults, which do nothing."""
         known = self.saved_model.inputs(signature_name)
         defaults = values_of(DecodingConfig())
         for name, values in inputs.items():
@@ -88,7 +112,10 @@ class Exported:
         return {name: values for name, values in inputs.items() if name in known}
 
     def _check_beam(self, decoding: DecodingConfig) -> None:
-        """The graph's width is fixed; the first of its n-best are the same whatever n is."""
+        """Raises `UserError` unless the graph, whose width is fixed, gives this beam.
+
+        Fewer than its n best are the first of them.
+        """
         width = self.decoding.beam_width
         number = self.decoding.num_best
         if decoding.beam_width != width:
@@ -104,11 +131,6 @@ class Exported:
                 f"expected at most {number}, or an export with "
                 f"--decoding.num_best={decoding.num_best}"
             )
-
-
-def _with_tokens(answer: dict[str, list[Any]], no_tokens: list[Any]) -> dict[str, list[Any]]:
-    """The answer with `no_tokens` for outputs that an export by an earlier version lacks."""
-    return {"token_log_probabilities": no_tokens, "token_texts": no_tokens, **answer}
 
 
 def decoding_of(path: str | os.PathLike[str]) -> DecodingConfig:

@@ -1,4 +1,4 @@
-"""The model card: what a version is and may be asked, for whoever finds it on a server.
+"""The model card of an export: its data, training, figures, limits and signatures.
 
 Reference: Mitchell et al. (2019), Model cards for model reporting.
 """
@@ -14,9 +14,10 @@ import tensorflow as tf
 from tf_textgen.generator import TextGenerator
 from tf_textgen.generator.signature import Signature
 
-_MOST_FILES = 3  # that are named
-_PARTS = ("validation.", "train.", "baseline.")
-_FACTS = (
+# Number of files that the card names.
+_MOST_FILES = 3
+_FIGURES = ("validation.", "train.", "baseline.")
+_TRAINING = (
     "parameters",
     "precision",
     "steps",
@@ -37,70 +38,89 @@ def model_card(
     config: Mapping[str, Any],
     record: Mapping[str, Any],
 ) -> str:
-    """The card in Markdown.
+    """The card in Markdown; sections of which nothing is known are left out.
 
     Args:
       name: under which the model is served.
-      generator: what is served.
-      signatures: what it offers.
+      generator: the served model.
+      signatures: of the export.
       functions: the concrete functions of `signatures`.
-      config: what export writes next to the card; what is not known of a model that no run trained
-        is left out.
+      config: description of the model, as `export` writes it next to the card.
       record: of its training (`run.json`).
     """
-    task = "maps a source text to a target text" if generator.is_pair else "continues a text"
+    data = {key: _file_names(value) for key, value in _set(config.get("data", {})).items()}
+    training = {key: record[key] for key in _TRAINING if key in record}
+    figures = {key: value for key, value in record.items() if key.startswith(_FIGURES)}
     sections = {
-        f"# {name}": [
-            f"A model of the family {config['model']} that {task}."
-            if "model" in config
-            else f"It {task}."
-        ],
-        "## Data": _table(
-            {key: _named(value) for key, value in _chosen(config.get("data", {})).items()}
-        ),
-        "## Model": _table(_chosen(config.get("model_config", {}))),
-        "## Training": _table({key: record[key] for key in _FACTS if key in record}),
-        "## Figures": _table(
-            {key: value for key, value in record.items() if key.startswith(_PARTS)}
-        ),
-        "## Decoding": [
-            "The parameters of `serving_default`; the other signatures take their own with each "
-            "request.",
-            "",
-            *_table(_chosen(config["decoding"])),
-        ],
-        "## Limits": [
-            f"- A request may ask for at most {generator.max_new_tokens} new tokens.",
-            f"- A prompt or source of more than {generator.max_prompt_tokens} tokens loses its "
-            f"{generator.truncation_side}; `prompt_truncated` says so.",
-            "- It repeats what its training texts hold, wrong or offensive as that may be. Nothing "
-            "here filters its texts.",
-        ],
-        "## Signatures": [
-            line
-            for one in sorted(signatures)
-            for line in _signature(one, signatures[one].inputs, functions[one].structured_outputs)
-        ],
+        f"# {name}": [_summary(generator, config)],
+        "## Data": _table(data),
+        "## Model": _table(_set(config.get("model_config", {}))),
+        "## Training": _table(training),
+        "## Figures": _table(figures),
+        "## Decoding": _decoding(config),
+        "## Limits": _limits(generator),
+        "## Signatures": _signatures(signatures, functions),
     }
-    return (
-        "\n\n".join(f"{title}\n\n" + "\n".join(lines) for title, lines in sections.items() if lines)
-        + "\n"
-    )
+    known = [f"{title}\n\n" + "\n".join(lines) for title, lines in sections.items() if lines]
+    return "\n\n".join(known) + "\n"
 
 
-def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is set at all."""
+def _summary(generator: TextGenerator, config: Mapping[str, Any]) -> str:
+    task = "maps a source text to a target text" if generator.is_pair else "continues a text"
+    if "model" not in config:
+        return f"It {task}."
+    return f"A model of the family {config['model']} that {task}."
+
+
+def _decoding(config: Mapping[str, Any]) -> list[str]:
+    return [
+        "The parameters of `serving_default`; the other signatures take their own with each "
+        "request.",
+        "",
+        *_table(_set(config["decoding"])),
+    ]
+
+
+def _limits(generator: TextGenerator) -> list[str]:
+    return [
+        f"- A request may ask for at most {generator.max_new_tokens} new tokens.",
+        f"- A prompt or source of more than {generator.max_prompt_tokens} tokens loses its "
+        f"{generator.truncation_side}; `prompt_truncated` says so.",
+        "- It repeats what its training texts hold, wrong or offensive as that may be. Nothing "
+        "here filters its texts.",
+    ]
+
+
+def _signatures(signatures: Mapping[str, Signature], functions: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name in sorted(signatures):
+        lines.append(f"- `{name}`")
+        lines.append(f"  - in: {_specs(signatures[name].inputs)}")
+        lines.append(f"  - out: {_specs(functions[name].structured_outputs)}")
+    return lines
+
+
+def _specs(specs: Mapping[str, tf.TensorSpec]) -> str:
+    shown = []
+    for name, spec in specs.items():
+        sizes = ["?" if size is None else str(size) for size in spec.shape]
+        shown.append(f"{name} {spec.dtype.name} [{', '.join(sizes)}]")
+    return ", ".join(shown)
+
+
+def _set(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are set."""
     return {key: value for key, value in values.items() if value not in (None, "", [], ())}
 
 
-def _named(value: Any) -> Any:
-    """Returns the names of files, without their folders on the machine of the training."""
+def _file_names(value: Any) -> Any:
+    """The names of files, without their folders on the machine of the training."""
     if not isinstance(value, (list, tuple)):
         return value
-    names = [pathlib.PurePath(one).name for one in value]
-    return ", ".join(
-        names if len(names) <= _MOST_FILES else [*names[:_MOST_FILES], f"... ({len(names)} files)"]
-    )
+    names = [pathlib.PurePath(path).name for path in value]
+    if len(names) > _MOST_FILES:
+        names = [*names[:_MOST_FILES], f"... ({len(names)} files)"]
+    return ", ".join(names)
 
 
 def _table(values: Mapping[str, Any]) -> list[str]:
@@ -111,17 +131,3 @@ def _table(values: Mapping[str, Any]) -> list[str]:
 def _cell(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "\\n")
-
-
-def _signature(
-    name: str, inputs: Mapping[str, tf.TensorSpec], outputs: Mapping[str, tf.TensorSpec]
-) -> list[str]:
-    return [f"- `{name}`", f"  - in: {_specs(inputs)}", f"  - out: {_specs(outputs)}"]
-
-
-def _specs(specs: Mapping[str, tf.TensorSpec]) -> str:
-    return ", ".join(
-        f"{name} {spec.dtype.name} "
-        f"[{', '.join('?' if size is None else str(size) for size in spec.shape)}]"
-        for name, spec in specs.items()
-    )

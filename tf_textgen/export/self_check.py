@@ -1,22 +1,26 @@
-"""Answers requests from a SavedModel as TF Serving does, with TensorFlow's and tensorflow-text's
-ops alone.
+"""Answers requests from a SavedModel as TF Serving does, with the ops of TensorFlow and
+tensorflow-text only.
 
-Run in a fresh process it shows what a server will answer:
+Run in a fresh process it shows the answers that a server will give:
 
     python -m tf_textgen.export.self_check EXPORTED_VERSION < requests.json > answers.json
 
 `requests.json` is a list of `{"signature": name, "inputs": {name: list}}`. The answer is
-`{"foreign_ops": [...],
-"answers": [...], "warm_up": number}`: the ops that TF Serving does not have (then nothing else is
-done), a `{name: list}` for each request, and how many of the version's own warm-up requests were
-replayed before them.
+`{"foreign_ops": [...], "answers": [...], "warm_up": number}`: the ops that TF Serving does not have
+(then nothing else is done), `{name: list}` for each request, and the number of the version's own
+warm-up requests that were replayed before them.
 """
+
+from __future__ import annotations
 
 import concurrent.futures
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow_text  # noqa: F401  # registers the tokenizers' ops, as TF Serving does
 
 from tf_textgen.compat import SavedModelSession, is_registered
@@ -24,48 +28,56 @@ from tf_textgen.export.loaded_saved_model import plain, read_saved_model
 from tf_textgen.export.prediction_log import REQUESTS_FILE, read_requests
 
 
-def foreign_ops(path):
-    """The ops of a SavedModel, in all of its functions, that are neither TensorFlow's nor
-    tensorflow-text's.
+def check(path: str, requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The answer of this program.
 
-    Those that call back into Python are not TF Serving's either.
+    Args:
+      path: a version's folder.
+      requests: as the module describes them.
     """
-    graphs = [meta.graph_def for meta in read_saved_model(path).meta_graphs]
-    nodes = [node for graph in graphs for node in graph.node]
-    nodes += [
-        node
-        for graph in graphs
-        for function in graph.library.function
-        for node in function.node_def
-    ]
-    own = {function.signature.name for graph in graphs for function in graph.library.function}
-    return sorted(
-        op for op in {node.op for node in nodes} - own if "PyFunc" in op or not is_registered(op)
-    )
+    foreign = foreign_ops(path)
+    if foreign:
+        return {"foreign_ops": foreign, "answers": [], "warm_up": 0}
+    session = SavedModelSession(path)
+    warm_up_count = _warm_up(session, path)
+    answers = []
+    for request in requests:
+        outputs = session.run(request["signature"], request["inputs"])
+        answers.append({name: plain(values) for name, values in outputs.items()})
+    return {"foreign_ops": [], "answers": answers, "warm_up": warm_up_count}
 
 
-def check(path, requests):
-    """What this program answers."""
-    found = {"foreign_ops": foreign_ops(path), "answers": [], "warm_up": 0}
-    if found["foreign_ops"]:
-        return found
-    served = SavedModelSession(path)
-    warm_up = list(read_requests(os.path.join(path, REQUESTS_FILE)))
-    # A signature's first request takes seconds, in which TensorFlow makes its graph ready on one
+def foreign_ops(path: str) -> list[str]:
+    """The ops of a SavedModel that are neither TensorFlow's nor tensorflow-text's.
+
+    All of its functions are read. Ops that call back into Python are not TF Serving's either.
+    """
+    used: set[str] = set()
+    functions: set[str] = set()
+    for meta_graph in read_saved_model(path).meta_graphs:
+        graph = meta_graph.graph_def
+        used.update(node.op for node in graph.node)
+        for function in graph.library.function:
+            used.update(node.op for node in function.node_def)
+            functions.add(function.signature.name)
+    return sorted(op for op in used - functions if "PyFunc" in op or not is_registered(op))
+
+
+def _warm_up(session: SavedModelSession, path: str) -> int:
+    """Replays the warm-up requests of a version, and returns their number."""
+    requests: dict[str, list[dict[str, np.ndarray]]] = {}
+    for name, inputs in read_requests(os.path.join(path, REQUESTS_FILE)):
+        requests.setdefault(name, []).append(inputs)
+
+    def replay(name: str) -> None:
+        for inputs in requests[name]:
+            session.run(name, inputs)
+
+    # A signature's first request takes seconds, in which TensorFlow optimizes its graph on one
     # core.
     with concurrent.futures.ThreadPoolExecutor() as threads:
-        names = sorted({name for name, _ in warm_up})
-        list(
-            threads.map(
-                lambda name: [served.run(*request) for request in warm_up if request[0] == name],
-                names,
-            )
-        )
-    found["warm_up"] = len(warm_up)
-    for request in requests:
-        answer = served.run(request["signature"], request["inputs"])
-        found["answers"].append({name: plain(values) for name, values in answer.items()})
-    return found
+        list(threads.map(replay, sorted(requests)))
+    return sum(len(of_signature) for of_signature in requests.values())
 
 
 if __name__ == "__main__":

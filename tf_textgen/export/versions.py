@@ -1,6 +1,4 @@
-"""The folder of a served model: its numbered versions, one writer at a time, and old versions that
-go.
-"""
+"""The folder of a served model: its numbered versions, written by one process at a time."""
 
 from __future__ import annotations
 
@@ -8,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -15,50 +14,60 @@ import tensorflow as tf
 
 from tf_textgen.atomic_files import reason
 from tf_textgen.errors import UserError
-from tf_textgen.export.version_folders import version_number
+
+# TensorFlow Serving holds a version in 64 bits.
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def version_number(name: str) -> int | None:
+    """The version that a folder of this name is, or None: "007" would be another name of 7."""
+    return int(name) if _NUMBER.fullmatch(name) else None
 
 
 def version_numbers(root: pathlib.Path) -> list[int]:
     """The versions in a served model's folder, ascending."""
-    numbers = (version_number(entry.name) for entry in root.glob("*")) if root.is_dir() else ()
+    if not root.is_dir():
+        return []
+    numbers = [version_number(entry.name) for entry in root.iterdir()]
     return sorted(number for number in numbers if number is not None)
 
 
 def remove_old_versions(root: pathlib.Path, written: int, keep: int) -> list[int]:
-    """Removes all versions but the one just written, the newest, and the `keep` newest of all
-    others.
+    """Removes all versions but the one just written, the newest, and the `keep` newest others.
 
-    A version disappears under another name before its files do: a server never sees a part of it. A
-    folder that holds no SavedModel, and one that stands elsewhere, are left alone.
+    A version is renamed before its files are deleted, so that a server never sees a part of it.
+    Folders without a SavedModel and links to other places are kept.
+
+    Args:
+      root: the served model's folder.
+      written: the version just written.
+      keep: number of other versions to keep.
 
     Returns:
-      The versions that are gone, ascending.
+      The removed versions, ascending.
     """
     with locked(root):
-        folders = [root / str(version) for version in version_numbers(root)]
-        whole = [
-            folder
-            for folder in folders
-            if (folder / "saved_model.pb").is_file() and not folder.is_symlink()
-        ]
-        old = [
-            int(folder.name)
-            for folder in whole
-            if folder.name not in (str(written), whole[-1].name)
-        ]
-        gone = old[: max(len(old) - keep, 0)]
-        for version in gone:
+        versions = [version for version in version_numbers(root) if _is_export(root, version)]
+        others = [version for version in versions if version not in (written, versions[-1])]
+        removed = others[: max(len(others) - keep, 0)]
+        for version in removed:
             aside = root / f".{version}.removed"
-            shutil.rmtree(aside, ignore_errors=True)  # of a removal that was killed
+            # Left by a removal that was killed.
+            shutil.rmtree(aside, ignore_errors=True)
             os.rename(root / str(version), aside)
             shutil.rmtree(aside)
-    return gone
+    return removed
+
+
+def _is_export(root: pathlib.Path, version: int) -> bool:
+    folder = root / str(version)
+    return (folder / "saved_model.pb").is_file() and not folder.is_symlink()
 
 
 @contextlib.contextmanager
 def locked(root: pathlib.Path) -> Iterator[None]:
-    """Makes the folder of a served model and lets one export after the other write there."""
-    with writing(root):
+    """Creates the folder of a served model and waits until no other export writes to it."""
+    with failure_as_user_error(root):
         root.mkdir(parents=True, exist_ok=True)
         handle = os.open(root, os.O_RDONLY)
     try:
@@ -69,14 +78,12 @@ def locked(root: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing(root: pathlib.Path) -> Iterator[None]:
-    """Raises `UserError` where what is done in the block fails because the folder takes
-    no export.
-    """
+def failure_as_user_error(root: pathlib.Path) -> Iterator[None]:
+    """Raises `UserError` if the block fails because nothing can be written to `root`."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
-            f"--export.dir={root}: cannot be written ({reason(error)}); expected a folder with "
-            "room for the export; make room or name another"
+            f"--export.dir={root}: cannot write the export: {reason(error)}; choose another "
+            "folder, or correct the cause"
         ) from error

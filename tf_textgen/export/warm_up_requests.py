@@ -1,14 +1,14 @@
-"""The requests that a server asks a new version before others may: the first of a kind is slow, and
-no user waits.
+"""The warm-up requests of an export: a server answers them before a version becomes available.
 
-TensorFlow makes a graph ready when it is first run, and its memory grows to what the batches need.
+TensorFlow optimizes a graph at its first run, and its memory grows to the size of the batches. With
+these requests no user waits for either.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle, islice
 
 import numpy as np
 
@@ -16,15 +16,23 @@ from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.generator.signature import Signature
 
 PROMPTS = ("The", "Once upon a time", "从前有一个", "word " * 200)
-_ROWS = 8  # of the one larger batch
-_NEW_TOKENS = 16  # a loop that has run a few times is as warm as one that has run long
+_LARGE_BATCH = 8
+# A loop that has run a few times is as warm as one that has run long.
+_NEW_TOKENS = 16
 
 
 def warm_up_requests(
     signatures: Mapping[str, Signature], decoding: DecodingConfig, prompts: Sequence[str] = PROMPTS
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """For each signature each prompt alone, and a batch of all lengths: a signature's name and its
-    inputs each.
+    """For each signature one request of each prompt, and one batch of all of them.
+
+    Args:
+      signatures: by name.
+      decoding: parameters of the requests, which are cut to few tokens.
+      prompts: of different lengths.
+
+    Yields:
+      A signature's name and its inputs.
     """
     most = min(_NEW_TOKENS, decoding.max_new_tokens)
     short = dataclasses.replace(
@@ -34,9 +42,12 @@ def warm_up_requests(
         forced=(),
         forced_prefix="",
     )
-    batches = [[prompt] for prompt in prompts] + [list(islice(cycle(prompts), _ROWS))]
+    large_batch = list(itertools.islice(itertools.cycle(prompts), _LARGE_BATCH))
+    batches = [[prompt] for prompt in prompts] + [large_batch]
     for name, signature in signatures.items():
         for batch in batches:
             values = signature.example_inputs(batch, short)
-            types = {key: spec.dtype.as_numpy_dtype for key, spec in signature.inputs.items()}
-            yield name, {key: np.array(values[key], types[key]) for key in signature.inputs}
+            inputs = {}
+            for key, spec in signature.inputs.items():
+                inputs[key] = np.array(values[key], spec.dtype.as_numpy_dtype)
+            yield name, inputs

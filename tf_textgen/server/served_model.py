@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tf_textgen.errors import UserError
-from tf_textgen.export.version_folders import version_number
+from tf_textgen.export.versions import version_number
 from tf_textgen.server.batching import Batcher
 from tf_textgen.server.loaded_version import LoadedVersion
 from tf_textgen.server.request_error import RequestError
