@@ -1,14 +1,14 @@
 """BLEU: by hand, several references, tokens by script."""
 
+import dataclasses
 import math
 
 import pytest
-from absl import flags
 
 from tf_textgen.errors import UserError
 from tf_textgen.evaluation import rouge
 from tf_textgen.evaluation.bleu import TOKENIZERS, bleu
-from tf_textgen.jobs import evaluate
+from tf_textgen.judging.evaluation_config import EvaluationConfig
 
 
 def test_by_hand():
@@ -62,8 +62,7 @@ def test_what_is_not_aligned_is_refused(hypotheses, references, message):
 
 
 def test_flags_name_the_tokenizers():
-    """They are written there again, since flags are parsed before the libraries are imported."""
-    flag_values = flags.FlagValues()
-    evaluate.define_flags(flag_values)
+    """The configuration lists them again, because flags are parsed before libraries are imported."""
     for name, tokenizers in (("bleu_tokenizer", TOKENIZERS), ("rouge_tokenizer", rouge.TOKENIZERS)):
-        assert flag_values[name].parser.enum_values == ["auto", *tokenizers]
+        (entry,) = [entry for entry in dataclasses.fields(EvaluationConfig) if entry.name == name]
+        assert entry.metadata["choices"] == ("auto", *tokenizers)

@@ -77,7 +77,7 @@ def test_helpshort_imports_no_tensorflow():
         ),
         (
             ["evaluate", "--metrics=bleu", "--output=/"],
-            "--output=/: a folder; expected the name of a file to write",
+            "--output=/: is a folder; expected the name of a file to write",
         ),
         (["train", "--run.seed=1", "--flagfile=x"], "expected --flagfile as the first flag"),
         (["train", "--flagfile=/no/such.flags"], "/no/such.flags"),

@@ -11,7 +11,7 @@ import pytest
 from tests.support.data_files import write
 from tests.support.run_folders import write_run
 from tf_textgen.data.data_config import DataConfig
-from tf_textgen.jobs import main
+from tf_textgen.jobs import main, run_flags
 from tf_textgen.runs import loading
 from tf_textgen.text.bytes import ByteTokenizer
 
@@ -72,7 +72,7 @@ def job(monkeypatch, capsys):
 
     A run is loaded, and its graphs are traced, once for all tests.
     """
-    real_load, real_generator_of = loading.load, loading.generator_of
+    real_load, real_generator_of = run_flags.load, loading.generator_of
 
     def load(flag_values):
         key = tuple(
@@ -88,7 +88,7 @@ def job(monkeypatch, capsys):
             _GENERATORS[key] = real_generator_of(run, **bounds)
         return _GENERATORS[key]
 
-    monkeypatch.setattr(loading, "load", load)
+    monkeypatch.setattr(run_flags, "load", load)
     monkeypatch.setattr(loading, "generator_of", generator_of)
 
     def run(*arguments, stdin=None, typed=None):

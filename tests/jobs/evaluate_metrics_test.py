@@ -2,20 +2,15 @@
 
 import functools
 import json
-from types import SimpleNamespace
 
 import pytest
 import sacrebleu
 
-from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
 from tf_textgen.generator import Continuation
-from tf_textgen.jobs import main
-from tf_textgen.judging import generation_metrics
+from tf_textgen.jobs import main, run_flags
 from tf_textgen.runs import loading
 from tf_textgen.runs.run_folder import load_run
-from tf_textgen.text import build_tokenizer
-from tf_textgen.text.tokenizer_config import TokenizerConfig
 
 LETTERS = "abcdefgh"
 TRAIN = [(f"{a}{b}", f"{b}{a} {a}") for a in LETTERS for b in LETTERS]
@@ -84,7 +79,7 @@ def one_trace():
     make_generator = loading.generator_of
     generators = functools.cache(lambda folder: make_generator(runs(folder)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "load", lambda flag_values: runs(flag_values["run.dir"].value))
+        patch.setattr(run_flags, "load", lambda flag_values: runs(flag_values["run.dir"].value))
         patch.setattr(
             loading, "generator_of", lambda run, **_: generators(run.config["run"]["dir"])
         )
@@ -169,7 +164,7 @@ def test_decoding_flags_are_checked_beside_those_of_the_run(tmp_path, capsys, mo
     def load(_):
         raise UserError("nothing is loaded before")
 
-    monkeypatch.setattr(loading, "load", load)
+    monkeypatch.setattr(run_flags, "load", load)
     parts = {
         "model": "transformer_lm",
         "model_config": {},
@@ -223,7 +218,7 @@ def judged_as(texts, capsys, monkeypatch, run, *flags):
             for prompt, text in zip(given, texts, strict=True)
         ]
 
-    monkeypatch.setattr("tf_textgen.judging.generation_metrics.generate_all", generate)
+    monkeypatch.setattr("tf_textgen.judging.batch_generation.generate_all", generate)
     return judged(capsys, run, f"--limit={len(texts)}", *flags), prompts
 
 
@@ -235,30 +230,6 @@ def test_texts_are_continued_from_their_split(text_run, capsys, monkeypatch):
     assert {"copied_4", "longest_copy_tokens", "signature.memorization"} <= found.keys()
     valid = "".join(f"word {i} of many\n" for i in (38, 39))
     assert len(prompts) == 2 and all(prompt in valid and len(prompt) > 8 for prompt in prompts)
-
-
-@pytest.mark.parametrize(
-    ("options", "first", "last"),
-    [
-        ({}, 3, 8),  # but for the pair that validates; nobody learned the over-long ones
-        ({"validation_fraction": 0.0}, 3, 9),
-        ({"valid": True}, 3, 9),
-        ({"validation_fraction": 0.0, "over_long": "cut"}, 0, 9),
-    ],
-)
-def test_what_was_learned_of_pairs(tmp_path, options, first, last):
-    targets = ["a b c d"] * 3 + [f"{letter} b c" for letter in "uvwxyz"]
-    path = tmp_path / "train.tsv"
-    path.write_text("".join(f"a\t{target}\n" for target in targets))
-    options = {**options, "valid": (str(path),)} if "valid" in options else options
-    data = DataConfig(
-        train=(str(path),), format="tsv", max_target_tokens=3, cache_dir=str(tmp_path), **options
-    )
-    tokenizer = build_tokenizer(TokenizerConfig(kind="words"), ["a b"])
-    run = SimpleNamespace(
-        config={"data": data.to_json()}, tokenizer=tokenizer, source_tokenizer=None
-    )
-    assert list(generation_metrics._training_texts(run)) == targets[first:last]
 
 
 @pytest.mark.parametrize(
@@ -290,11 +261,11 @@ def test_for_people(pairs_run, capsys):
         (["--metrics="], "--metrics is empty: expected some of likelihood"),
         (
             ["--metrics=chrf", "--decoding.num_samples=2"],
-            "--decoding.num_samples=2: expected 1, one text a source",
+            "--decoding.num_samples=2: expected 1, because one text a source",
         ),
         (
             ["--metrics=chrf", "--output=/no/such/x"],
-            "--output=/no/such/x: no folder /no/such; expected one that",
+            "--output=/no/such/x: no folder /no/such; create it or",
         ),
         (
             ["--output=x"],
@@ -303,7 +274,7 @@ def test_for_people(pairs_run, capsys):
         ),
         (
             ["--metrics=chrf", "--bleu_tokenizer=zh"],
-            "--bleu_tokenizer with --metrics=chrf: expected some of bleu next",
+            "--bleu_tokenizer with --metrics=chrf: expected some of bleu too;",
         ),
         (
             ["--decoding.top_k=2"],
@@ -311,15 +282,15 @@ def test_for_people(pairs_run, capsys):
         ),
         (
             ["--metrics=chrf", "--stride=2"],
-            "--stride with --metrics=chrf: expected some of likelihood next to it; add",
+            "--stride with --metrics=chrf: expected some of likelihood too; add",
         ),
         (
             ["--record=/no/such/x"],
-            "--record=/no/such/x: no folder /no/such; expected one that exists; make it",
+            "--record=/no/such/x: no folder /no/such; create it or choose another",
         ),
         (
             ["--record=/proc/x"],
-            "--record=/proc/x: No such file or directory; expected a file in a folder that may",
+            "--record=/proc/x: cannot write to /proc (No such file or directory); choose another folder",
         ),
     ],
 )
@@ -346,7 +317,7 @@ def test_a_file_that_is_read_is_not_written(text_run, tmp_path, capsys):
         ]
         assert main(["evaluate", *flags]) == 2
         assert (
-            f"--output={tmp_path / written}: this file is read and would be lost"
+            f"--output={tmp_path / written}: this file is read and would be overwritten"
             in capsys.readouterr().err
         )
     assert path.read_text() == "one two\n"
@@ -356,7 +327,7 @@ def test_texts_have_no_references(text_run, capsys):
     capsys.readouterr()
     assert main(["evaluate", f"--run.dir={text_run}", "--metrics=distinct,bleu"]) == 2
     assert (
-        "--metrics=bleu with --data.format=text: it compares with references"
+        "--metrics=bleu with --data.format=text: it compares with references; expected"
         in capsys.readouterr().err
     )
     assert (

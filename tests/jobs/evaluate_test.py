@@ -84,7 +84,7 @@ def test_both_sides_in_files_of_their_own(evaluate_pairs, tmp_path):
             ["--split=test"],
             "no data for the split 'test': expected files; set --data.test or --data.corpus",
         ),
-        (["--file={0}", "--target_file={0}"], "expected --file alone; leave it out"),
+        (["--file={0}", "--target_file={0}"], "expected only --file; leave it out"),
         (
             ["--data.format=parallel", "--file={0}"],
             "--file with --data.format=parallel: expected the target side too",

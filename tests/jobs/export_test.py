@@ -14,7 +14,7 @@ import pytest
 from tests.support.data_files import write
 from tests.support.thorough import cases
 from tf_textgen.export import exported
-from tf_textgen.jobs import main
+from tf_textgen.jobs import main, run_flags
 from tf_textgen.models import MODELS
 from tf_textgen.runs import loading
 from tf_textgen.runs.run_folder import load_run
@@ -53,7 +53,7 @@ def one_trace():
     runs = functools.cache(load_run)
     generators = functools.cache(lambda folder: make_generator(runs(folder)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "load", lambda flag_values: runs(flag_values["run.dir"].value))
+        patch.setattr(run_flags, "load", lambda flag_values: runs(flag_values["run.dir"].value))
         patch.setattr(
             loading, "generator_of", lambda run, **_: generators(run.config["run"]["dir"])
         )

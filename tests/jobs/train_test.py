@@ -18,7 +18,7 @@ import tensorflow as tf
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.dataset import evaluation_batches, open_corpus
 from tf_textgen.jobs import main
-from tf_textgen.jobs.evaluate import evaluate
+from tf_textgen.judging.likelihood import evaluate_split
 from tf_textgen.runs.checkpoints import Checkpoints
 from tf_textgen.runs.run_folder import load_run
 from tf_textgen.training import opening
@@ -491,10 +491,10 @@ def test_a_recurrent_model_carries_its_state_and_is_judged_likewise(text, tmp_pa
     assert main(arguments(text, run, *flags)) == 0
     record, loaded = json.loads((run / "run.json").read_text()), load_run(run)
     data = DataConfig.from_json(loaded.config["data"])
-    judged = evaluate(loaded, data)
+    judged = evaluate_split(loaded, data)
     assert judged["nats_per_token"] == pytest.approx(record["validation.nats_per_token"], rel=1e-5)
-    one_stream = evaluate(loaded, dataclasses.replace(data, batch_size=1))
-    windows = evaluate(loaded, dataclasses.replace(data, carry_state=False))
+    one_stream = evaluate_split(loaded, dataclasses.replace(data, batch_size=1))
+    windows = evaluate_split(loaded, dataclasses.replace(data, carry_state=False))
     assert judged["tokens"] == one_stream["tokens"] == windows["tokens"]
     assert len({metrics["nats_per_token"] for metrics in (judged, one_stream, windows)}) == 3
     split = open_corpus(data, loaded.tokenizer)["valid"]

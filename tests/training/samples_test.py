@@ -5,10 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support import tiny_models
-from tests.support.data_files import pairs_split, text_split
+from tests.support.data_files import text_split
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
-from tf_textgen.judging.split_prompts import prompts_from
 from tf_textgen.runs.run_config import RunConfig
 from tf_textgen.text.bytes import ByteTokenizer
 from tf_textgen.training.samples import make_sampler
@@ -28,22 +27,6 @@ class Generator:
     def generate(self, prompts, decoding):
         self.asked = decoding
         return [SimpleNamespace(prompt=prompt, text=prompt.upper()) for prompt in prompts]
-
-
-def test_prompts_are_beginnings_of_text_from_all_over_it(tmp_path):
-    split, _ = text_split(tmp_path, ["一二三四五六".encode(), b"quick brown fox jumps"])
-    # `<s>`, 18 bytes and `</s>` are 20 of the stream's 43 tokens; a cut character and a space at
-    # the end go.
-    assert prompts_from(split, Generator(), 2) == ["一二三", "quick brown"]
-    assert prompts_from(split, Generator(), 0) == []
-
-
-def test_prompts_are_sources_of_pairs(tmp_path):
-    split, _ = pairs_split(
-        tmp_path, [(b"one", b"1"), (b"two", b"2"), (b"three", b"3"), (b"four", b"4")]
-    )
-    assert prompts_from(split, Generator(), 2) == ["one", "three"]
-    assert len(prompts_from(split, Generator(), 9)) == 4
 
 
 def test_given_prompts_and_one_short_text_each(tmp_path):

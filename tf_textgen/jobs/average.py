@@ -14,15 +14,15 @@ from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.errors import UserError, job_command
+from tf_textgen.jobs import run_flags
 from tf_textgen.models import family
-from tf_textgen.runs import loading
 from tf_textgen.runs.run_folder import read_config
 
 HELP = "Write the mean of the last checkpoints of a run as a run of its own."
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
-    loading.define_run_dir_flag(flag_values)
+    run_flags.define_run_dir_flag(flag_values)
     text = (
         "Checkpoints to average: the newest whole ones (--run.keep_checkpoints of train says how "
         "many there are); 5 as in Vaswani et al. 2017, section 6.1."
@@ -32,7 +32,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 
 def run(flag_values: flags.FlagValues) -> None:
-    source = Path(loading.run_dir(flag_values))
+    source = Path(run_flags.run_dir(flag_values))
     last: Any = flag_values["last"].value
     config = read_config(source)
     _check_averages(source, config)

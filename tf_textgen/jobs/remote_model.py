@@ -18,6 +18,7 @@ from tf_textgen.client.rest_client import (
     ServingError,
     TextStream,
 )
+from tf_textgen.config import Config, field
 from tf_textgen.decoding.decoding_config import NO_SAMPLING, DecodingConfig, check_against_source
 from tf_textgen.errors import UserError
 
@@ -25,30 +26,30 @@ _SAMPLING_PARAMETERS = {*NO_SAMPLING, "seed", "num_samples", "beam_width"}
 _BEAM_PARAMETERS = {"beam_width", "num_best", "length_penalty", "length_penalty_alpha"}
 
 
-def define_server_flags(flag_values: flags.FlagValues) -> None:
-    """Defines `--server`, `--server_model` and `--server_timeout_s`."""
-    text = (
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RemoteConfig(Config):
+    """The server, the model on it, and the time that it gets."""
+
+    server: str | None = field(
+        None,
         "Ask this server (HOST:PORT of its REST API, or a URL) instead of a run. Parameters that "
         "are not given are not taken from the export: temperature 1, no cut-offs. The width of a "
-        "beam is fixed by the export."
+        "beam is fixed by the export.",
     )
-    flags.DEFINE_string("server", None, text, flag_values=flag_values)
-    text = "The model's name on the server."
-    flags.DEFINE_string("server_model", None, text, flag_values=flag_values)
-    text = "Time limit of a request in seconds."
-    flags.DEFINE_float("server_timeout_s", 60.0, text, lower_bound=0.001, flag_values=flag_values)
+    server_model: str | None = field(None, "The model's name on the server.")
+    server_timeout_s: float = field(60.0, "Time limit of a request in seconds.", at_least=0.001)
 
 
 @contextlib.contextmanager
-def remote_model(flag_values: flags.FlagValues) -> Iterator[RemoteModel]:
-    """Yields the model that the flags name.
+def remote_model(
+    remote_config: RemoteConfig, flag_values: flags.FlagValues
+) -> Iterator[RemoteModel]:
+    """Yields the model on the server, with the decoding flags of the command line.
 
     Raises:
       UserError: if the server cannot be asked, also within the block, or refuses a parameter.
     """
-    address = str(flag_values["server"].value)
-    name = str(flag_values["server_model"].value or "")
-    if not name:
+    if not remote_config.server_model:
         raise UserError("--server_model is missing: expected the name of the model on --server")
     # Bad values are reported before the server is asked.
     decoding = config.override(DecodingConfig(), flag_values)
@@ -56,7 +57,9 @@ def remote_model(flag_values: flags.FlagValues) -> Iterator[RemoteModel]:
         flag = f"--{decoding.prefix}.beam_width={decoding.beam_width}"
         print(f"note: {flag} asks for the export's own beam, whose width it fixed", file=sys.stderr)
     parameters = _given_parameters(decoding, flag_values)
-    timeout_s = float(flag_values["server_timeout_s"].value or 0)
+    address = str(remote_config.server)
+    name = remote_config.server_model
+    timeout_s = remote_config.server_timeout_s
     with _as_user_errors(), Client(address, name, timeout_s=timeout_s) as client:
         model = RemoteModel(client, decoding, parameters)
         check_against_source(decoding, model.is_pair)

@@ -1,124 +1,22 @@
-"""The flags by which jobs name a trained run, and the run as a `TextGenerator`."""
+"""A trained run as a `TextGenerator`, and its data."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import TYPE_CHECKING
 
-from absl import flags
-
-from tf_textgen.compat import import_tensorflow_quietly
-from tf_textgen.config import override
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.data.dataset import open_corpus
+from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import (
     DecodingConfig,
     check_against_source,
     check_against_vocabulary,
 )
 from tf_textgen.errors import UserError
+from tf_textgen.generator import TextGenerator
+from tf_textgen.runs.run_folder import LoadedRun
 from tf_textgen.runs.trained_generator import make_generator, prompt_format
-
-if TYPE_CHECKING:
-    from tf_textgen.data.data_config import DataConfig
-    from tf_textgen.data.split import TokenizedSplit
-    from tf_textgen.generator import TextGenerator
-    from tf_textgen.runs.run_folder import LoadedRun
-
-
-def define_run_flags(flag_values: flags.FlagValues) -> None:
-    """`--run.dir`, `--run.checkpoint` and `--run.weights`."""
-    define_run_dir_flag(flag_values)
-    text = "Which checkpoint: best (lowest validation loss), last, or a step."
-    flags.DEFINE_string("run.checkpoint", "best", text, flag_values=flag_values)
-    text = "Which weights: trained, or their moving average, taken by default if the checkpoint has it."
-    flags.DEFINE_enum("run.weights", None, ["average", "trained"], text, flag_values=flag_values)
-
-
-def define_run_dir_flag(flag_values: flags.FlagValues) -> None:
-    flags.DEFINE_string("run.dir", None, "Run folder that `train` wrote.", flag_values=flag_values)
-
-
-def load(flag_values: flags.FlagValues) -> LoadedRun:
-    """The run that the flags name.
-
-    Raises:
-      UserError: if `--run.dir` is missing or is no run folder.
-    """
-    from tf_textgen.runs.run_folder import load_run
-
-    directory = run_dir(flag_values)
-    import_tensorflow_quietly()
-    checkpoint = str(flag_values["run.checkpoint"].value)
-    weights = flag_values["run.weights"].value
-    return load_run(directory, checkpoint=checkpoint, weights=weights)
-
-
-def run_dir(flag_values: flags.FlagValues) -> str:
-    """The value of `--run.dir`; raises `UserError` if it is missing."""
-    if not flag_values["run.dir"].value:
-        raise UserError(
-            "--run.dir is missing: expected the folder of a run, as `train --run.dir=...` wrote it"
-        )
-    return str(flag_values["run.dir"].value)
-
-
-def open_split(run: LoadedRun, data: DataConfig, split: str) -> TokenizedSplit:
-    """A split of the run's data, tokenized; raises `UserError` if there is none of this name."""
-    from tf_textgen.data.dataset import open_corpus
-
-    opened = open_corpus(data, run.tokenizer, (split,), run.source_tokenizer)
-    if split not in opened:
-        raise UserError(f"--split={split}: the run has no such data; give --file or --data.{split}")
-    return opened[split]
-
-
-def check_decoding(flag_values: flags.FlagValues) -> None:
-    """Tells what is wrong with the decoding flags, alone or next to those of the run, before
-    anything is loaded.
-    """
-    from tf_textgen.runs.run_folder import read_config
-
-    directory = flag_values["run.dir"].value
-    recorded = read_config(directory).get("decoding", {}) if directory else {}
-    override(DecodingConfig.from_json(recorded), flag_values)
-
-
-def decoding_of(run: LoadedRun, flag_values: flags.FlagValues) -> DecodingConfig:
-    """The run's decoding parameters with those on the command line in their place."""
-    decoding = override(DecodingConfig.from_json(run.config.get("decoding", {})), flag_values)
-    check_against_vocabulary(decoding, run.tokenizer.vocabulary_size)
-    check_against_source(decoding, prompt_format(run.config) in ("pair", "source"))
-    return decoding
-
-
-def within_bounds(
-    decoding: DecodingConfig, generator: TextGenerator, flag_values: flags.FlagValues
-) -> DecodingConfig:
-    """Leaves the prompt its room if nobody chose `max_new_tokens`.
-
-    A wish of the command line beyond the bound is an error; of one that the run recorded, as much
-    is taken as there is.
-    """
-    wish = decoding.max_new_tokens
-    bound = generator.max_new_tokens
-    reason = "one less than the context of this model"
-    if generator.context is None or bound < generator.context - 1:
-        reason = "as --export.max_new_tokens says"
-    given = flag_values["decoding.max_new_tokens"].present
-    if given and wish > bound:
-        raise UserError(f"--decoding.max_new_tokens={wish}: expected at most {bound}, {reason}")
-    most = wish
-    if not given and wish == DecodingConfig().max_new_tokens:
-        most = min(wish, generator.default_new_tokens)
-    elif wish > bound:
-        most = bound
-        print(
-            f"note: the run's --decoding.max_new_tokens={wish} is taken as {bound}, {reason}",
-            file=sys.stderr,
-        )
-    return dataclasses.replace(
-        decoding, max_new_tokens=most, min_new_tokens=min(decoding.min_new_tokens, most)
-    )
 
 
 def generator_of(
@@ -128,7 +26,7 @@ def generator_of(
     max_prompt_tokens: int = 1024,
     jit_compile: bool = False,
 ) -> TextGenerator:
-    """The run's model and tokenizers, prompted as its training rows began."""
+    """Returns the generator of a run's model and tokenizers."""
     return make_generator(
         run.config,
         run.model,
@@ -138,3 +36,54 @@ def generator_of(
         max_prompt_tokens=max_prompt_tokens,
         jit_compile=jit_compile,
     )
+
+
+def open_split(run: LoadedRun, data: DataConfig, split: str) -> TokenizedSplit:
+    """Opens a split of `data`, tokenized for the run.
+
+    Raises:
+      UserError: if there is no split of this name.
+    """
+    opened = open_corpus(data, run.tokenizer, (split,), run.source_tokenizer)
+    if split not in opened:
+        raise UserError(f"--split={split}: the run has no such data; give --file or --data.{split}")
+    return opened[split]
+
+
+def check_decoding(run: LoadedRun, decoding: DecodingConfig) -> None:
+    """Raises `UserError` if the run's model or vocabulary cannot decode with these parameters."""
+    check_against_vocabulary(decoding, run.tokenizer.vocabulary_size)
+    check_against_source(decoding, prompt_format(run.config) in ("pair", "source"))
+
+
+def fit_to_context(
+    decoding: DecodingConfig, generator: TextGenerator, *, is_chosen: bool
+) -> DecodingConfig:
+    """Returns `decoding` with a `max_new_tokens` that fits in the context.
+
+    If it is the default, half of the context is left to the prompt. If the run recorded a larger
+    one, as many tokens are generated as the context has.
+
+    Args:
+      decoding: the parameters.
+      generator: the generator, with its bound of new tokens.
+      is_chosen: whether `max_new_tokens` is given on the command line.
+
+    Raises:
+      UserError: if the command line asks for more tokens than the context has.
+    """
+    limit = generator.max_new_tokens
+    reason = "one less than the context of this model"
+    if generator.context is None or limit < generator.context - 1:
+        reason = "the limit of --export.max_new_tokens"
+    flag = f"--{decoding.prefix}.max_new_tokens={decoding.max_new_tokens}"
+    most = decoding.max_new_tokens
+    if most > limit and is_chosen:
+        raise UserError(f"{flag}: expected at most {limit}, {reason}")
+    if most == DecodingConfig().max_new_tokens and not is_chosen:
+        most = min(most, generator.default_new_tokens)
+    elif most > limit:
+        most = limit
+        print(f"note: the run's {flag} is reduced to {limit}, {reason}", file=sys.stderr)
+    least = min(decoding.min_new_tokens, most)
+    return dataclasses.replace(decoding, max_new_tokens=most, min_new_tokens=least)

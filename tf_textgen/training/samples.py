@@ -8,7 +8,7 @@ from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.generator import TextGenerator
-from tf_textgen.judging.split_prompts import prompts_from
+from tf_textgen.judging.examples import prompts_from
 from tf_textgen.runs.run_config import RunConfig
 from tf_textgen.training.validation import Sampler
 
