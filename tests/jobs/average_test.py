@@ -203,6 +203,6 @@ def test_nothing_is_left_where_it_fails(run, tmp_path, monkeypatch, job):
     code, _, errors = job("average", f"--run.dir={run}", "--last=2", f"--output={tmp_path / 'new'}")
     assert (
         code == 2
-        and "run.json: No space left on device" in errors[0]
+        and "run.json: no space left on device" in errors[0]
         and not list(tmp_path.iterdir())
     )

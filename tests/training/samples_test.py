@@ -56,11 +56,9 @@ def test_given_prompts_and_one_short_text_each(tmp_path):
 def test_samples_are_as_long_as_asked_for(tmp_path, asked, possible):
     """Longer than what is generated if nobody said, but a prompt keeps half of the context."""
     split, _ = text_split(tmp_path, [b"unused"])
-    generator, run = (
-        tiny_models.generator("transformer_lm", max_positions=512),
-        RunConfig(sample_tokens=asked),
-    )
-    generator.max_new_tokens = asked  # as `train` has it
+    # `train` makes its generator with this bound.
+    generator = tiny_models.generator("transformer_lm", max_new_tokens=asked, max_positions=512)
+    run = RunConfig(sample_tokens=asked)
     generator.generate = lambda prompts, decoding: lengths.append(decoding.max_new_tokens) or []
     lengths = []
     make_sampler(generator, run, DecodingConfig(), split)(1)
