@@ -11,9 +11,9 @@ from tf_textgen.decoding.decoding_config import (
     DecodingConfig,
     check_against_source,
     check_against_vocabulary,
-    sample_seed,
 )
 from tf_textgen.decoding.length_penalty import LengthPenalty
+from tf_textgen.decoding.parameter_table import sample_seed
 from tf_textgen.errors import UserError
 
 
@@ -67,7 +67,7 @@ from tf_textgen.errors import UserError
         ({"no_repeat_ngram": -1}, "--decoding.no_repeat_ngram=-1: expected a value at least 0"),
         (
             {"loop_repeats": 1},
-            "--decoding.loop_repeats=1: every text would end; expected at least 2, or 0",
+            "--decoding.loop_repeats=1 would end every text; expected at least 2, or 0",
         ),
         ({"min_length_ratio": -1.0}, "--decoding.min_length_ratio=-1: expected a value at least 0"),
         (
@@ -79,44 +79,41 @@ from tf_textgen.errors import UserError
             "--decoding.min_length_ratio=2.0: expected at most --decoding.max_length_ratio=1.5",
         ),
         ({"banned": ("",)}, "--decoding.banned='': expected a text that is not empty"),
-        ({"banned": ("a",) * 257}, "--decoding.banned: 257 strings came, expected at most 256"),
-        ({"forced": ("字" * 22,)}, "66 bytes came, expected at most 64"),
-        ({"forced": ("a",) * 17}, "--decoding.forced: 17 strings came, expected at most 16"),
+        ({"banned": ("a",) * 257}, "--decoding.banned: 257 strings, expected at most 256"),
+        ({"forced": ("字" * 22,)}, "66 bytes, expected at most 64"),
+        ({"forced": ("a",) * 17}, "--decoding.forced: 17 strings, expected at most 16"),
         ({"allowed": ("a", "")}, "--decoding.allowed='': expected a text that is not empty"),
         (
             {"forced": ("a cat",), "banned": ("dog", "cat")},
-            "--decoding.forced='a cat': has 'cat' of --decoding.banned in it, and cannot be "
-            "written; leave one",
+            "--decoding.forced='a cat' contains 'cat' of --decoding.banned; leave one",
         ),
         (
             {"forced_prefix": "a cat", "banned": ("cat",)},
-            "--decoding.forced_prefix='a cat': has 'cat' of --decoding.banned in it, and cannot be "
-            "written; leave one",
+            "--decoding.forced_prefix='a cat' contains 'cat' of --decoding.banned; leave one",
         ),
         (
             {"forced": (" cat ",), "banned": ("cat",)},
-            "--decoding.forced=' cat ': has 'cat' of --decoding.banned in it",
+            "--decoding.forced=' cat ' contains 'cat' of --decoding.banned",
         ),
         (
             {"forced": (" a cat",), "banned": (" a cat",)},
-            "--decoding.forced=' a cat': has ' a cat' of --decoding.bann",
+            "--decoding.forced=' a cat' contains ' a cat' of --decoding.bann",
         ),
         (
             {"forced_prefix": "其他", "banned": ("其他",)},
-            "--decoding.forced_prefix='其他': has '其他' of --decoding.",
+            "--decoding.forced_prefix='其他' contains '其他' of --decoding.",
         ),
         (
             {"forced": ("a\nb",), "stop": ("\n",)},
-            r"--decoding.forced='a\nb': has '\n' of --decoding.stop in it, and cannot be written; "
-            r"leave one",
+            r"--decoding.forced='a\nb' contains '\n' of --decoding.stop; leave one",
         ),
         ({"stop": ("",)}, "--decoding.stop='': expected a text that is not empty"),
         (
             {"stop": ("a\x1fb",)},
             r"--decoding.stop='a\x1fb': expected a text that is not empty and has no '\x1f'",
         ),
-        ({"stop": ("字" * 90,)}, "270 bytes came, expected at most 256"),
-        ({"stop": ("a",) * 17}, "--decoding.stop: 17 strings came, expected at most 16"),
+        ({"stop": ("字" * 90,)}, "270 bytes, expected at most 256"),
+        ({"stop": ("a",) * 17}, "--decoding.stop: 17 strings, expected at most 16"),
         ({"beam_width": 0}, "--decoding.beam_width=0: expected a value at least 1"),
         ({"num_best": 2}, "--decoding.num_best=2: expected at most --decoding.beam_width=1"),
         (
@@ -172,7 +169,8 @@ def test_help_says_what_a_beam_reads():
 def test_top_k_against_the_vocabulary():
     check_against_vocabulary(DecodingConfig(top_k=50), 50)
     with pytest.raises(
-        UserError, match=r"--decoding.top_k=51: expected at most 50, the vocabulary's size; 0 keeps"
+        UserError,
+        match=r"--decoding.top_k=51: expected at most 50, the size of the vocabulary; 0 keeps",
     ):
         check_against_vocabulary(DecodingConfig(top_k=51), 50)
 
@@ -204,7 +202,8 @@ def test_numbers_of_tokens_have_an_end(name, value):
 def test_beam_against_the_vocabulary():
     check_against_vocabulary(DecodingConfig(beam_width=50), 50)
     with pytest.raises(
-        UserError, match=r"--decoding.beam_width=51: expected at most 50, the vocabulary's size"
+        UserError,
+        match=r"--decoding.beam_width=51: expected at most 50, the size of the vocabulary",
     ):
         check_against_vocabulary(DecodingConfig(beam_width=51), 50)
 

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.decoding.markov import BANNED, EOS, PAD, Markov, random_configs, stack
+from tf_textgen.decoding import cutoffs
 from tf_textgen.decoding import logits as processors
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import DTYPES, Parameters
@@ -341,7 +342,8 @@ def watched():
 
     with pytest.MonkeyPatch.context() as patch:
         for name in names:
-            patch.setattr(processors, name, watch(name, getattr(processors, name)))
+            module = cutoffs if name.startswith("keep_") else processors
+            patch.setattr(module, name, watch(name, getattr(module, name)))
         model = Markov()
         model.run([[6]], [DecodingConfig(temperature=0.0)])
     return model, ran

@@ -13,10 +13,11 @@ from tf_textgen.jobs import JOBS
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MOST_README_LINES = 250
-# Flags that every job has, and those of TensorBoard, TF Serving and docker.
+# Flags that every job has, that of the how-to, and those of TensorBoard, TF Serving and docker.
 OTHER_FLAGS = {
     "flagfile",
     "debug",
+    "decoding.top_n_sigma",
     "helpshort",
     "logdir",
     "rest_api_port",

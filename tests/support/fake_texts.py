@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 from tests.support.fake_serving import tensor
-from tf_textgen.decoding.decoding_config import SEPARATOR
 from tf_textgen.decoding.length_penalty import LENGTH_PENALTY_DTYPES
+from tf_textgen.decoding.parameter_table import SEPARATOR
 from tf_textgen.decoding.parameters import DTYPES, SEARCH_FIELDS
 
 MOST = 30

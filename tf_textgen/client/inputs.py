@@ -10,39 +10,13 @@ from typing import Any
 
 from tf_textgen.client.errors import InvalidRequest
 from tf_textgen.client.results import Signature
+from tf_textgen.decoding.parameter_table import BEAM_PARAMETERS, PARAMETERS, SEPARATOR
 
-# The fields of `DecodingConfig` that a request carries, with their defaults: a test holds them to
-# it. They are written again, since clients must not need what that file imports.
+# The values of the inputs that are not given.
 DEFAULTS: Mapping[str, Any] = {
-    "temperature": 1.0,
-    "top_k": 0,
-    "top_p": 1.0,
-    "min_p": 0.0,
-    "typical_p": 1.0,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-    "repetition_penalty": 1.0,
-    "frequency_penalty": 0.0,
-    "presence_penalty": 0.0,
-    "no_repeat_ngram": 0,
-    "min_new_tokens": 0,
-    "max_new_tokens": 128,
-    "min_length_ratio": 0.0,
-    "max_length_ratio": 0.0,
-    "loop_repeats": 0,
-    "seed": 0,
-    "stop": (),
-    "banned": (),
-    "allowed": (),
-    "forced": (),
-    "forced_prefix": "",
-    "length_penalty": "gnmt",
-    "length_penalty_alpha": 0.6,
+    parameter.name: parameter.client_value for parameter in (*PARAMETERS, *BEAM_PARAMETERS)
 }
-SEPARATOR = "\x1f"  # between the strings of one row
 _INT_BITS = {"DT_INT32": 31, "DT_INT64": 63}
-_SEED_STRIDE = 0x1E3779B97F4A7C15
-_INT64 = 2**63
 
 
 def check_texts(
@@ -160,10 +134,3 @@ def _text(name: str, value: Any) -> str:
             f"{name}={value!r:.80}: expected {expected} {SEPARATOR!r}", parameter=name
         )
     return SEPARATOR.join(texts)
-
-
-def sample_seed(seed: int, sample: int) -> int:
-    """The seed of one of a prompt's samples, as `generate` without a server has it; the first keeps
-    the seed.
-    """
-    return (seed + sample * _SEED_STRIDE + _INT64) % (2 * _INT64) - _INT64

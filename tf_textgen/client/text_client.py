@@ -18,7 +18,7 @@ from tf_textgen.client.errors import (
     ServerError,
     ServerUnavailable,
 )
-from tf_textgen.client.inputs import DEFAULTS, as_input, check_texts, inputs_of, sample_seed
+from tf_textgen.client.inputs import DEFAULTS, as_input, check_texts, inputs_of
 from tf_textgen.client.results import (
     Completion,
     ModelMetadata,
@@ -28,6 +28,7 @@ from tf_textgen.client.results import (
     Tokens,
     VersionStatus,
 )
+from tf_textgen.decoding.parameter_table import sample_seed
 
 AskedT = TypeVar("AskedT")
 ResultT = TypeVar("ResultT")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import SEPARATOR
+from tf_textgen.decoding.parameter_table import SEPARATOR
 from tf_textgen.decoding.parameters import Parameters
 from tf_textgen.decoding.stopping import holds_stop
 

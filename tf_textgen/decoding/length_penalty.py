@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import LENGTH_PENALTIES, MAX_ALPHA, DecodingConfig
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.parameter_table import BEAM_PARAMETERS, LENGTH_PENALTIES, MAX_ALPHA
 
 
 class LengthPenalty(NamedTuple):
@@ -27,7 +28,7 @@ class LengthPenalty(NamedTuple):
     length_penalty_alpha: tf.Tensor  # [B] float32
 
 
-LENGTH_PENALTY_DTYPES = LengthPenalty(length_penalty=tf.string, length_penalty_alpha=tf.float32)
+LENGTH_PENALTY_DTYPES = LengthPenalty(*(tf.as_dtype(row.dtype) for row in BEAM_PARAMETERS))
 
 
 def length_penalty_of(config: DecodingConfig, rows: int | tf.Tensor) -> LengthPenalty:

@@ -9,6 +9,7 @@ whatever its neighbours ask for, and a processor that no row asks for is skipped
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,14 +17,7 @@ import tensorflow as tf
 
 from tf_textgen.decoding import forcing
 from tf_textgen.decoding.constraints import Constraints, Words, ends_with
-from tf_textgen.decoding.cutoffs import (
-    keep_epsilon,
-    keep_eta,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
-    keep_typical,
-)
+from tf_textgen.decoding.parameter_table import PARAMETERS, Parameter
 from tf_textgen.decoding.parameters import Parameters
 from tf_textgen.decoding.repetition import (
     forbid,
@@ -112,25 +106,22 @@ def _write(
 
 
 def narrow(logits: tf.Tensor, parameters: Parameters) -> tf.Tensor:
-    """What holds for rows that sample."""
+    """Applies the temperature and the cut-offs of the table to rows that sample."""
     temperature = parameters.temperature
-    k = parameters.top_k
-    p = parameters.top_p
-    min_p = parameters.min_p
-    mass = parameters.typical_p
-    epsilon = parameters.epsilon_cutoff
-    eta = parameters.eta_cutoff
-    logits = _when(
-        tf.not_equal(temperature, 1.0) & (temperature > 0.0),
-        lambda x: scale(x, temperature),
-        logits,
-    )
-    logits = _when((k > 0) & (k < logits.shape[-1]), lambda x: keep_top_k(x, k), logits)
-    logits = _when(p < 1.0, lambda x: keep_top_p(x, p), logits)
-    logits = _when(min_p > 0.0, lambda x: keep_min_p(x, min_p), logits)
-    logits = _when(mass < 1.0, lambda x: keep_typical(x, mass), logits)
-    logits = _when(epsilon > 0.0, lambda x: keep_epsilon(x, epsilon), logits)
-    return _when(eta > 0.0, lambda x: keep_eta(x, eta), logits)
+    scales = tf.not_equal(temperature, 1.0) & (temperature > 0.0)
+    logits = _when(scales, lambda x: scale(x, temperature), logits)
+    for row in PARAMETERS:
+        if row.cutoff is not None:
+            logits = _cut(logits, row, getattr(parameters, row.name))
+    return logits
+
+
+def _cut(logits: tf.Tensor, row: Parameter, value: tf.Tensor) -> tf.Tensor:
+    """Applies the cut-off of a row of the table if some row of the batch uses it."""
+    module, name = str(row.cutoff).split(":")
+    operation = getattr(importlib.import_module(module), name)
+    uses = tf.not_equal(value, tf.cast(row.neutral, value.dtype))
+    return _when(uses, lambda x: operation(x, value), logits)
 
 
 def forbid_words(logits: tf.Tensor, words: Words, history: History) -> tf.Tensor:

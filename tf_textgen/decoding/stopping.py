@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.decoding_config import SEPARATOR
+from tf_textgen.decoding.parameter_table import SEPARATOR
 
 FINISH_REASONS = ("eos", "length", "stop", "loop")
 REASONS = ("", *FINISH_REASONS, "")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tf_textgen.decoding.continuation import Continuation
-from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.parameter_table import sample_seed
 from tf_textgen.decoding.parameters import values_of
 from tf_textgen.errors import UserError
 from tf_textgen.export.loaded_saved_model import (

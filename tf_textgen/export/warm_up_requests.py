@@ -6,7 +6,6 @@ these requests no user waits for either.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -35,8 +34,7 @@ def warm_up_requests(
       A signature's name and its inputs.
     """
     most = min(_NEW_TOKENS, decoding.max_new_tokens)
-    short = dataclasses.replace(
-        decoding,
+    short = decoding.replace(
         max_new_tokens=most,
         min_new_tokens=min(most, decoding.min_new_tokens),
         forced=(),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tf_textgen.decoding.continuation import Continuation
-from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.parameter_table import sample_seed
 from tf_textgen.decoding.parameters import Parameters, from_config, values_of
 from tf_textgen.decoding.single_search import BEGUN_SPECS, Begun, Decoded, decode, nothing_begun
 from tf_textgen.generator.compiled import decoding_graph
@@ -118,7 +118,7 @@ class Decoder:
 
     def example_inputs(self, texts: Sequence[str], decoding: DecodingConfig) -> Inputs:
         """Inputs of `generate` for `texts`, one sample each."""
-        single = dataclasses.replace(decoding, num_samples=1, beam_width=1, num_best=1)
+        single = decoding.replace(num_samples=1, beam_width=1, num_best=1)
         return generate_inputs(self.encoder.input_name, texts, single)
 
     def _answer(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:

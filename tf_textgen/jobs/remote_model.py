@@ -19,7 +19,8 @@ from tf_textgen.client.rest_client import (
     TextStream,
 )
 from tf_textgen.config import Config, field
-from tf_textgen.decoding.decoding_config import NO_SAMPLING, DecodingConfig, check_against_source
+from tf_textgen.decoding.decoding_config import DecodingConfig, check_against_source
+from tf_textgen.decoding.parameter_table import NO_SAMPLING
 from tf_textgen.errors import UserError
 
 _SAMPLING_PARAMETERS = {*NO_SAMPLING, "seed", "num_samples", "beam_width"}

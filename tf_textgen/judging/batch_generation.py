@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
-from tf_textgen.decoding.decoding_config import DecodingConfig, sample_seed
+from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.decoding.parameter_table import sample_seed
 from tf_textgen.generator import Continuation, TextGenerator
 
 _PROGRESS_SECONDS = 10.0

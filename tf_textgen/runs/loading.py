@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 
 from tf_textgen.data.data_config import DataConfig
@@ -86,4 +85,4 @@ def fit_to_context(
         most = limit
         print(f"note: the run's {flag} is reduced to {limit}, {reason}", file=sys.stderr)
     least = min(decoding.min_new_tokens, most)
-    return dataclasses.replace(decoding, max_new_tokens=most, min_new_tokens=least)
+    return decoding.replace(max_new_tokens=most, min_new_tokens=least)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_textgen.client.inputs import SEPARATOR, sample_seed
 from tf_textgen.config import did_you_mean
+from tf_textgen.decoding.parameter_table import SEPARATOR, sample_seed
 from tf_textgen.server.batching import check_rows
 from tf_textgen.server.json_tensors import Arrays, to_array
 from tf_textgen.server.loaded_version import LoadedVersion

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
@@ -34,8 +32,8 @@ def make_sampler(
         return None
     limit = generator.leave_room(run.sample_tokens)
     shortest = min(decoding.min_new_tokens, limit)
-    decoding = dataclasses.replace(
-        decoding, max_new_tokens=limit, min_new_tokens=shortest, num_samples=1, num_best=1
+    decoding = decoding.replace(
+        max_new_tokens=limit, min_new_tokens=shortest, num_samples=1, num_best=1
     )
     _check(generator, decoding, run)
 
