@@ -6,8 +6,8 @@ import pytest
 
 from tests.server.served import asking, serving
 from tests.server.toy_export import DECODING, expected, write_toy
-from tf_textgen.client.inputs import sample_seed
 from tf_textgen.decoding import decoding_config
+from tf_textgen.decoding.parameter_table import sample_seed
 from tf_textgen.server import completion_request
 
 PATH = "/v1/completions"
