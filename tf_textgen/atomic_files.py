@@ -49,7 +49,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Gives an empty folder next to `path` to fill; it takes the name `path` when the block ends
     without error.
 
-    A folder already at `path` is replaced; after an error it stands as it was and nothing else is
+    A folder already at `path` is replaced; after an error it is unchanged and nothing else is
     left behind.
     """
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))

@@ -44,7 +44,7 @@ _DEFINE = {
     tuple: flags.DEFINE_multi_string,
 }
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
-_ESCAPES_HELP = r"Reads \n, \t, \r, \\, \xHH and \uHHHH as the characters they stand for."
+_ESCAPES_HELP = r"Reads \n, \t, \r, \\, \xHH and \uHHHH as the characters that they represent."
 _ESCAPE = re.compile(r"\\(?:(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})|(.?))", re.DOTALL)
 
 

@@ -62,7 +62,9 @@ def test_what_is_not_aligned_is_refused(hypotheses, references, message):
 
 
 def test_flags_name_the_tokenizers():
-    """The configuration lists them again, because flags are parsed before libraries are imported."""
+    """The configuration lists them again, because flags are parsed before libraries are
+    imported.
+    """
     for name, tokenizers in (("bleu_tokenizer", TOKENIZERS), ("rouge_tokenizer", rouge.TOKENIZERS)):
         (entry,) = [entry for entry in dataclasses.fields(EvaluationConfig) if entry.name == name]
         assert entry.metadata["choices"] == ("auto", *tokenizers)

@@ -192,7 +192,8 @@ OOM = tf.errors.ResourceExhaustedError(
         (
             OSError(13, "Permission denied", "x"),
             2,
-            "cannot use x: permission denied; choose another file or folder, or change its permissions",
+            "cannot use x: permission denied; choose another file or folder, or change its "
+            "permissions",
         ),
         (
             OSError(5, "Input/output error"),

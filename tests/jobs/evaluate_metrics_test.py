@@ -290,7 +290,8 @@ def test_for_people(pairs_run, capsys):
         ),
         (
             ["--record=/proc/x"],
-            "--record=/proc/x: cannot write to /proc (No such file or directory); choose another folder",
+            "--record=/proc/x: cannot write to /proc (No such file or directory); choose another "
+            "folder",
         ),
     ],
 )

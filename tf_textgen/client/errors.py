@@ -1,4 +1,4 @@
-"""What a client raises: one line that says what came, what was expected and what to do.
+"""The errors of a client: one line each with the value, the expectation and the remedy.
 
 Standard library only.
 """
@@ -86,7 +86,7 @@ class Deadline:
         raise self.exceeded()
 
     def exceeded(self) -> DeadlineExceeded:
-        """The error that tells of this deadline."""
+        """Returns the error for this deadline."""
         advice = "expected one in time: give a larger timeout_s, or ask for fewer tokens or texts"
         return DeadlineExceeded(f"{self._where}: no answer within {self._timeout_s:g} s; {advice}")
 

@@ -34,7 +34,7 @@ _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):\d+")
 
 
 class Address(NamedTuple):
-    """`path` stands before every path of a request: a proxy in front of the server may add one."""
+    """`path` precedes every path of a request: a proxy in front of the server may need one."""
 
     scheme: str
     host: str
@@ -70,7 +70,7 @@ def parse_address(address: str) -> Address:
 
 
 class HttpAnswer(NamedTuple):
-    """What came back."""
+    """An HTTP answer."""
 
     status: int
     headers: email.message.Message
@@ -83,7 +83,7 @@ class HttpPool:
 
     A connection is kept for the next request. One that the server has closed meanwhile is opened
     again, once, unseen.
-    The environment's proxies are not used: what is served stands in the same network. After a
+    The environment's proxies are not used: the server is in the same network. After a
       `fork`, make a new pool.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a served model says of itself and of texts, as frozen dataclasses. Standard library only."""
+"""The answers of a served model as frozen dataclasses. Standard library only."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TensorInfo:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What one of a model's signatures takes and gives."""
+    """The inputs and outputs of a signature."""
 
     name: str
     inputs: Mapping[str, TensorInfo]
@@ -67,7 +67,7 @@ class Signature:
 
     @property
     def text_input(self) -> str:
-        """What the text is called: the source of an encoder-decoder, the prompt of a language
+        """The name of the text: the source of an encoder-decoder, the prompt of a language
         model.
         """
         return "source" if "source" in self.inputs else "prompt"

@@ -1,4 +1,4 @@
-"""What can be asked of a served model, over any transport. Standard library only."""
+"""The methods of a client, over any transport. Standard library only."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Transport(Protocol):
         """
 
     def metadata(self, deadline: Deadline) -> ModelMetadata:
-        """What the version that answers takes and gives."""
+        """The signatures of the version that answers."""
 
     def status(self, deadline: Deadline) -> list[VersionStatus]:
         """The state of each version."""
@@ -143,7 +143,7 @@ class TextClient:
         """Continues prompts, or maps sources, in one request.
 
         Args:
-          texts: the prompts, or the sources of an encoder-decoder; one alone may be a str.
+          texts: the prompts, or the sources of an encoder-decoder; a single one may be a str.
           num_samples: texts for each of them, each with a seed of its own.
           timeout_s: for the whole call; None takes the client's.
           **parameters: of `DecodingConfig`, for all texts: `temperature=0.8, stop=["\\n"]`. What is
@@ -368,7 +368,7 @@ class TextClient:
         outputs: Sequence[str],
         shape: Callable[[Mapping[str, Any], str], ResultT],
     ) -> list[ResultT]:
-        """What a signature that takes texts only says of each."""
+        """Returns the outputs of a signature whose only input are texts."""
         if not texts:
             return []
         deadline = self._deadline(timeout_s)

@@ -125,7 +125,7 @@ def beam_search(
 ) -> Hypotheses:
     """Continues each row by its `num_best` best hypotheses.
 
-    A row's result depends on its own prompt and parameters alone. Equal scores: the hypothesis that
+    A row's result depends only on its own prompt and parameters. Equal scores: the hypothesis that
     ended earlier, then the one that extends the better parent, then the lower token.
 
     Args:
@@ -354,7 +354,7 @@ def _scores(
     values: tf.Tensor,
     normalizer: tuple[tf.Tensor, tf.Tensor],
 ) -> tf.Tensor:
-    """What the tokens add to the sum that is ranked: never more than 0.
+    """Returns the tokens' terms of the sum that is ranked, at most 0.
 
     Processors that weaken leave the model's own normaliser. If one strengthens, or a logit is no
     number, the larger of the two logits counts.

@@ -1,4 +1,4 @@
-"""Words as tokens: what may not, must and may alone be written, of each row, and where these
+"""Words as tokens: those that are banned, forced or allowed in each row, and where these
 contradict each other.
 
 Words come as text with the parameters (`Parameters.banned` and the like) and are tokenized in the
@@ -49,9 +49,9 @@ def parse(
 ) -> tuple[Constraints, tf.Tensor]:
     """Tokenizes the words of the rows.
 
-    A banned word is banned in two spellings, as it stands and with a space before it, since most
-    tokenizers know a word by the space before it. A word with a token that stands for the unknown
-    is never written, so it need not be banned and cannot be forced. Whether a banned word stands in
+    A banned word is banned in two spellings, as it is and with a space before it, since most
+    tokenizers know a word by the space before it. A word with an unknown token
+    is never written, so it need not be banned and cannot be forced. Whether a banned word is in
     what must be written is judged by their tokens, as the ban is.
 
     Args:
@@ -128,7 +128,7 @@ def ends_with(
 
 
 def contain(words: Words, tokens: tf.Tensor) -> tf.Tensor:
-    """Whether a word stands anywhere in a row's tokens.
+    """Returns whether a word occurs in the tokens of a row.
 
     `[B, K, M]`, `[B, N]` int32 -> `[B]` bool.
     """
@@ -136,7 +136,7 @@ def contain(words: Words, tokens: tf.Tensor) -> tf.Tensor:
 
 
 def contained(words: Words, tokens: tf.Tensor) -> tf.Tensor:
-    """Which words stand anywhere in a row's tokens.
+    """Returns which words occur in the tokens of a row.
 
     `[B, K, M]`, `[B, N]` int32 -> `[B, K]` bool.
     """
@@ -150,7 +150,7 @@ def contained(words: Words, tokens: tf.Tensor) -> tf.Tensor:
 
 
 def _contradictions(parameters: Parameters, constraints: Constraints) -> dict[str, tf.Tensor]:
-    """What of a row's wishes cannot be had together -> where, `[B]` bool."""
+    """Returns contradiction of a row's constraints -> `[B]` bool, the rows that have it."""
     banned, allowed, forced, prefix = constraints
     between = tf.pad(
         forced.tokens, [[0, 0], [0, 0], [0, 1]], constant_values=-1
@@ -203,8 +203,8 @@ def _free_where(rows: tf.Tensor, constraints: Constraints) -> Constraints:
 def _if_any(
     texts: tf.Tensor, make: Callable[[tf.Tensor], tuple], nothing: tf.Tensor | Words
 ) -> tuple:
-    """What `make` makes of the texts, with `[B]` bool of bad rows, or `nothing` if no row has
-    any.
+    """Returns the result of `make` for the texts, with `[B]` bool of bad rows, or `nothing` if no
+    row has any.
     """
     return tf.cond(
         tf.reduce_any(tf.not_equal(texts, "")),

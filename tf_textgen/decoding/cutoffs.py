@@ -175,7 +175,7 @@ def _tiered(find: Callable[[int], tuple], vocabulary_size: int) -> tuple:
     """`find(width)` of the narrowest tier that reaches far enough in every row, without the last of
     its results.
 
-    `find` looks at the `width` largest logits; its last result, `[B]` bool, tells whether they were
+    `find` looks at the `width` largest logits; its last result, `[B]` bool, says whether they were
     enough. The others must not depend on the width if they were. To sort 50,257 logits takes 20
     times as long as the largest 256.
     """

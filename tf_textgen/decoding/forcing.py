@@ -7,7 +7,7 @@ The guarantee is exact: a row that ends by its end token or its length has every
   - a missing word is begun as soon as the tokens left are as many as all missing words together
     take;
   - a word that is begun is written to its last token.
-A word counts as written wherever its tokens stand in the continuation one after the other.
+A word counts as written if its tokens are consecutive in the continuation.
 """
 
 from __future__ import annotations

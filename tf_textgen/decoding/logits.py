@@ -40,7 +40,7 @@ def adjust(
     banned_ids: Sequence[int],
     replaces_end: bool = False,
 ) -> tf.Tensor:
-    """What holds for greedy rows too.
+    """Applies the processors of all rows, also of greedy ones.
 
     What must be written wins over all that forbids, the prefix over forced words.
 
@@ -125,7 +125,7 @@ def _cut(logits: tf.Tensor, row: Parameter, value: tf.Tensor) -> tf.Tensor:
 
 
 def forbid_words(logits: tf.Tensor, words: Words, history: History) -> tf.Tensor:
-    """Takes each word's last token where its first ones stand at the end of prompt and
+    """Forbids the last token of each word whose first tokens are at the end of prompt and
     continuation.
     """
     complete = ends_with(words, history.sequence, history.start, history.end, dropped=1)

@@ -21,7 +21,7 @@ Detokenize = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Running(Protocol):
-    """What `run` reads of a search's progress."""
+    """The part of a search's progress that `run` reads."""
 
     @property
     def step(self) -> tf.Tensor: ...  # [] int32
@@ -37,7 +37,7 @@ RunningT = TypeVar("RunningT", bound=Running)
 
 
 class Written(Running, Protocol):
-    """What `Search` reads and writes of a search's progress, as in `state.Progress`."""
+    """The part of a search's progress that `Search` reads and writes, as in `state.Progress`."""
 
     @property
     def log_probabilities(self) -> tf.Tensor: ...
@@ -69,7 +69,7 @@ def bounded_rows(
     prompt_lengths: tf.Tensor,
     max_new_tokens: int,
 ) -> Rows:
-    """What a search knows of each row, within its bounds."""
+    """The inputs of a search for each row, within their bounds."""
     limit = tf.clip_by_value(parameters.max_new_tokens, 1, max_new_tokens)
     constraints = no_constraints(tf.shape(limit)[0]) if constraints is None else constraints
     return parameters._replace(max_new_tokens=limit), constraints, prompt_tokens, prompt_lengths
@@ -95,9 +95,9 @@ def make_search(
     Args:
       kind: the class.
       rows: as `bounded_rows` gives them.
-      ids: the end token, what stands beyond a row's end, and what is never generated.
+      ids: the end token, the padding after the end of a row, and the ids that are never generated.
       detokenize: as `single_search.decode` takes it.
-      own: the fields that `kind` alone has.
+      own: the fields that only `kind` has.
     """
     parameters, constraints, prompt_tokens, prompt_lengths = rows
     eos_id, pad_id, banned_ids = ids
@@ -117,7 +117,7 @@ def make_search(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Search:
-    """What all ways of searching share: the wishes of the rows, and what follows from one more
+    """The base of all searches: the parameters of the rows, and what follows from one more
     token.
 
     A beam has several rows for each row of the batch; `B` is their number here.
@@ -134,7 +134,7 @@ class Search:
     detokenize: Detokenize | None
 
     def history(self, progress: Written) -> History:
-        """What the logits processors look back at."""
+        """The history that the logits processors need."""
         return History(
             self.prompt_tokens,
             self.prompt_lengths,
@@ -261,7 +261,7 @@ def run(
             new_logits, new_state = step(progress.tokens[:, progress.step - 1], arranged)
             return _shaped_as((logits, state), (tf.cast(new_logits, tf.float32), new_state))
 
-        # The model reads no token that nothing follows. The search stands in the graph once: it is
+        # The model reads no token that nothing follows. The search is in the graph once: it is
         # the larger part.
         return progress, *tf.cond(running(progress), read, lambda: (logits, state))
 

@@ -45,7 +45,7 @@ def penalize_counts(
 
 
 def forbid_ngrams(logits: tf.Tensor, size: tf.Tensor, history: History) -> tf.Tensor:
-    """Takes the tokens with which the last `size` tokens would stand in prompt and continuation a
+    """Forbids the tokens with which the last `size` tokens would occur in prompt and continuation a
     second time.
 
     Args:
@@ -86,7 +86,7 @@ def repeated_ngrams(
         return tf.reduce_any(same & (back < size))
 
     def compare(back: tf.Tensor, same: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Compares the tokens that stand `back` places before each column and before the end."""
+        """Compares the tokens `back` places before each column and before the end."""
         equal = tf.equal(tf.roll(tokens, back, axis=1), tokens[:, end - back, tf.newaxis])
         return back + 1, same & (equal | (back >= size))
 

@@ -10,7 +10,7 @@ from tf_textgen.decoding.parameters import Parameters, neutral_where
 
 
 def uniforms(seed: tf.Tensor, steps: int | tf.Tensor) -> tf.Tensor:
-    """One uniform of [0, 1) for each row and step, a function of the row's seed and the step alone.
+    """One uniform of [0, 1) for each row and step, a function of only the row's seed and the step.
 
     Philox is counter-based: more steps only append. 52 random bits, since 23 would never reach
     tokens less probable than 1e-7.
@@ -63,7 +63,7 @@ def inverse_cdf(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
 
 
 def log_normalizer(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """What a row's log-probabilities are made with: `float64(logit - maximum) - log_total`.
+    """Returns the normalizer of log-probabilities `float64(logit - maximum) - log_total`.
 
     Args:
       logits: `[B, V]` float32.

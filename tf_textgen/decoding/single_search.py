@@ -1,8 +1,8 @@
 """Searching with one hypothesis a row, picked greedily or by sampling: what is picked is kept.
 
 A search can start at the point at which an earlier one paused, and continues as if that had never
-paused; one from the prompt alone begins with nothing. What a search knows of a row's past follows
-from the row's tokens, but for one
+paused; one that starts from the prompt has no tokens yet. All that a search knows of a row's past
+follows from the row's tokens, but for one
 thing: how much of a forced word is written. The model may have begun the same word by itself, and
 then may leave it.
 
@@ -38,7 +38,7 @@ from tf_textgen.decoding.state import History, Progress
 
 
 class Begun(NamedTuple):
-    """What the rows have so far; `C` columns, at least as many as the longest row's tokens."""
+    """The rows so far; `C` columns, at least as many as the longest row's tokens."""
 
     tokens: tf.Tensor  # [B, C] int32, aligned to the right, pad before
     lengths: tf.Tensor  # [B] int32, fewer than the row's `max_new_tokens`
@@ -74,7 +74,7 @@ class Decoded(NamedTuple):
         tf.Tensor
     )  # [B, N] int32, from the column `first` on; pad before it and beyond a row's end
     token_count: tf.Tensor  # [B] int32, of all tokens
-    log_probabilities: tf.Tensor  # [B, N] float32, of the model's own distribution, before any processor; 0 if no new token stands
+    log_probabilities: tf.Tensor  # [B, N] float32, of the model's own distribution, before any processor; 0 if there is no new token
     score: tf.Tensor  # [B] float32, sum of log_probabilities
     finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop" or "loop"; "" if a row pauses
     texts: tf.Tensor  # [B] string of all tokens, bytes as `detokenize` gave them; empty without it
@@ -101,7 +101,7 @@ def decode(
 ) -> Decoded:
     """Continues each row by sampling, or greedily if its temperature is 0.
 
-    A row's result depends on its own prompt and parameters alone, and not on where earlier searches
+    A row's result depends only on its own prompt and parameters, and not on where earlier searches
     paused. If no token is left (all logits -inf, or NaN), the row ends with the end token, or goes
     on with a forced word that it misses. Its score is finite if the model's own logits are.
 
@@ -115,7 +115,7 @@ def decode(
       prompt_lengths: `[B]` int32.
       eos_id: the end token.
       max_new_tokens: bound of `parameters.max_new_tokens`.
-      pad_id: stands in `tokens` beyond a row's end.
+      pad_id: fills `tokens` after the end of a row.
       banned_ids: never generated; padding has to be among them where something has been begun.
       constraints: the words of `parameters` as tokens (`constraints.parse`); None leaves them out
         of account.
@@ -198,7 +198,7 @@ class SingleSearch(Search):
         )
 
     def decoded(self, progress: Progress) -> Decoded:
-        """What the search has found."""
+        """The result of the search."""
         texts = progress.text
         if self.detokenize is not None:
             stopped = tf.equal(progress.finish, stopping.STOP)

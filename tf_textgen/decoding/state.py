@@ -1,4 +1,4 @@
-"""What the decoding loop carries from step to step."""
+"""The state of the decoding loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class History(NamedTuple):
 
     prompt_tokens: tf.Tensor  # [B, P] int32, left-padded
     prompt_lengths: tf.Tensor  # [B] int32
-    tokens: tf.Tensor  # [B, N] int32, the continuations; what stands from `step` on is not read
+    tokens: tf.Tensor  # [B, N] int32, the continuations; those from `step` on are not read
     step: tf.Tensor  # [] int32
     forcing: Forcing
     overlap: tf.Tensor | int = (
@@ -52,7 +52,7 @@ class History(NamedTuple):
 
     @property
     def end(self) -> tf.Tensor:
-        """The column of `sequence` in which the next token of every row will stand,
+        """The column of `sequence` in which the next token of every row will be,
         scalar int32.
         """
         return tf.shape(self.prompt_tokens)[1] + self.step - self.overlap

@@ -58,7 +58,7 @@ def first_match(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
 
 
 def holds_stop(texts: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-    """Whether a stop string stands in a text as it came. `[B]` string, `[B]` string of stop strings
+    """Returns whether a text contains a stop string. `[B]` string, `[B]` string of stop strings
     -> `[B]` bool.
 
     One string after the other, so that memory is that of the texts, however long they are.
@@ -175,8 +175,8 @@ def count_repeats(repeats: tf.Tensor, tokens: tf.Tensor, last: tf.Tensor) -> tf.
 
 
 def is_loop(repeats: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
-    """Whether the same tokens stand at the end of a row `times` (`[B]` int32) in a row; never where
-    that is below 2.
+    """Returns whether the same tokens are at the end of a row `times` (`[B]` int32) in a row; never
+    where that is below 2.
 
     A text that repeats itself is the commonest failure of greedy and of narrow decoding, and it
     never ends by itself: each repetition makes the next more probable.

@@ -38,7 +38,7 @@ class GenerateConfig(Config):
     )
     prompt_file: str | None = field(None, "A file with one prompt a line.")
     escapes: bool = field(
-        False, r"Read \n, \t, \\, \xHH and \uHHHH in prompts as the characters they stand for."
+        False, r"Read \n, \t, \\, \xHH and \uHHHH in prompts as the characters that they represent."
     )
     json: bool = field(False, "Print JSON lines with score, finish reason and tokens.")
     batch_size: int = field(16, "Number of prompts decoded together.", at_least=1)

@@ -30,7 +30,8 @@ class ScoreConfig(Config):
     text_file: str | None = field(None, "A file with one text (or source TAB target) a line.")
     escapes: bool = field(
         False,
-        r"Read \n, \t, \\, \xHH and \uHHHH in texts as the characters they stand for, after a pair "
+        r"Read \n, \t, \\, \xHH and \uHHHH in texts as the characters that they represent, after a "
+        r"pair "
         "is split.",
     )
     per_token: bool = field(False, "Add each token with its log-probability.")

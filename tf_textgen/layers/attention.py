@@ -52,14 +52,14 @@ def cached_mask(cache: KeyValues, slot: tf.Tensor, padding: tf.Tensor) -> tf.Ten
 
 
 def attention_bias(attention_mask: tf.Tensor) -> tf.Tensor:
-    """What is added to the scores: 0 if the mask `[B, T, C]` is true, -1e30 elsewhere --> `[B,
+    """Returns the bias of the scores: 0 if the mask `[B, T, C]` is true, -1e30 elsewhere --> `[B,
     1, 1, T, C]`.
     """
     return tf.where(attention_mask, 0.0, _HIDDEN)[:, tf.newaxis, tf.newaxis]
 
 
 class Attention(keras.layers.Layer):
-    """What self- and cross-attention share: heads, scores and weighted sums, without the input's
+    """The base of self- and cross-attention: heads, scores and weighted sums, without the input's
     projections.
 
     Keras' casting of arguments is off: rotations and biases stay float32 under mixed precision, and
@@ -168,7 +168,7 @@ class Attention(keras.layers.Layer):
         return tf.transpose(tf.reshape(flat, [batch, length, heads, width // heads]), [0, 2, 1, 3])
 
     def _prepare_queries(self, queries: tf.Tensor) -> tf.Tensor:
-        """All that is done to a query alone."""
+        """Transforms queries before the product with the keys."""
         if self.score == "dot_product":
             return queries * self.head_width**-0.5
         if self.score == "cosine":
@@ -177,7 +177,7 @@ class Attention(keras.layers.Layer):
         return queries
 
     def _prepare_keys(self, keys: tf.Tensor) -> tf.Tensor:
-        """All that is done to a key alone, so that cached keys are ready for their product."""
+        """Transforms keys, so that cached keys are ready for the product with the queries."""
         return tf.cast(_unit(keys), self.compute_dtype) if self.score == "cosine" else keys
 
     def _scores(self, queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:

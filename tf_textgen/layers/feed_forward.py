@@ -33,7 +33,7 @@ class FeedForward(keras.layers.Layer):
       width: D.
       inner_width: F.
       activation: `relu` (Vaswani et al., 2017), `gelu` (exact), `gelu_tanh` (GPT-2's approximation)
-        or `swiglu`, whose gate and value stand next to each other in one matrix `[D, 2 F]`.
+        or `swiglu`, whose gate and value are adjacent in one matrix `[D, 2 F]`.
       use_bias: add biases.
       stddev, output_stddev: standard deviations of the initial matrices; None as in `Projection`.
       seed: of the initial matrices.

@@ -28,7 +28,7 @@ class InputFeedingDecoder(keras.layers.Layer):
     At each step all layers move on, the top one looks at the memory, and ``tanh(W [context;
     hidden])`` is what the step
     gives out and what the bottom layer reads at the next: it learns what was attended to already.
-    So everything but the products of the tokens with the bottom layer's kernel stands in one loop,
+    So everything but the products of the tokens with the bottom layer's kernel is in one loop,
     which makes it slower than a decoder that looks at the memory for all steps at once.
 
     Args:

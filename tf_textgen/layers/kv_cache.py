@@ -30,8 +30,8 @@ def writes_for_xla() -> Iterator[None]:
     """Traces writes that XLA can compile at a slot not known before.
 
     Outside XLA the default, `TensorStridedSliceUpdate`, takes half the time of a scatter; inside it
-    would need a constant slot. Nothing public tells whether a function is being traced for XLA, so
-    the one who compiles says it.
+    would need a constant slot. There is no public way to know whether a function is being traced
+    for XLA, so the one who compiles says it.
     """
     token = _FOR_XLA.set(True)
     try:

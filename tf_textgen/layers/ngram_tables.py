@@ -41,11 +41,11 @@ class BackOff(keras.layers.Layer):
 
     A context is its parent (the context of one token less) and one token more before it; the last
     row of the tables
-    stands for all contexts that were never seen: it leaves the distribution as it is, and is
+    represents all contexts that were never seen: it leaves the distribution as it is, and is
     nobody's parent. Until values are assigned every context is one of these.
 
     Args:
-      vocabulary_size: V; as a token it stands for "unknown", which no context has.
+      vocabulary_size: V; as a token it means "unknown", which no context has.
       num_contexts: C, seen contexts.
       num_continuations: E, seen n-grams.
     """

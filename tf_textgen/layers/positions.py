@@ -12,7 +12,7 @@ import tensorflow as tf
 class LearnedPositions(keras.layers.Layer):
     """One vector for each position, as in GPT-2.
 
-    Positions outside [0, max_positions) read the nearest vector: those below stand for left
+    Positions outside [0, max_positions) read the nearest vector: those below are left
     padding, those above must be ruled out by the caller, who knows the length (a failing gather
     would fail the rows next to it too).
 

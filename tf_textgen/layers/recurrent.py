@@ -1,6 +1,6 @@
-"""Recurrent layers whose loop multiplies by the recurrent kernel alone.
+"""Recurrent layers whose loop multiplies only by the recurrent kernel.
 
-The products of the inputs with the input kernel stand in one matrix product of all steps before the
+The products of the inputs with the input kernel are one matrix product of all steps before the
 loop; the loop is one `tf.while_loop` (`scan`) that carries the state and nothing else, over static
 or dynamic T, with and without XLA. A padded step leaves the state as it was, so right padding
 (sources) and left padding (prompts) never change a result, in either direction. A reset puts zeros
@@ -27,7 +27,7 @@ RecurrentState = tuple[tf.Tensor, ...]
 
 
 class RecurrentWeights(NamedTuple):
-    """What a cell multiplies its state with.
+    """The kernels by which a cell multiplies its state.
 
     Attributes:
       kernel: `[D, G * D]`, the G gates next to each other, in the dtype of the products.
@@ -234,7 +234,7 @@ def scan(
             tuple(array.write(at, state[i]) for array, i in zip(records, record, strict=True)),
         )
 
-    # One slot more than steps, holding the first state, tells `stack` the shape of an element when
+    # One slot more than steps, holding the first state, gives `stack` the shape of an element when
     # T proves to be 0.
     records = tuple(
         tf.TensorArray(state[i].dtype, size=steps + 1).write(steps, state[i]) for i in record

@@ -156,7 +156,7 @@ class AttentiveRecurrent(recurrent.RecurrentKernels):
     """A recurrent layer whose cell reads, next to its input, what its previous state finds in a
     memory.
 
-    The input projection stands before the loop like that of `Recurrent`; the query, the context and
+    The input projection is before the loop like that of `Recurrent`; the query, the context and
     their products are in the loop, if the paper has them. Arguments as for `RecurrentKernels`;
     keys are as wide as the memory's.
 

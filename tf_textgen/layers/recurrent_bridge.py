@@ -24,7 +24,7 @@ class RecurrentBridge(keras.layers.Layer):
     Args:
       kind: dense, a learned layer for each tensor of each state, with tanh if the cell's state
         lies in [-1, 1] anyway; copy, the states as they are (same widths); zero, zeros: the source
-        is then seen by attention alone.
+        is then visible only to attention.
       units: width D of the decoder.
       decoder_layers: number of decoder layers.
       cell: name of the recurrent cell, the same on both sides.

@@ -1,4 +1,4 @@
-"""What a recurrent decoder's states and contexts become before the logits."""
+"""The readout of a recurrent decoder: from states and contexts to the input of the logits."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class RecurrentReadout(keras.layers.Layer):
 
         Args:
           hidden: `[B, T, D]` states of the top layer.
-          embedded: `[B, T, E]` inputs of the decoder; bahdanau alone needs them.
-          contexts: `[B, T, M]` contexts that fed the cell; bahdanau alone needs them.
+          embedded: `[B, T, E]` inputs of the decoder; only bahdanau needs them.
+          contexts: `[B, T, M]` contexts that fed the cell; only bahdanau needs them.
           memory: what luong_* looks at.
         """
         if self.attention == "none":

@@ -24,11 +24,11 @@ Features = Mapping[str, tf.Tensor]
 
 
 class State(NamedTuple):
-    """What a model remembers between two tokens; every tensor of both nests is `[B, ...]`.
+    """The state of a model between two tokens; every tensor of both nests is `[B, ...]`.
 
     Attributes:
       per_step: caches and recurrent states, gathered again when the rows of a beam change places.
-      per_source: what follows from the source alone (the encoder's memory): never changes after
+      per_source: what depends only on the source (the encoder's memory): never changes after
         `start`.
     """
 
@@ -45,7 +45,7 @@ class TokenSums(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """What a step is given: features by name, labels `[B, T]` int32, their weights `[B, T]`
+    """The inputs of a step: features by name, labels `[B, T]` int32, their weights `[B, T]`
     float32.
     """
 
@@ -227,10 +227,10 @@ class TextModel(keras.Model):
         """Prepares `fit` and `evaluate`; the loss is the model's own.
 
         Args:
-          optimizer: a Keras optimizer; leave its `clipnorm` arguments alone, they clip before
+          optimizer: a Keras optimizer; do not set its `clipnorm` arguments, they clip before
             replicas are summed.
           label_smoothing: share of the target spread over the vocabulary, in [0, 1); in the
-            training loss alone.
+            training loss only.
           clip_norm: largest global norm of the gradient of the mean loss of a token, or None.
           carried_rows: rows of a batch over all replicas whose states continue in the same rows of
             the next batch, those of training and those of evaluation apart; None begins each batch
@@ -455,7 +455,7 @@ class TextModel(keras.Model):
 
     @property
     def carried_state(self) -> CarriedState | None:
-        """What training hands from batch to batch; None if each begins again."""
+        """The state that training hands from batch to batch, or None."""
         return self._carried
 
     def _make_moving_average(self, decay: float) -> None:

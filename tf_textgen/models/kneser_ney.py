@@ -30,13 +30,13 @@ FALLBACK = (0.5, 1.0, 1.5)
 
 
 class Discounts(NamedTuple):
-    """What is taken from counts of 1, of 2, and of 3 and more, in one order.
+    """The discounts of counts of 1, of 2, and of 3 and more, in one order.
 
     Attributes:
       values: the three.
       counts_of_counts: number of n-grams with a count of 1, 2, 3 and 4.
       estimated: False if these give no discounts in (0, 1], (0, 2] and (0, 3], as in tiny data
-        or among few unigrams, and `FALLBACK` (KenLM's) stands in.
+        or among few unigrams, and `FALLBACK` (KenLM's) is used.
     """
 
     values: tuple[float, float, float]
@@ -45,7 +45,7 @@ class Discounts(NamedTuple):
 
 
 class Level(NamedTuple):
-    """One order above 1: `C` contexts, `E` n-grams. The last context stands for all that were never
+    """One order above 1: `C` contexts, `E` n-grams. The last context represents all that were never
     seen.
 
     Attributes:

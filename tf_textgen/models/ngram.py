@@ -16,7 +16,7 @@ from tf_textgen.models.base import Features, State, TextModel
 from tf_textgen.models.kneser_ney import Estimate
 from tf_textgen.models.ngram_config import NGramConfig
 
-# What an impossible label gets instead of 0, whose logarithm times a weight of 0 is no number.
+# The probability of an impossible label instead of 0, whose logarithm times a weight of 0 is NaN.
 _LEAST = float(np.finfo(np.float32).tiny)
 
 
@@ -32,7 +32,7 @@ class NGramLM(TextModel):
     row, the beginning of a window. From there on the lower order speaks, as it does if a context
     was never seen; so nothing before an `<s>` has a part, since no document was counted with tokens
     before its own. Lower orders are made to be interpolated
-    with and not to stand alone, so the first tokens of a window are judged the worse: overlapping
+    with, so the first tokens of a window are judged the worse: overlapping
     windows (`evaluate --stride`) give each token its whole history. Ids that were never labels,
     such as padding and `<s>`, have the probability 1e-38.
 

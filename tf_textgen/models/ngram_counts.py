@@ -12,7 +12,7 @@ class NGramTable(NamedTuple):
 
     Attributes:
       history: `[R]` int64 each: the token before the label, the one before that, ..., `order - 1`
-        of them; the size of the vocabulary stands for "before the document's beginning".
+        of them; the size of the vocabulary means "before the document's beginning".
       labels: `[R]` int64.
       counts: `[R]` int64.
     """

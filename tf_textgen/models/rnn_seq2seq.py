@@ -135,7 +135,7 @@ class RNNSeq2Seq(TextModel):
         valid: tf.Tensor | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor | None, tuple[RecurrentState, ...]]:
-        """What `Decoder.call` returns, of either decoder."""
+        """Returns the result of `Decoder.call`, of either decoder."""
         if isinstance(self.decoder, InputFeedingDecoder):
             vectors, states = self.decoder(
                 embedded, memory, states=states, valid=valid, training=training

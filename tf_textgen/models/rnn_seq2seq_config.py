@@ -58,7 +58,7 @@ class RNNSeq2SeqConfig(Config):
     input_feeding: bool = field(
         False,
         "The bottom layer also reads the attentional vector of the step before, so that it knows "
-        "what was attended to; luong_* alone, and slower (Luong et al. 2015, section 3.3).",
+        "what was attended to; luong_* only, and slower (Luong et al. 2015, section 3.3).",
     )
     residual: bool = field(
         False,

@@ -100,7 +100,7 @@ class TransformerConfig(Config):
                 f"pad_id={self.pad_id}: expected an id below vocabulary_size={self.vocabulary_size}"
             )
 
-    # What a None stands for.
+    # The meaning of None.
 
     @property
     def key_value_heads(self) -> int:

@@ -57,7 +57,7 @@ def _embedding(config: TransformerConfig, tokens: int) -> Part:
 
 
 def _input(config: TransformerConfig) -> list[Part]:
-    """What lies between token vectors and the first block."""
+    """The parts between token vectors and the first block."""
     parts = []
     if config.positions == "learned":
         parts.append(Part("positions", (Weight((config.max_positions, config.width)),)))
@@ -69,7 +69,7 @@ def _input(config: TransformerConfig) -> list[Part]:
 
 
 def _output(config: TransformerConfig) -> list[Part]:
-    """What lies between the last block and the logits."""
+    """The parts between the last block and the logits."""
     parts = []
     vector = config.token_width if config.tied_embeddings else config.width
     if vector != config.width:

@@ -34,7 +34,7 @@ class TransformerSeq2Seq(TextModel):
     all rows write next; `per_source` holds `padding` `[B]`, the number of slots left of the prompt,
     and of the source `valid` `[B, S]` and `memory`, the keys and values of each block's
     cross-attention, projected once. Rotary positions turn
-    self-attention alone: distances between places of two languages mean nothing.
+    self-attention only: distances between places of two languages mean nothing.
 
     Matrices start as Glorot and Bengio (2010) have it, as in the paper's own code (keys, values and
     queries are one matrix there too), embeddings with variance 1 / width, which the factor of
@@ -131,7 +131,7 @@ class TransformerSeq2Seq(TextModel):
         return self._read_source(features)[0]
 
     def _encode(self, features: Features, training: bool = False) -> dict[str, Any]:
-        """What decoding reads of the source: `valid` `[B, S]` bool, and `memory`, keys and values
+        """The source as decoding reads it: `valid` `[B, S]` bool, and `memory`, keys and values
         of each block.
         """
         encoded, valid = self._read_source(features, training)
@@ -312,8 +312,8 @@ class TransformerStack(keras.layers.Layer):
         return (x if self.final_norm is None else self.final_norm(x)), tuple(present)
 
     def _place(self, embedded: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-        """Token vectors, brought to variance 1 (Vaswani et al., section 3.4), with what tells their
-        positions.
+        """Token vectors, brought to variance 1 (Vaswani et al., section 3.4), with what encodes
+        their positions.
         """
         x = embedded * math.sqrt(self.config.token_width)
         if self.input_projection is not None:

@@ -1,4 +1,4 @@
-"""What a model's logits say about the labels: nats, log-probabilities and hits of each token, in
+"""The labels under a model's logits: nats, log-probabilities and hits of each token, in
 float32.
 """
 

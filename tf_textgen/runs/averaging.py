@@ -47,8 +47,8 @@ def last_steps(checkpoints: Checkpoints, count: int) -> list[int]:
 
 
 def restore_mean(checkpoints: Checkpoints, steps: Sequence[int], model: TextModel) -> RunState:
-    """Sets a built model to the mean of its variables at `steps`, oldest first, and tells the state
-    of the last.
+    """Sets a built model to the mean of its variables at `steps`, oldest first, and returns the
+    state of the last.
 
     Sums are float64, and one checkpoint is in memory at a time. Integers (states of dropout) have
     no mean: they stay as the last checkpoint has them.
@@ -126,7 +126,7 @@ def _recipe(source: Path, steps: Sequence[int], output: Path) -> str:
     heading = [
         f"# The mean of the checkpoints of steps {', '.join(map(str, steps))} of {source}, made by "
         "average.",
-        "# The run was trained with these flags; train takes them with another --run.dir alone.",
+        "# The run was trained with these flags; train accepts them with another --run.dir only.",
     ]
     lines = [
         line

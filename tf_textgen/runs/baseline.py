@@ -11,7 +11,7 @@ from tf_textgen.runs.run_folder import read_config, read_record
 
 
 def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the run in `directory` reached on the validation data of `config` (this run's
+    """Reads the validation of the run in `directory` on the validation data of `config` (this run's
     config.json).
 
     Returns:
@@ -53,7 +53,7 @@ def describe_baseline(baseline: Mapping[str, Any]) -> str:
 
 
 def _difference(other: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
-    """What makes the validation texts differ; None if nothing does."""
+    """Returns the difference of the validation texts, or None."""
     if _checksums(other) != _checksums(config):
         return "a checksum of the files"
     data = DataConfig.from_json(config["data"])

@@ -358,7 +358,7 @@ class Checkpoints:
 def _parts(
     model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
 ) -> dict[str, dict[str, tf.Variable]]:
-    """The variables by part and path: of the model alone, or all that a training needs
+    """Returns the variables by part and path: of the model only, or all that a training needs
     to continue.
     """
     parts = _weights(model, optimizer)

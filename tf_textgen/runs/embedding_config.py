@@ -11,7 +11,7 @@ from tf_textgen.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EmbeddingConfig(Config):
-    """Which vectors stand in the embedding tables when training begins.
+    """The vectors of the embedding tables at the start of a training.
 
     A table is as wide as the vectors: set the model's embedding_width to their width. What follows
       adapts it by learned

@@ -32,7 +32,7 @@ _ANY_VOCABULARY = 2**30  # the model's other fields are checked before there is 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What `train` was asked to do.
+    """The configurations of a training.
 
     Attributes:
       model: name of the family.
@@ -69,7 +69,7 @@ class Recipe:
         parts["source_tokenizer_dir"] = flag_values["source_tokenizer.dir"].value
         parts["data_dir"] = flag_values["data_dir"].value
         recipe = cls(model=model, model_config=model_config, **parts)
-        if recipe.data.corpus is None:  # else its form is known with its files alone
+        if recipe.data.corpus is None:  # otherwise its form is known only with its files
             recipe.check_fits()
         return recipe
 
@@ -210,7 +210,7 @@ def check_sides(config: TokenizerConfig, data: DataConfig, source_dir: str | Non
         )
     if not config.shared and not data.is_pairs:
         raise UserError(
-            "--tokenizer.shared=false with --data.format=text: expected pairs, which alone have "
+            "--tokenizer.shared=false with --data.format=text: expected pairs, which have "
             "two sides; leave it out"
         )
 

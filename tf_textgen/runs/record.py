@@ -45,7 +45,7 @@ def make_record(
     before: Mapping[str, Any] | None = None,
     baseline: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What was run, on what, and what came out.
+    """Makes the record: the run, its device, and its results.
 
     Args:
       command: flags of `train`, resolved.
@@ -86,7 +86,7 @@ def make_record(
 def describe_origin(
     job: str, flags: Sequence[str], config: Mapping[str, Any], model: keras.Model
 ) -> dict[str, Any]:
-    """What the record of a run begins with: the command that made it, the versions, the device and
+    """Returns the first part of a record: the command that made it, the versions, the device and
     the model.
     """
     return {
@@ -135,7 +135,7 @@ def _is_installed() -> bool:
 
 
 def describe_device() -> str:
-    """What a person would write next to a speed: `NVIDIA A100, 1 GPU` or `x86_64, 2 CPU cores`."""
+    """Describes the device as next to a speed: `NVIDIA A100, 1 GPU` or `x86_64, 2 CPU cores`."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         return f"{tf.config.experimental.get_device_details(gpus[0]).get('device_name', 'GPU')}, {len(gpus)} GPU"

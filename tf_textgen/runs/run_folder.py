@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
     from tf_textgen.text.tokenizer import Tokenizer
 
-# What may differ when a run is taken up again: budget, logging, and where things lie (the files'
+# Fields that may change when a run is resumed: budget, logging, and paths (the files'
 # checksums may not).
 _FREE = {
     "run": {
@@ -210,7 +210,7 @@ def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Itera
 
 
 def _defaults(part: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """What the fields of a part mean to a run recorded before they were there."""
+    """Returns the values of fields that a recorded run did not have yet."""
     config_class = (
         family(recorded["model"]).config_class if part == "model_config" else PARTS.get(part)
     )

@@ -1,4 +1,4 @@
-"""What a run remembers next to its variables: `state.json` of a checkpoint.
+"""The state of a run besides its variables: `state.json` of a checkpoint.
 
 Does not import TensorFlow.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclasses.dataclass
 class RunState:
-    """If a run stands; the callbacks share one, and each checkpoint holds a copy.
+    """The progress of a run; the callbacks share one, and each checkpoint holds a copy.
 
     Attributes:
       step: optimizer updates done.

@@ -30,7 +30,7 @@ def make_tokenizer(config: TokenizerConfig, data: DataConfig, side: Side | None)
 
     Args:
       config: how. The speakers of dialogues become symbols by themselves, if the kind has such;
-        replies alone, the targets, never hold them.
+        replies, the targets, never contain them.
       data: names the files.
       side: of the pairs; None is both.
     """
@@ -89,8 +89,8 @@ def _check_speakers(tokenizer: Tokenizer, flag: str, given: str | None) -> None:
             else "enlarge the vocabulary"
         )
         raise UserError(
-            f"the {tokenizer.kind} tokenizer of {origin} has no {names}: expected one that tells "
-            f"the speakers of a dialogue apart; {way}"
+            f"the {tokenizer.kind} tokenizer of {origin} has no {names}: expected one that "
+            f"separates the speakers of a dialogue apart; {way}"
         )
     if tokenizer.kind in KINDS_WITH_SYMBOLS and max(tokens.row_lengths().numpy()) > 1:
         print(

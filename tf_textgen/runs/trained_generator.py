@@ -59,8 +59,8 @@ def prompt_format(config: Mapping[str, Any]) -> PromptFormat:
 
 
 def truncation_side(config: Mapping[str, Any]) -> TruncationSide:
-    """What an over-long prompt of a run with `config` loses: what `--data.over_long=cut` took from
-    its training.
+    """The side that an over-long prompt of a run with `config` loses: that which
+    `--data.over_long=cut` removed in its training.
     """
     return (
         "beginning"

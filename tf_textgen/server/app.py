@@ -73,7 +73,7 @@ class App:
     Args:
       model: what is served.
       config: the limits.
-      monitoring: told of each request.
+      monitoring: records each request.
     """
 
     def __init__(self, model: ServedModel, config: ServerConfig, monitoring: Monitoring) -> None:
@@ -150,7 +150,7 @@ def _find(method: str, path: str) -> tuple[_Route, dict[str, str | None]]:
 
 
 def _own_names(host: str) -> set[str] | None:
-    """What this machine may be called by who asks it; None if any name may be right."""
+    """Returns the names by which requests may address this machine; None if any name is allowed."""
     try:
         is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

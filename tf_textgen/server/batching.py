@@ -1,9 +1,9 @@
 """Requests of different people answered in one run of the graph.
 
 A run of the decoding loop costs about as much for 32 rows as for one, and the graph gives each row
-what it would give it alone. So requests that wait are joined along the first dimension, as TF
-Serving's `--enable_batching` does, and their answers taken apart again. Those for longer texts do
-not hold up those for shorter ones.
+the answer that it would give to a single request. So requests that wait are joined along the first
+dimension, as TF Serving's `--enable_batching` does, and their answers taken apart again. Those for
+longer texts do not hold up those for shorter ones.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Batcher:
       max_queue_rows: rows that may wait.
       num_threads: runs at the same time. A step of decoding is many small operations, of which
         TensorFlow spreads few over several cores.
-      on_batch: told the signature and the rows of each run.
+      on_batch: called with the signature and the rows of each run.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Batcher:
         return taken
 
     def _answer(self, tasks: Sequence[_Task]) -> None:
-        """Runs all at once, or where that fails each alone, so that none suffers from another's
+        """Runs all at once, or if that fails one by one, so that none suffers from another's
         request.
         """
         try:

@@ -29,7 +29,7 @@ SIGNATURE = "generate"
 CHUNK_SIGNATURE = "generate_chunk"
 _JOINED = ("stop", "banned", "allowed", "forced")
 _ALIASES = {"max_tokens": "max_new_tokens"}
-# What asks for something that an export has not, and its values that ask for nothing.
+# Parameters that an export does not support, with the values that have no effect.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {"best_of": (1,), "suffix": ("",), "logit_bias": ({},)}
 _OWN = ("model", "prompt", "n", "stream", "stream_options", "echo", "logprobs", "seed", "user")
 _MAX_SAMPLES = 128  # OpenAI's
@@ -37,7 +37,7 @@ _MAX_SAMPLES = 128  # OpenAI's
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompletionRequest:
-    """What is asked for; `inputs` has the `n` samples of the first prompt, then those
+    """A parsed request; `inputs` has the `n` samples of the first prompt, then those
     of the next.
     """
 
@@ -52,7 +52,7 @@ class CompletionRequest:
 
     @property
     def echoed(self) -> list[str]:
-        """What stands before each row's text."""
+        """The text before that of each row."""
         return [prompt if self.echo else "" for prompt in self.prompts for _ in range(self.n)]
 
 
@@ -129,7 +129,9 @@ def parameter_defaults(loaded: LoadedVersion) -> dict[str, Any]:
 
 
 def text_input(loaded: LoadedVersion) -> str:
-    """What `generate` calls its texts: "prompt", or "source" of a model that maps one."""
+    """Returns the name of the texts of `generate`: "prompt", or "source" of a model
+    that maps one.
+    """
     return "source" if "source" in loaded.inputs(SIGNATURE) else "prompt"
 
 

@@ -53,9 +53,7 @@ async def completions(exchange: Exchange) -> Response:
     document = parse_object(await exchange.body())
     if document.get("stream") is True:
         events = _events(exchange, document)
-        first = await anext(
-            events
-        )  # what is wrong with the request is reported before the answer has begun
+        first = await anext(events)  # errors of the request are reported before the answer starts
         return StreamingResponse(_with_first(first, events), media_type="text/event-stream")
     with exchange.model.lease() as served:
         wish = parse_completion(
@@ -95,7 +93,7 @@ def _head(exchange: Exchange) -> dict[str, Any]:
 
 
 def _usage(new_tokens: int) -> dict[str, int]:
-    """New tokens alone: an export does not say how many a prompt has."""
+    """Counts only new tokens, since an export does not return the number of a prompt's tokens."""
     return {"completion_tokens": new_tokens}
 
 
@@ -136,7 +134,7 @@ def _logprobs(row: int, outputs: Arrays) -> dict[str, Any]:
 
 
 async def _events(exchange: Exchange, document: Mapping[str, Any]) -> AsyncIterator[bytes]:
-    """The events of a stream; raises before the first one alone."""
+    """Yields the events of a stream; raises only before the first one."""
     with exchange.model.lease() as served:
         wish = parse_completion(
             document, exchange.model.name, served.loaded, exchange.config.max_batch_size

@@ -3,7 +3,7 @@
   row form     {"signature_name": ..., "instances": [...]} -> {"predictions": [...]}
   column form  {"signature_name": ..., "inputs": ...}      -> {"outputs": ...}
 
-If a signature has one input, or one output, its values stand without its name. Bytes are
+If a signature has one input, or one output, its values are given without its name. Bytes are
 `{"b64": "..."}`; outputs whose name ends in `_bytes` are written so. Errors say what TF Serving
 says, but for long values.
 
@@ -54,9 +54,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         # ValueError: no UTF-8, no JSON, or an integer of thousands of digits.
         document = json.loads(body.decode("utf-8-sig"))
-        if (
-            b"\\u" in body
-        ):  # it may stand for half a character, which neither a tensor nor an answer can have
+        if b"\\u" in body:  # half of a character, which neither a tensor nor an answer can contain
             to_json(document)
     except UnicodeEncodeError as error:
         raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
@@ -201,7 +199,7 @@ def _column(values: Any, name: str, spec: tf.TensorSpec) -> np.ndarray:
 
 
 def _is_named(value: Any) -> bool:
-    """Whether it is an object, and not one that stands for bytes."""
+    """Returns whether it is an object that does not represent bytes."""
     return isinstance(value, dict) and not _is_base64(value)
 
 
@@ -313,7 +311,7 @@ def _type(value: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value in an error: short, and by its type alone if it holds others, which may nest
+    """A value in an error: short, and only its type if it contains others, which can be nested
     deeply.
     """
     if isinstance(value, (list, dict)):

@@ -56,7 +56,7 @@ class LoadedVersion:
 
     @property
     def signature_names(self) -> list[str]:
-        """What may be asked."""
+        """The signatures of the version."""
         return sorted(self._model.signatures)
 
     def inputs(self, signature_name: str) -> Specs:
@@ -90,7 +90,7 @@ class LoadedVersion:
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    """What an op said, without where in the graph it stands."""
+    """Returns the message of an op, without its place in the graph."""
     lines = error.message.partition("[[{{node")[0].split("\n")
     return next(
         (line.strip()[:300] for line in reversed(lines) if line.strip()), type(error).__name__

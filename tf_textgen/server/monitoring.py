@@ -1,4 +1,4 @@
-"""What the server tells of its requests: metrics and the access log."""
+"""Metrics and the access log of the server."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Exchange:
             self.record.answers += [text.decode("utf-8", "replace") for text in texts]
 
     def refusal(self, error: Exception) -> RequestError:
-        """What the client is reported of `error`."""
+        """Returns the answer to the client for an error."""
         if isinstance(
             error, (TimeoutError, asyncio.TimeoutError)
         ):  # two classes before Python 3.11

@@ -22,7 +22,7 @@ class RequestError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer has to say next to its body."""
+        """The headers of the answer."""
         return {"Retry-After": str(RETRY_AFTER_S)} if self.code == 503 else {}
 
 

@@ -47,8 +47,8 @@ class ServedModel:
       path: `NAME`, whose newest version is served and whose new ones are watched for, or
         `NAME/VERSION`, which stays.
       config: the sizes of batches and of the queue, and how long an old version may finish.
-      on_batch: told the signature and the rows of each run of the graph.
-      log: told what happens to versions, a line each.
+      on_batch: called with the signature and the rows of each run of the graph.
+      log: called with a line for each change of a version.
 
     Raises:
       UserError: if there is no version that can be served.
@@ -114,7 +114,7 @@ class ServedModel:
                 self._changed.notify_all()
 
     def status(self, number: int | None = None) -> dict[str, Any]:
-        """The states of all versions, or of one, newest first, as TF Serving tells them."""
+        """The states of all versions, or of one, newest first, in the form of TF Serving."""
         with self._changed:
             states = dict(self._states)
         if number is not None and number not in states:

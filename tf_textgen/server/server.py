@@ -132,7 +132,7 @@ def _bind(config: ServerConfig) -> socket.socket:
 
 @contextlib.contextmanager
 def _told(config: ServerConfig) -> Iterator[None]:
-    """What the system says of an address, as a `UserError`."""
+    """Returns the system's error for an address as a `UserError`."""
     try:
         yield
     except (OSError, UnicodeError) as error:  # a name that is no domain's is no text either

@@ -1,4 +1,4 @@
-"""What a version is asked before others may ask it."""
+"""The warm-up of a version before it answers requests."""
 
 from __future__ import annotations
 

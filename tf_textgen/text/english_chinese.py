@@ -2,10 +2,10 @@
 words.
 
 It has what makes translation more than a word list: agreement of person and number, a and an,
-tenses that Chinese tells by particles and adverbs, measure words that depend on the noun, relative
-clauses and adverbials that stand elsewhere, and several Chinese renderings of most things, each
-with its weight. No sentence can be derived in two ways, so the grammar's entropies are exact.
-Does not import TensorFlow.
+tenses that Chinese expresses by particles and adverbs, measure words that depend on the noun,
+relative clauses and adverbials in other places, and several Chinese renderings of most things, each
+with its weight. No sentence can be derived in two ways, so the grammar's entropies are exact. Does
+not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _falling(renderings: Iterable[str]) -> dict[str, float]:
 
 
 def _words(lines: str, limit: int | None, form: int = 0, article: bool = False) -> list[RuleSpec]:
-    """One rule a word; with `article`, a or an stands before it."""
+    """Returns one rule per word; with `article`, a or an precedes it."""
     specs: list[RuleSpec] = []
     for forms, renderings, weight in _entries(lines, limit):
         text = forms[form]

@@ -95,7 +95,7 @@ class SynchronousGrammar:
 
     Args:
       rules: nonterminal -> [(source side, weight, target side or {target side: weight})]. On a
-        source side, words stand between spaces; `{label:NONTERMINAL}` is a constituent. A target
+        source side, words are separated by spaces; `{label:NONTERMINAL}` is a constituent. A target
         side is written without spaces and names every label of its source side exactly once, as
         `{label}`. Weights are relative within their nonterminal.
       start: the nonterminal of a sentence.
@@ -234,7 +234,7 @@ class SynchronousGrammar:
         return total
 
     def expected_counts(self, start: str | None = None) -> dict[str, float]:
-        """How often each nonterminal stands in a derivation, on average."""
+        """Returns the mean number of each nonterminal in a derivation."""
         counts = dict.fromkeys(self._order, 0.0)
         counts[start or self.start] = 1.0
         for name in self._order:
@@ -331,7 +331,7 @@ class SynchronousGrammar:
         return Pair(source[:1].upper() + source[1:], target)
 
     def _words(self, source: str) -> list[str]:
-        """Undoes `_text`: a first word stands with a small letter unless the grammar knows it with
+        """Undoes `_text`: a first word has a small letter unless the grammar knows it with
         a capital only.
         """
         words = re.findall(r"[^\s,.?]+|[,.?]", source)

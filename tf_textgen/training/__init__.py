@@ -1,3 +1,3 @@
-"""What `model.fit` needs: optimizers, schedules, callbacks by global step, checkpoints, the run
+"""Training with `model.fit`: optimizers, schedules, callbacks by global step, checkpoints, the run
 folder.
 """

@@ -1,4 +1,4 @@
-"""What callbacks of a run share: events by global step, and logs that stay on the device."""
+"""The base of the callbacks of a run: events by global step, and logs that stay on the device."""
 
 from __future__ import annotations
 

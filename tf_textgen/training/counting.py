@@ -64,7 +64,7 @@ def count_run(
 def restore_count(
     folder: RunFolder, checkpoints: Checkpoints, config: Mapping[str, Any]
 ) -> Counted | None:
-    """What `count_run` wrote; None if it did not come to its end."""
+    """Returns the result of `count_run`, or None if it did not finish."""
     recorded = folder.recorded()
     step = checkpoints.newest_whole()
     if recorded is None or step is None:
@@ -167,7 +167,8 @@ def describe_estimate(found: Estimate) -> list[str]:
         if not discounts.estimated:
             numbers = ", ".join(f"{number:,}" for number in discounts.counts_of_counts)
             notes.append(
-                f"which stand in, as {numbers} n-grams with counts of 1 to 4 give no estimate"
+                f"which are used instead, as {numbers} n-grams with counts of 1 to 4 give no "
+                "estimate"
             )
         lines.append(f"order {order}: {', '.join(notes)}")
     return lines

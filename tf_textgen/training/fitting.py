@@ -33,7 +33,7 @@ from tf_textgen.training.validation import SampleFile, Sampler, SaveCheckpoints,
 
 
 class TrainingData(NamedTuple):
-    """What is trained and validated on.
+    """The data of training and validation.
 
     Attributes:
       batches: endless `(features, labels, weights)`, beginning with the step after the run's last.
@@ -129,8 +129,8 @@ def fit(
       config: budget, and how often to look.
       folder: receives logs and samples.
       checkpoints: of that folder.
-      state: if the run stands; moved on.
-      workers: of the training; the chief alone speaks, logs and writes.
+      state: the state of the run; updated.
+      workers: of the training; only the chief prints, logs and writes.
       sampler: step -> texts for people.
       output: for progress; standard output if None.
 

@@ -1,4 +1,4 @@
-"""What every way of training begins with: tokenizers, data and the run folder, compared with what
+"""The start of every training: tokenizers, data and the run folder, compared with what
 it has recorded.
 """
 
@@ -30,7 +30,7 @@ from tf_textgen.training.samples import make_sampler
 from tf_textgen.training.validation import Sampler
 from tf_textgen.training.word_vectors import load_word_vectors, vectors_digest
 
-# What may differ between the workers of a training: where things lie, and what the first one alone
+# Fields that may differ between the workers of a training: paths, and what only the first one
 # does.
 _OWN = {
     "run": {

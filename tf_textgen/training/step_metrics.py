@@ -25,7 +25,7 @@ class Meter(RunCallback):
 
     Args:
       state: counted in; must come first among the callbacks.
-      listeners: told of measurements.
+      listeners: receive measurements.
       log_every: steps between measurements.
       checkpoints: names the last good one in the error.
     """

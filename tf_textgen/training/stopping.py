@@ -64,8 +64,8 @@ class MinutesBudget(RunCallback):
 
     Args:
       state, config: the run's.
-      schedule: told the number of the last step.
-      listeners: told of the decision.
+      schedule: receives the number of the last step.
+      listeners: receive the decision.
       saver, validate: the run's; None if it validates never.
       steps_per_epoch: of the training data, for a budget in epochs that may end first.
       validation_steps: of one validation.

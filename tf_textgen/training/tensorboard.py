@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run; `keras.callbacks.TensorBoard` counts by epoch and knows no
+"""The curves of a run in TensorBoard; `keras.callbacks.TensorBoard` counts by epoch and knows no
 tokens.
 """
 
@@ -21,8 +21,8 @@ class TensorBoard(RunCallback):
 
     Training and validation are two runs in TensorBoard's sense, so that their curves share a chart:
     `logs/train` and `logs/validation` both hold `metrics/loss` (nats/token), `metrics/perplexity`,
-    `metrics/accuracy` and `metrics/bits_per_byte`; `logs/train` alone `training/learning_rate`,
-    `training/gradient_norm` and `training/tokens_per_second`; `logs/validation` alone the text
+    `metrics/accuracy` and `metrics/bits_per_byte`; only `logs/train` has `training/learning_rate`,
+    `training/gradient_norm` and `training/tokens_per_second`; only `logs/validation` has the text
     `samples`.
 
     Args:
@@ -60,7 +60,7 @@ class TensorBoard(RunCallback):
         self._write("validation", step, values)
 
     def on_sample(self, step: int, text: str) -> None:
-        # Markdown shows an indented block as it stands.
+        # Markdown shows an indented block unchanged.
         block = "\n".join("    " + line for line in text.splitlines())
         self._add("validation", lambda: tf.summary.text("samples", block, step=step))
 

@@ -44,7 +44,7 @@ class SaveCheckpoints(RunCallback):
         if self._saved_step == self.state.step:
             return
         self.meter.measure()
-        # The metrics tell of the weights before the last update alone.
+        # The metrics describe only the weights before the last update.
         for variable in self.model.trainable_variables:
             if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
                 raise diverged(
@@ -66,13 +66,13 @@ class Validate(RunCallback):
     Judged are the moving averages of the weights, if the model keeps them; a checkpoint has
     both.
 
-    Must stand before `SaveCheckpoints`, so that a checkpoint knows of its step's validation.
+    Must precede `SaveCheckpoints`, so that a checkpoint knows of its step's validation.
 
     Args:
       state, checkpoints: the run's.
       saver: saves a step that is the best so far.
       batches: of one pass over the validation data.
-      listeners: told of validations and sample texts.
+      listeners: receive validations and sample texts.
       every: steps.
       patience: stop after so many validations without improvement; 0 never does.
       bytes_per_token: of the validation text, if known.

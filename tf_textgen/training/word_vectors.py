@@ -147,7 +147,7 @@ def _fill(
 
 
 def _token_counts(model: TextModel, table: TokenEmbedding, split: TokenizedSplit) -> np.ndarray:
-    """How often each id that `table` reads stands in the training text, marks of its structure not
+    """Counts each id that `table` reads in the training text, marks of its structure not
     counted: `[V]`.
     """
     counts = np.zeros(table.vocabulary_size, np.int64)
