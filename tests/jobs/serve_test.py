@@ -47,7 +47,7 @@ def test_a_request_is_finished_after_sigterm(toy):
             target=lambda: found.append(asker.post("/v1/models/toy:predict", body))
         )
         thread.start()
-        until(lambda: "tf_textgen_queue_rows 1\n" in watcher.get("/metrics").text)
+        until(lambda: "tf_textgen_queue_rows 1.0\n" in watcher.get("/metrics").text)
         process.send_signal(signal.SIGTERM)
         thread.join(DEADLINE_S)
         assert found[0].json == {"predictions": ["xa"]}

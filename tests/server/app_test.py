@@ -6,6 +6,7 @@ import socket
 import threading
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.server.served import DEADLINE_S, asking, serving, until
 
@@ -126,7 +127,7 @@ def test_a_full_queue_and_too_many_requests_are_told(toy_root):
         answer = client.post(PREDICT, BODY)
         assert (answer.code, answer.headers["retry-after"]) == (503, "1")
         assert answer.json["error"] == "overloaded: 1 rows wait already; try again later"
-        assert "tf_textgen_queue_rows 1\n" in client.get("/metrics").text
+        assert "tf_textgen_queue_rows 1.0\n" in client.get("/metrics").text
         answer = client.post("/v1/completions", {"prompt": "x"})
         assert (answer.code, answer.json["error"]["type"]) == (503, "overloaded_error")
         with socket.create_connection(address_of(server)) as slow:  # a body that does not come
@@ -167,11 +168,8 @@ def test_a_stream_that_its_reader_leaves_costs_nothing_more(toy_root):
         gate.open()
         until(lambda: version.leases == 0)
         metrics = client.get("/metrics").text
-    runs = int(
-        metrics.partition('tf_textgen_batch_rows_count{signature="generate_chunk"} ')[2].partition(
-            "\n"
-        )[0]
-    )
+    chunks = frozenset({("signature", "generate_chunk")})
+    runs = samples(metrics)["tf_textgen_batch_rows_count", chunks]
     assert runs < 13  # of 8 tokens each
 
 
@@ -202,6 +200,15 @@ def test_what_the_graph_says_is_told_in_one_line(client):
     assert "the prompt fails" in answer.json["error"] and "\n" not in answer.json["error"]
 
 
+def samples(text):
+    """The samples of an exposition: (name, labels) -> value."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
 def test_metrics_count_requests_batches_and_tokens(toy_root):
     with serving(toy_root) as server, asking(server) as client:
         client.post(PREDICT, {"instances": ["x", "y"]})
@@ -211,20 +218,25 @@ def test_metrics_count_requests_batches_and_tokens(toy_root):
         client.post("/v1/completions", {"prompt": "x", "max_tokens": 9, "stream": True})
         answer = client.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    lines = answer.text.splitlines()
-    for expected in (
-        'tf_textgen_requests_total{path="predict",signature="serving_default",code="200"} 1',
-        'tf_textgen_requests_total{path="predict",signature="serving_default",code="400"} 1',
-        'tf_textgen_requests_total{path="other",signature="",code="404"} 1',
-        'tf_textgen_request_duration_seconds_count{path="completions",signature="generate"} 1',
-        'tf_textgen_batch_rows_bucket{signature="serving_default",le="2"} 1',
-        'tf_textgen_batch_rows_count{signature="generate_chunk"} 2',
-        'tf_textgen_generated_tokens_total{signature="generate"} 4',
-        'tf_textgen_generated_tokens_total{signature="generate_chunk"} 9',
-        "tf_textgen_queue_rows 0",
-        'tf_textgen_model_version{model="toy"} 1',
+    found = samples(answer.text)
+    predict = {"path": "predict", "signature": "serving_default"}
+    for name, labels, value in (
+        ("tf_textgen_requests_total", {**predict, "code": "200"}, 1),
+        ("tf_textgen_requests_total", {**predict, "code": "400"}, 1),
+        ("tf_textgen_requests_total", {"path": "other", "signature": "", "code": "404"}, 1),
+        (
+            "tf_textgen_request_duration_seconds_count",
+            {"path": "completions", "signature": "generate"},
+            1,
+        ),
+        ("tf_textgen_batch_rows_bucket", {"signature": "serving_default", "le": "2.0"}, 1),
+        ("tf_textgen_batch_rows_count", {"signature": "generate_chunk"}, 2),
+        ("tf_textgen_generated_tokens_total", {"signature": "generate"}, 4),
+        ("tf_textgen_generated_tokens_total", {"signature": "generate_chunk"}, 9),
+        ("tf_textgen_queue_rows", {}, 0),
+        ("tf_textgen_model_version", {"model": "toy"}, 1),
     ):
-        assert expected in lines
+        assert found[name, frozenset(labels.items())] == value
 
 
 @pytest.mark.parametrize("log_texts", [False, True])

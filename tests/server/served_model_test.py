@@ -119,7 +119,7 @@ def test_a_server_changes_versions_by_itself(root, versions):
         assert client.post("/v1/completions", body).json["choices"][0]["text"] == expected(
             0, 3, UPPER
         )
-        assert 'tf_textgen_model_version{model="toy"} 2' in client.get("/metrics").text
+        assert 'tf_textgen_model_version{model="toy"} 2.0' in client.get("/metrics").text
 
 
 def test_one_version_is_served_where_it_is_named(root, versions):

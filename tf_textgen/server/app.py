@@ -27,13 +27,14 @@ from tf_textgen.server.request_context import Exchange
 from tf_textgen.server.request_error import RequestError, invalid
 from tf_textgen.server.served_model import ServedModel
 from tf_textgen.server.server_config import ServerConfig
-from tf_textgen.server.server_metrics import CONTENT_TYPE
 
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?"
 
 
 async def _metrics(exchange: Exchange) -> Response:
-    return Response(exchange.monitoring.exposition(), media_type=CONTENT_TYPE)
+    accept = exchange.request.headers.get("accept", "")
+    text, content_type = exchange.monitoring.exposition(accept)
+    return Response(text, headers={"Content-Type": content_type})
 
 
 class _Route(NamedTuple):

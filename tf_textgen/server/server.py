@@ -19,7 +19,6 @@ from tf_textgen.server.app import App
 from tf_textgen.server.monitoring import Monitoring
 from tf_textgen.server.served_model import ServedModel
 from tf_textgen.server.server_config import ServerConfig
-from tf_textgen.server.server_metrics import Labels
 
 _BACKLOG = 1024
 _STDERR = 2
@@ -94,8 +93,8 @@ class LocalServer:
     def _queued_rows(self) -> int:
         return self.model.current.batcher.queued_rows
 
-    def _versions(self) -> dict[Labels, float]:
-        return {(self.model.name,): self.model.current.number}
+    def _versions(self) -> dict[str, int]:
+        return {self.model.name: self.model.current.number}
 
 
 @contextlib.contextmanager
