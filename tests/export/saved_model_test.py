@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tests.export.conftest import SAMPLED, Export
-from tests.generator.wishes import WISHES
+from tests.generator.example_requests import REQUESTS
 from tests.support import tiny_models
 from tests.support.served_export import serving_of
 from tf_textgen.client.rest_client import Client, InvalidRequest
@@ -394,7 +394,7 @@ def assert_same(merged, alone):
 
 
 def test_merged_rows_are_answered_as_alone_and_bad_ones_fail_by_themselves(exported):
-    good = [row_of(prompt, wish) for prompt, wish in WISHES.items()]
+    good = [row_of(prompt, wish) for prompt, wish in REQUESTS.items()]
     bad = [{**good[1], name: value} for name, (value, _) in BAD.items()]
     merged = ask(exported.served, "generate", bad + good)
     for answer, (_, message) in zip(merged, BAD.values(), strict=False):
@@ -410,7 +410,7 @@ def test_merged_rows_are_answered_as_alone_and_bad_ones_fail_by_themselves(expor
 def test_merged_chunks_go_on_as_alone_wherever_they_are(exported):
     rows = [
         row_of(prompt, wish, state="", chunk_tokens=2 + i)
-        for i, (prompt, wish) in enumerate(WISHES.items())
+        for i, (prompt, wish) in enumerate(REQUESTS.items())
     ]
     begun = ask(exported.served, "generate_chunk", rows)
     going = [

@@ -1,4 +1,4 @@
-"""One generator a family, whose graphs are traced once for all tests of this folder."""
+"""One generator for each family, whose graphs are traced once for all tests of this folder."""
 
 import functools
 
@@ -10,8 +10,7 @@ from tests.support.thorough import cases
 from tf_textgen.generator.decoder import Decoder
 
 FAMILIES = ["ngram", "transformer_lm", "rnn_lm", "rnn_seq2seq", "transformer_seq2seq"]
-
-
+BOTH_KINDS = ["transformer_lm", "transformer_seq2seq"]
 # The decoders whose search was traced, each as often as it was.
 TRACED = []
 
@@ -20,15 +19,16 @@ TRACED = []
 def generator_of(family):
     search = Decoder._continue
 
-    def traced(self, *inputs):
-        TRACED.extend([self] if tf.inside_function() else [])
+    def counted(self, *inputs):
+        if tf.inside_function():
+            TRACED.append(self)
         return search(self, *inputs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Decoder, "_continue", traced)
+        patch.setattr(Decoder, "_continue", counted)
         generator = tiny_models.generator(family)
     # A call that bypasses the graph counts too.
-    generator.decoder._continue = functools.partial(traced, generator.decoder)
+    generator.decoder._continue = functools.partial(counted, generator.decoder)
     return generator
 
 
@@ -37,23 +37,21 @@ def generator(request):
     return generator_of(request.param)
 
 
-@pytest.fixture(
-    scope="package", params=cases(FAMILIES, always=["transformer_lm", "transformer_seq2seq"])
-)
+@pytest.fixture(scope="package", params=cases(FAMILIES, always=BOTH_KINDS))
 def either_kind(request):
     """A model that continues, and one that reads a source."""
     return generator_of(request.param)
-
-
-@pytest.fixture
-def eagerly():
-    """A graph takes longer to trace than to run step by step for one short text."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="package")
 def pair_generator():
     """A language model that continues `<s> source <sep>`."""
     return tiny_models.generator("transformer_lm", prompt_format="pair", num_layers=1)
+
+
+@pytest.fixture
+def eagerly():
+    """Runs graphs step by step, which for one short text takes less time than tracing them."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
