@@ -17,6 +17,7 @@ TOGETHER = (
     ("tests/server/export_test.py", "tests/server/examples_test.py"),
     ("tests/conformance/decoding_test.py", "tests/conformance/precision_test.py"),
     ("tests/generator/",),
+    ("tests/export/",),
     tuple(
         f"tests/jobs/{name}_test.py"
         for name in ("average", "evaluate", "generate", "score", "train")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tf_textgen.export.prediction_log import read_requests, write_requests
@@ -39,6 +40,7 @@ def test_requests_are_read_as_they_were_written(tmp_path):
     assert empty["text"].shape == (0,)
 
 
+@pytest.mark.thorough
 def test_no_grpc_is_imported():
     code = "import sys, tf_textgen.export.prediction_log; sys.exit('grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Which ops are not TF Serving's."""
+"""The ops that TF Serving does not have."""
 
 from tensorflow.core.protobuf import saved_model_pb2
 
