@@ -59,6 +59,8 @@ def field(
     below: float | None = None,
     flag: bool = True,
     escapes: bool = False,
+    may_change: bool = False,
+    per_worker: bool = False,
 ) -> Any:
     """Declares one field of a `Config`.
 
@@ -72,6 +74,8 @@ def field(
         flag.
       escapes: whether the flag reads backslash escapes (see `unescape`), because a flagfile has one
         line a flag.
+      may_change: whether the value may differ when a run is resumed.
+      per_worker: whether the value may differ between the workers of a training.
     """
     bounds = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
     metadata = {
@@ -80,6 +84,8 @@ def field(
         "bounds": {kind: bound for kind, bound in bounds.items() if bound is not None},
         "flag": flag,
         "escapes": escapes,
+        "may_change": may_change,
+        "per_worker": per_worker,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

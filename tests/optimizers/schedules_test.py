@@ -58,3 +58,15 @@ def test_unknown_schedule_names_the_nearest():
         UserError, match=r"'cosin': expected one of constant, .*did you mean 'cosine'"
     ):
         WarmUpThenDecay("cosin", 1.0)
+
+
+def test_the_warm_up_takes_at_most_its_share_of_the_steps():
+    schedule = WarmUpThenDecay("constant", 2.0, warmup_steps=100, warmup_share=0.1)
+    # The number of steps is not known yet.
+    assert float(schedule(49)) == 1.0
+    schedule.total_steps = 40
+    assert [float(schedule(step)) for step in range(5)] == [0.5, 1.0, 1.5, 2.0, 2.0]
+    schedule.total_steps = 5
+    assert float(schedule(0)) == 2.0
+    schedule.total_steps = 10_000
+    assert float(schedule(49)) == 1.0

@@ -1,5 +1,6 @@
 """Locking, the comparison of runs, and the files that describe a run."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from tests.support.run_folders import write_run
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
+from tf_textgen.runs import recipe
 from tf_textgen.runs.run_folder import RunFolder, load_run, make_model, read_config
 from tf_textgen.text.bytes import ByteTokenizer
 from tf_textgen.text.tokenizer_config import TokenizerConfig
@@ -242,3 +244,40 @@ def test_a_run_without_its_seed_makes_no_model():
         match=r"config.json is damaged \(run has no seed\): expected JSON as train wrote it",
     ):
         make_model({"model": "transformer_lm", "model_config": {}, "run": {"precision": "float32"}})
+
+
+def test_fields_that_may_change_or_differ_between_workers_are_declared():
+    """The promise of resuming: what is not in these lists is refused."""
+    may_change = {
+        "run": {
+            "baseline", "checkpoint_every", "dir", "early_stopping_validations", "epochs",
+            "keep_checkpoints", "log_every", "logical_cpus", "micro_batches", "minutes",
+            "sample_prompt", "sample_tokens", "samples", "steps", "strategy", "validate_every",
+            "xla",
+        },
+        "data": {
+            "cache_dir", "corpus", "test", "test_target", "tokenizing_processes", "train",
+            "train_target", "valid", "valid_target",
+        },
+        "embedding": {"file"},
+        "optimizer": {"warmup_share"},
+        "tokenizer": set(),
+        "decoding": set(),
+    }  # fmt: skip
+    per_worker = {
+        "optimizer": set(),
+        "tokenizer": set(),
+        "decoding": set(),
+        "run": {
+            "baseline", "dir", "keep_checkpoints", "log_every", "sample_prompt", "sample_tokens",
+            "samples",
+        },
+        "data": may_change["data"],
+        "embedding": {"file"},
+    }  # fmt: skip
+    for kind, expected in (("may_change", may_change), ("per_worker", per_worker)):
+        found = {
+            part: {e.name for e in dataclasses.fields(config) if e.metadata[kind]}
+            for part, config in recipe.PARTS.items()
+        }
+        assert found == expected

@@ -74,11 +74,11 @@ def test_the_part_of_a_split_is_counted_alone(tmp_path):
 def test_discounts_that_stand_in_are_told(tmp_path):
     split, _ = text_split(tmp_path, [b"abab"])
     first, second = describe_estimate(count(split, 2))
-    assert first.startswith("order 1: discounts 0.5 1 1.5, which stand in, as ")
+    assert first.startswith("order 1: discounts 0.5 1 1.5, which are used instead, as ")
     assert second.startswith(
-        "order 2: 3 contexts, 4 n-grams, discounts 0.5 1 1.5, which stand in, as 3, 1, 0, 0 n-grams"
+        "order 2: 3 contexts, 4 n-grams, discounts 0.5 1 1.5, which are used instead, as 3, 1, 0, 0 n-grams"
     )
     split, _ = text_split(
         tmp_path, [bytes(np.random.default_rng(0).choice(range(97, 123), 3000).tolist())]
     )
-    assert "stand in" not in describe_estimate(count(split, 2))[1]
+    assert "used instead" not in describe_estimate(count(split, 2))[1]

@@ -36,21 +36,37 @@ class DataConfig(Config):
     corpus: str | None = field(
         None,
         "Name of a known corpus; None reads the files of data.train, data.valid and data.test.",
+        may_change=True,
+        per_worker=True,
     )
     train: tuple[str, ...] = field(
-        (), "Files to train on (globs, .gz and remote paths); pairs: the source side."
+        (),
+        "Files to train on (globs, .gz and remote paths); pairs: the source side.",
+        may_change=True,
+        per_worker=True,
     )
     valid: tuple[str, ...] = field(
-        (), "Files to validate on; without them, data.validation_fraction of data.train is used."
+        (),
+        "Files to validate on; without them, data.validation_fraction of data.train is used.",
+        may_change=True,
+        per_worker=True,
     )
-    test: tuple[str, ...] = field((), "Files to test on.")
+    test: tuple[str, ...] = field((), "Files to test on.", may_change=True, per_worker=True)
     train_target: tuple[str, ...] = field(
-        (), "Target side of data.train if data.format is parallel."
+        (),
+        "Target side of data.train if data.format is parallel.",
+        may_change=True,
+        per_worker=True,
     )
     valid_target: tuple[str, ...] = field(
-        (), "Target side of data.valid if data.format is parallel."
+        (),
+        "Target side of data.valid if data.format is parallel.",
+        may_change=True,
+        per_worker=True,
     )
-    test_target: tuple[str, ...] = field((), "Target side of data.test if data.format is parallel.")
+    test_target: tuple[str, ...] = field(
+        (), "Target side of data.test if data.format is parallel.", may_change=True, per_worker=True
+    )
     format: str = field(
         "text",
         "text: documents. tsv, csv: one pair per row. pairs: one pair per record of JSON lines or "
@@ -145,12 +161,16 @@ class DataConfig(Config):
     cache_dir: str | None = field(
         None,
         "Local folder for tokenized files; None is tf_textgen in $XDG_CACHE_HOME or ~/.cache.",
+        may_change=True,
+        per_worker=True,
     )
     tokenizing_processes: int = field(
         0,
         "Number of processes that tokenize; the tokens do not depend on it. 0 is one per core (at "
         "most 8) for files of 64 MB or more, and only this process for less.",
         at_least=0,
+        may_change=True,
+        per_worker=True,
     )
 
     def __post_init__(self) -> None:

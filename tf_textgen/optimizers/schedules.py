@@ -59,6 +59,7 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: int = 0,
         total_steps: int = 0,
         final_fraction: float = 0.0,
+        warmup_share: float = 1.0,
     ) -> None:
         """Makes the schedule.
 
@@ -69,6 +70,7 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
           warmup_steps: length of the warm-up.
           total_steps: number of the last update; 0 if not yet known.
           final_fraction: final rate divided by `peak`.
+          warmup_share: largest share of `total_steps` that the warm-up takes, once they are known.
 
         Raises:
           UserError: for an unknown `decay`.
@@ -82,6 +84,7 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.peak = peak
         self.warmup_steps = warmup_steps
         self.final_fraction = final_fraction
+        self.warmup_share = warmup_share
         self._total = tf.Variable(total_steps, dtype=tf.int64, trainable=False, name="total_steps")
 
     @property
@@ -97,9 +100,12 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         scalar) updates.
         """
         number = tf.cast(step, tf.float32) + 1.0
-        warmup = tf.constant(self.warmup_steps, tf.float32)
         known = self._total > 0
-        length = tf.maximum(tf.cast(self._total, tf.float32) - warmup, 1.0)
+        total = tf.cast(self._total, tf.float32)
+        warmup = tf.constant(self.warmup_steps, tf.float32)
+        most = tf.floor(self.warmup_share * total)
+        warmup = tf.where(known, tf.minimum(warmup, most), warmup)
+        length = tf.maximum(total - warmup, 1.0)
         progress = tf.where(known, tf.clip_by_value((number - warmup) / length, 0.0, 1.0), 0.0)
         decayed = DECAYS[self.decay](number, warmup, progress, self.final_fraction)
         return self.peak * tf.where(number < warmup, number / tf.maximum(warmup, 1.0), decayed)
@@ -111,4 +117,5 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "total_steps": self.total_steps,
             "final_fraction": self.final_fraction,
+            "warmup_share": self.warmup_share,
         }

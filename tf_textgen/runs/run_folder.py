@@ -30,41 +30,11 @@ if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
     from tf_textgen.text.tokenizer import Tokenizer
 
-# Fields that may change when a run is resumed: budget, logging, and paths (the files'
-# checksums may not).
-_FREE = {
-    "run": {
-        *(
-            "dir",
-            "steps",
-            "epochs",
-            "minutes",
-            "validate_every",
-            "checkpoint_every",
-            "keep_checkpoints",
-        ),
-        *(
-            "early_stopping_validations",
-            "log_every",
-            "samples",
-            "sample_prompt",
-            "sample_tokens",
-            "baseline",
-            "xla",
-        ),
-        *("strategy", "logical_cpus", "micro_batches"),
-    },
-    "data": {
-        *("corpus", "train", "valid", "test", "train_target", "valid_target", "test_target"),
-        *("cache_dir", "data_dir", "tokenizing_processes"),
-    },
-    "embedding": {"file"},
-}
+# Parts of config.json that may change when a run is resumed.
 _FREE_PARTS = ("decoding",)
-_OF_ALL, _OF_SOME = (
-    ("model_config", "data", "run"),
-    ("decoding", "tokenizer", "embedding"),
-)  # objects of config.json
+# The parts of config.json that are objects: of all runs, and of some.
+_OF_ALL = ("model_config", "data", "run")
+_OF_SOME = ("decoding", "tokenizer", "embedding")
 _DAMAGE = (AttributeError, KeyError, TypeError, ValueError)
 _NAMED_DIFFERENCES = 4
 
@@ -185,8 +155,11 @@ class RunFolder:
 
 
 def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
-    """`part.field is A there, B here` for each field of `config` that may not differ from
-    `recorded` but does.
+    """Yields `part.field is A there, B here` for each field that may not change but does.
+
+    Args:
+      recorded: `config.json`.
+      config: the configuration of this training, or some parts of it.
     """
     for part, values in config.items():
         if part in _FREE_PARTS:
@@ -196,29 +169,40 @@ def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Itera
             if values != before:
                 yield _difference(part, before, values)
             if part == "model" and values != before:
-                return  # the fields of two families have nothing in common
+                # The fields of two families have nothing in common.
+                return
             continue
-        before = {**_defaults(part, recorded), **before}
+        fields = _fields_of(part, recorded)
         for name, value in values.items():
-            if name not in _FREE.get(part, ()) and value != before.get(name):
-                prefix = (
-                    family(recorded["model"]).config_class.prefix
-                    if part == "model_config"
-                    else part
-                )
-                yield _difference(f"{prefix}.{name}", before.get(name), value)
+            entry = fields.get(name)
+            if entry is not None and entry.metadata["may_change"]:
+                continue
+            # A run that was recorded before the field existed has its default.
+            default = None if entry is None else _plain(entry.default)
+            there = before.get(name, default)
+            if value != there:
+                yield _difference(f"{_prefix(part, recorded)}.{name}", there, value)
 
 
-def _defaults(part: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values of fields that a recorded run did not have yet."""
-    config_class = (
-        family(recorded["model"]).config_class if part == "model_config" else PARTS.get(part)
-    )
-    fields = dataclasses.fields(config_class) if config_class else ()
-    values = {field.name: field.default for field in fields}
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
-    }
+def _fields_of(part: str, recorded: Mapping[str, Any]) -> dict[str, dataclasses.Field[Any]]:
+    """Returns name -> field, of a part that is a configuration."""
+    config_class = PARTS.get(part)
+    if part == "model_config":
+        config_class = family(recorded["model"]).config_class
+    if config_class is None:
+        return {}
+    return {entry.name: entry for entry in dataclasses.fields(config_class)}
+
+
+def _prefix(part: str, recorded: Mapping[str, Any]) -> str:
+    if part == "model_config":
+        return family(recorded["model"]).config_class.prefix
+    return part
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _difference(name: str, there: Any, here: Any) -> str:

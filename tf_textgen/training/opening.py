@@ -4,12 +4,13 @@ it has recorded.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tf_textgen.config import flag_name
+from tf_textgen.config import Config, flag_name
 from tf_textgen.data.dataset import open_corpus
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import check_against_source, check_against_vocabulary
@@ -20,7 +21,7 @@ from tf_textgen.models.base import TextModel
 from tf_textgen.optimizers.optimizers import make_optimizer
 from tf_textgen.runs.baseline import read_baseline
 from tf_textgen.runs.checkpoints import Checkpoints
-from tf_textgen.runs.recipe import Recipe
+from tf_textgen.runs.recipe import PARTS, Recipe
 from tf_textgen.runs.run_folder import RunFolder, make_model
 from tf_textgen.runs.tokenizers import run_tokenizers
 from tf_textgen.runs.trained_generator import make_generator, prompt_format
@@ -29,25 +30,6 @@ from tf_textgen.text.tokenizer import Tokenizer
 from tf_textgen.training.samples import make_sampler
 from tf_textgen.training.validation import Sampler
 from tf_textgen.training.word_vectors import load_word_vectors, vectors_digest
-
-# Fields that may differ between the workers of a training: paths, and what only the first one
-# does.
-_OWN = {
-    "run": {
-        "dir",
-        "baseline",
-        "samples",
-        "sample_prompt",
-        "sample_tokens",
-        "log_every",
-        "keep_checkpoints",
-    },
-    "data": {
-        *("corpus", "train", "valid", "test", "train_target", "valid_target", "test_target"),
-        *("cache_dir", "data_dir", "tokenizing_processes"),
-    },
-    "embedding": {"file"},
-}
 
 
 class OpenedRun(NamedTuple):
@@ -163,16 +145,16 @@ def open_in_turn(recipe: Recipe, folder: RunFolder, workers: Workers) -> OpenedR
 
 
 def _check_same_command(opened: OpenedRun) -> None:
-    """Workers with other flags or files would drift apart, or wait for each other in different
-    places forever.
+    """Raises `UserError` if a worker has other flags or files than the first one.
+
+    They would drift apart, or wait for each other in different places forever.
     """
-    shared = {
-        part: {name: value for name, value in values.items() if name not in _OWN.get(part, ())}
-        if isinstance(values, dict)
-        else values
-        for part, values in opened.config.items()
-        if part != "decoding"
-    }
+    shared = {}
+    for part, values in opened.config.items():
+        if part in PARTS and part != "decoding" and values is not None:
+            shared[part] = _shared_fields(PARTS[part], values)
+        elif part != "decoding":
+            shared[part] = values
     digest = int(hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12], 16)
     same = digest == int(opened.workers.from_chief(digest))
     if opened.workers.any(not same):
@@ -181,6 +163,12 @@ def _check_same_command(opened: OpenedRun) -> None:
             f"{whose} other flags or files than the first one: expected the same command and the "
             f"same text on all {len(opened.workers.cluster.workers)} workers; compare them"
         )
+
+
+def _shared_fields(config_class: type[Config], values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields that must be equal on all workers."""
+    own = {entry.name for entry in dataclasses.fields(config_class) if entry.metadata["per_worker"]}
+    return {name: value for name, value in values.items() if name not in own}
 
 
 def open_run(given: Recipe, folder: RunFolder, workers: Workers) -> OpenedRun:
