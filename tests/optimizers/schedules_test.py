@@ -60,8 +60,8 @@ def test_unknown_schedule_names_the_nearest():
         WarmUpThenDecay("cosin", 1.0)
 
 
-def test_the_warm_up_takes_at_most_its_share_of_the_steps():
-    schedule = WarmUpThenDecay("constant", 2.0, warmup_steps=100, warmup_share=0.1)
+def test_the_default_warm_up_is_at_most_a_tenth_of_the_steps():
+    schedule = WarmUpThenDecay("constant", 2.0, warmup_steps=None)
     # The number of steps is not known yet.
     assert float(schedule(49)) == 1.0
     schedule.total_steps = 40
@@ -70,3 +70,8 @@ def test_the_warm_up_takes_at_most_its_share_of_the_steps():
     assert float(schedule(0)) == 2.0
     schedule.total_steps = 10_000
     assert float(schedule(49)) == 1.0
+
+
+def test_a_given_warm_up_is_kept():
+    schedule = WarmUpThenDecay("constant", 2.0, warmup_steps=4, total_steps=5)
+    assert [float(schedule(step)) for step in range(5)] == [0.5, 1.0, 1.5, 2.0, 2.0]

@@ -260,7 +260,7 @@ def test_fields_that_may_change_or_differ_between_workers_are_declared():
             "train_target", "valid", "valid_target",
         },
         "embedding": {"file"},
-        "optimizer": {"warmup_share"},
+        "optimizer": {"warmup_steps"},
         "tokenizer": set(),
         "decoding": set(),
     }  # fmt: skip

@@ -31,17 +31,11 @@ class OptimizerConfig(Config):
         "appendix B).",
         choices=("constant", "cosine", "linear", "inverse_sqrt"),
     )
-    warmup_steps: int = field(
-        100,
-        "Steps of linear growth up to the peak, since Adam's first moments are noise.",
+    warmup_steps: int | None = field(
+        None,
+        "Steps of linear growth up to the peak, since Adam's first moments are noise. None is 100, "
+        "but at most a tenth of the steps, so that a short training reaches its learning rate.",
         at_least=0,
-    )
-    warmup_share: float = field(
-        0.1,
-        "The warm-up takes at most this share of the steps, so that a short training reaches its "
-        "learning rate; 1 allows all steps.",
-        above=0.0,
-        at_most=1.0,
         may_change=True,
     )
     final_learning_rate_fraction: float = field(

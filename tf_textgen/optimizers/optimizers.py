@@ -34,7 +34,6 @@ def make_optimizer(
         config.schedule,
         config.learning_rate,
         warmup_steps=config.warmup_steps,
-        warmup_share=config.warmup_share,
         total_steps=total_steps,
         final_fraction=config.final_learning_rate_fraction,
     )

@@ -11,6 +11,9 @@ import tensorflow as tf
 from tf_textgen.config import did_you_mean
 from tf_textgen.errors import UserError
 
+_DEFAULT_WARMUP_STEPS = 100.0
+_DEFAULT_WARMUP_SHARE = 0.1  # of the steps
+
 
 def _constant(step: tf.Tensor, warmup: tf.Tensor, progress: tf.Tensor, final: float) -> tf.Tensor:
     return tf.ones_like(progress)
@@ -56,10 +59,9 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         decay: str,
         peak: float,
         *,
-        warmup_steps: int = 0,
+        warmup_steps: int | None = 0,
         total_steps: int = 0,
         final_fraction: float = 0.0,
-        warmup_share: float = 1.0,
     ) -> None:
         """Makes the schedule.
 
@@ -67,10 +69,9 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
           decay: `constant`, `cosine`, `linear` or `inverse_sqrt` (the last two arguments do not
             touch `constant` and `inverse_sqrt`).
           peak: learning rate after the warm-up.
-          warmup_steps: length of the warm-up.
+          warmup_steps: length of the warm-up; None is 100, but at most a tenth of `total_steps`.
           total_steps: number of the last update; 0 if not yet known.
           final_fraction: final rate divided by `peak`.
-          warmup_share: largest share of `total_steps` that the warm-up takes, once they are known.
 
         Raises:
           UserError: for an unknown `decay`.
@@ -84,7 +85,6 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.peak = peak
         self.warmup_steps = warmup_steps
         self.final_fraction = final_fraction
-        self.warmup_share = warmup_share
         self._total = tf.Variable(total_steps, dtype=tf.int64, trainable=False, name="total_steps")
 
     @property
@@ -102,13 +102,18 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         number = tf.cast(step, tf.float32) + 1.0
         known = self._total > 0
         total = tf.cast(self._total, tf.float32)
-        warmup = tf.constant(self.warmup_steps, tf.float32)
-        most = tf.floor(self.warmup_share * total)
-        warmup = tf.where(known, tf.minimum(warmup, most), warmup)
+        warmup = self._warmup(known, total)
         length = tf.maximum(total - warmup, 1.0)
         progress = tf.where(known, tf.clip_by_value((number - warmup) / length, 0.0, 1.0), 0.0)
         decayed = DECAYS[self.decay](number, warmup, progress, self.final_fraction)
         return self.peak * tf.where(number < warmup, number / tf.maximum(warmup, 1.0), decayed)
+
+    def _warmup(self, known: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+        """Returns the length of the warm-up, a float32 scalar."""
+        if self.warmup_steps is not None:
+            return tf.constant(self.warmup_steps, tf.float32)
+        most = tf.where(known, tf.floor(_DEFAULT_WARMUP_SHARE * total), _DEFAULT_WARMUP_STEPS)
+        return tf.minimum(most, _DEFAULT_WARMUP_STEPS)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -117,5 +122,4 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "total_steps": self.total_steps,
             "final_fraction": self.final_fraction,
-            "warmup_share": self.warmup_share,
         }
