@@ -22,12 +22,12 @@ class ExportConfig(Config):
     )
     keep: int = field(
         0,
-        "How many older versions stay next to this one and the newest; 0 removes none of them.",
+        "Number of older versions to keep, besides this one and the newest; 0 keeps all of them.",
         at_least=0,
     )
     jit_compile: bool = field(
         False,
-        "Compile the steps of decoding by XLA; TF Serving then wants a flag, which is printed.",
+        "Compile the steps of decoding by XLA; TF Serving then needs a flag, which is printed.",
     )
     max_new_tokens: int = field(
         256,

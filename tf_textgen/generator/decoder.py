@@ -96,7 +96,7 @@ class Decoder:
         return results
 
     def signatures(self, decoding: DecodingConfig) -> list[Signature]:
-        """`generate`: every parameter is an input, none is taken from `decoding`.
+        """`generate`: every parameter is an input, nothing is taken from `decoding`.
 
         It gives one text a row and has no beam: num_samples, beam_width, num_best and the length
         penalty are no inputs. For several samples of a prompt, send it in several rows, each with

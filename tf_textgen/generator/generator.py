@@ -119,7 +119,7 @@ class TextGenerator:
         )
         self.token_codec = TokenCodec(self.tokenizer)
         self.embedder = Embedder(self.model, encoder) if self.has_vectors else None
-        self.capabilities = self._capabilities()
+        self.capabilities: Sequence[Capability] = self._capabilities()
         self.generate_graph = self.decoder.graph
         self.chunk_graph = self.streamer.graph
         self.score_graph = self.scorer.graph

@@ -76,7 +76,7 @@ class Scorer:
         self.graph = tf.function(self._score, autograph=False, input_signature=[TEXTS, TEXTS])
 
     def score(self, texts: Sequence[str], sources: Sequence[str] | None) -> TextScore:
-        """Scores texts; raises `UserError` unless there is a source for each, or none is due."""
+        """Scores texts; raises `UserError` if sources are missing, not expected, or too few."""
         is_pair = self.encoder.is_pair
         if is_pair and sources is None:
             raise UserError("score: got no sources, expected a source for each text")
@@ -120,7 +120,7 @@ class Scorer:
     def _score(self, sources: tf.Tensor, texts: tf.Tensor) -> TextScore:
         tokenizer = self.tokenizer
         tokens = tokenizer.tokenize(texts)
-        # The end of a text belongs to a target; a text to be continued has none.
+        # The end of a text belongs to a target; a text to be continued has no end.
         ends = tf.fill(tf.shape(texts), int(self.encoder.is_pair))
         labels = tf.concat([tokens, repeat_id(tokenizer.eos_id, ends)], axis=1)
         label_counts = tf.cast(labels.row_lengths(), tf.int32)

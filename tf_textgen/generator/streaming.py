@@ -136,7 +136,7 @@ def settled_text(texts: tf.Tensor, stops: Stops) -> tf.Tensor:
     """The part of an unfinished text that no further token changes: `[B]` string, valid UTF-8.
 
     An incomplete character at the end waits for the rest of it, and a possible beginning of a stop
-    string for the proof that it is none.
+    string for the proof that it is not one.
 
     Args:
       texts: `[B]` string, as the tokens so far give them.
