@@ -167,7 +167,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         assert main(arguments(text, tmp_path / "run")) == 143
     assert not (tmp_path / "run" / "run.json").exists()
     assert main(arguments(text, tmp_path / "run", "--run.samples=0")) == 0
-    assert "going on from step 4" in capsys.readouterr().out
+    assert "continuing from step 4" in capsys.readouterr().out
     assert_same_weights(finished, tmp_path / "run")
 
 

@@ -104,9 +104,10 @@ def test_it_is_told_and_goes_on_with_the_same_decay_alone(run, job, tmp_path):
     again = tmp_path / "copy" / "run"
     code, lines, _ = job(*command(again))
     said = (
-        "moving average of the weights, decay 0.9: validated, sampled and exported in their place"
+        "moving average of the weights, decay 0.9: validated, sampled and exported instead of the "
+        "trained weights"
     )
-    assert code == 0 and said in lines and "going on from step 6" in lines
+    assert code == 0 and said in lines and "continuing from step 6" in lines
     code, _, errors = job(*command(again, "--optimizer.ema_decay=0.99"))
     assert code == 2 and "optimizer.ema_decay is 0.9 there, 0.99 here" in errors[0]
     code, _, errors = job(*command(again, "--optimizer.ema_decay=1"))
