@@ -152,20 +152,20 @@ def test_damaged_checkpoints_do_not_count_and_are_told(run, job, tmp_path, caplo
     "flags, said",
     [
         (["--run.dir={run}", "--last=1", "--output={new}"], "--last=1: 1 is not integer >= 2"),
-        (["--run.dir={run}"], "--output is missing: expected the run folder to make"),
+        (["--run.dir={run}"], "--output is missing: expected the run folder to create"),
         (["--output={new}"], "--run.dir is missing: expected the folder of a run"),
         (["--run.dir={new}", "--output={new}"], "is no run folder"),
         (
             ["--run.dir={run}", "--output={averaged}"],
-            "averaged exists: expected a new folder; name another or remove",
+            "averaged exists: expected a new folder; choose another name or remove",
         ),
         (
             ["--run.dir={run}", "--output={run}/../run/new"],
-            "lies in the run that is averaged: expected a folder outs",
+            "is inside the run that is averaged: expected a folder outs",
         ),
         (
             ["--run.dir={averaged}", "--output={new}"],
-            "is a mean of checkpoints already: expected a run that train mad",
+            "is already a mean of checkpoints: expected a run that train wro",
         ),
     ],
 )
@@ -182,8 +182,7 @@ def test_counts_have_no_mean(run, tmp_path, job):
     code, _, errors = job("average", f"--run.dir={tmp_path}", f"--output={tmp_path / 'new'}")
     assert (
         code == 2
-        and "holds counts (--model=ngram), one checkpoint of them: expected a model trained"
-        in errors[0]
+        and "holds counts (--model=ngram) in one checkpoint: expected a model trained" in errors[0]
     )
 
 

@@ -55,7 +55,7 @@ def make_model(split, rows=3):
 
 
 def train(path, corpus, steps, sampler=None, model=None):
-    """Goes on with the run in `path` as `jobs/train.py` does."""
+    """Goes on with the run in `path` as `training.run_training` does."""
     split, config = corpus
     model = model or make_model(split)
     run = RunConfig(

@@ -50,7 +50,7 @@ def new_model():
 
 
 def train(path, config, model=None, sampler=None, validation=True, batches_from=batches):
-    """Goes on with the run in `path` as `jobs/train.py` does."""
+    """Goes on with the run in `path` as `training.run_training` does."""
     model = model or new_model()
     checkpoints = Checkpoints(path / "checkpoints", config.keep_checkpoints)
     with RunFolder(path) as folder:

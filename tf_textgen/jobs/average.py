@@ -1,6 +1,4 @@
-"""Writes the mean of the last checkpoints of a run as a run folder that every job but `train`
-takes.
-"""
+"""Writes the mean of the last checkpoints of a run as a new run, for every job except `train`."""
 
 from __future__ import annotations
 
@@ -18,33 +16,32 @@ from tf_textgen.jobs import run_flags
 from tf_textgen.models import family
 from tf_textgen.runs.run_folder import read_config
 
-HELP = "Write the mean of the last checkpoints of a run as a run of its own."
+HELP = "Write the mean of the last checkpoints of a run as a new run."
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     run_flags.define_run_dir_flag(flag_values)
     text = (
-        "Checkpoints to average: the newest whole ones (--run.keep_checkpoints of train says how "
-        "many there are); 5 as in Vaswani et al. 2017, section 6.1."
+        "Number of checkpoints to average, the newest ones; train keeps --run.keep_checkpoints of "
+        "them. 5 as in Vaswani et al. 2017, section 6.1."
     )
     flags.DEFINE_integer("last", 5, text, lower_bound=2, flag_values=flag_values)
-    flags.DEFINE_string("output", None, "Run folder to make.", flag_values=flag_values)
+    flags.DEFINE_string("output", None, "Run folder to create.", flag_values=flag_values)
 
 
 def run(flag_values: flags.FlagValues) -> None:
     source = Path(run_flags.run_dir(flag_values))
     last: Any = flag_values["last"].value
     config = read_config(source)
-    _check_averages(source, config)
+    _check_source(source, config)
     output = _output(source, flag_values["output"].value)
     import_tensorflow_quietly()
     from tf_textgen.runs.averaging import write_average
 
     given = [f"--run.dir={source}", f"--last={last}", f"--output={output}"]
     steps = write_average(source, config, last, output, given)
-    print(
-        f"{output}: the mean of the weights of {source} at the steps {', '.join(map(str, steps))}"
-    )
+    listed = ", ".join(str(step) for step in steps)
+    print(f"{output}: the mean of the weights of {source} at the steps {listed}")
     if config.get("optimizer", {}).get("ema_decay"):
         print("  of the trained weights, not of their moving averages")
     print("next:")
@@ -52,32 +49,32 @@ def run(flag_values: flags.FlagValues) -> None:
         print(f"  {job_command(job)} --run.dir={shlex.quote(str(output))}")
 
 
-def _check_averages(source: Path, config: Mapping[str, Any]) -> None:
-    """Raises `UserError` if a run has no checkpoints that a mean could be of."""
+def _check_source(source: Path, config: Mapping[str, Any]) -> None:
+    """Raises `UserError` if the checkpoints of a run cannot be averaged."""
     if family(config["model"]).trained_by == "counting":
         raise UserError(
-            f"--run.dir={source} holds counts (--model={config['model']}), one checkpoint of them: "
-            "expected a model trained by steps, whose weights have a mean; name another run"
+            f"--run.dir={source} holds counts (--model={config['model']}) in one checkpoint: "
+            "expected a model trained by steps; choose another run"
         )
     if "averaged_run" in config:
         raise UserError(
-            f"--run.dir={source} is a mean of checkpoints already: expected a run that train made; "
-            f"name {config['averaged_run']}"
+            f"--run.dir={source} is already a mean of checkpoints: expected a run that train "
+            f"wrote; choose {config['averaged_run']}"
         )
 
 
 def _output(source: Path, name: str | None) -> Path:
-    """The folder to make; raises `UserError` if it may not be made."""
+    """Returns the folder to create; raises `UserError` if it exists or is part of the run."""
     if not name:
-        raise UserError("--output is missing: expected the run folder to make")
+        raise UserError("--output is missing: expected the run folder to create")
     output = Path(name)
     if os.path.lexists(output):
         raise UserError(
-            f"--output={output} exists: expected a new folder; name another or remove it"
+            f"--output={output} exists: expected a new folder; choose another name or remove it"
         )
     if output.resolve().is_relative_to(source.resolve()):
         raise UserError(
-            f"--output={output} lies in the run that is averaged: expected a folder outside; name "
-            "another"
+            f"--output={output} is inside the run that is averaged: expected a folder outside of "
+            "it; choose another"
         )
     return output
