@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
-from tf_textgen.export.loaded_saved_model import plain
+from tf_textgen.export.loaded_saved_model import to_lists
 from tf_textgen.generator.signature import Inputs, Signature
 from tf_textgen.generator.stream_state import without_score
 
@@ -46,19 +46,21 @@ def check_export(
     Raises:
       UserError: at the first difference, or if a server could not run the export.
     """
-    inputs = {name: one.example_inputs(prompts, decoding) for name, one in signatures.items()}
-    requests = [{"signature": name, "inputs": values} for name, values in inputs.items()]
+    requests = []
+    for name, signature in signatures.items():
+        inputs = signature.example_inputs(prompts, decoding)
+        requests.append({"signature": name, "inputs": inputs})
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         pending = executor.submit(answer_in_fresh_process, path, requests)
-        expected = {name: _own_answer(signatures[name], inputs[name]) for name in signatures}
+        expected = [_own_answer(signatures[one["signature"]], one["inputs"]) for one in requests]
         found = pending.result()
     if found["foreign_ops"]:
         raise UserError(
             "the export uses ops that TF Serving does not have "
             f"({', '.join(found['foreign_ops'])}): nothing was published"
         )
-    for name, answer in zip(signatures, found["answers"], strict=True):
-        _compare(name, prompts, answer, expected[name])
+    for name, answer, own in zip(signatures, found["answers"], expected, strict=True):
+        _compare(name, prompts, answer, own)
     return found["warm_up"]
 
 
@@ -101,7 +103,7 @@ def _own_answer(signature: Signature, inputs: Inputs) -> dict[str, list[Any]]:
     for name, spec in signature.inputs.items():
         tensors[name] = tf.constant(inputs[name], spec.dtype)
     outputs = signature.function(**tensors)
-    return {name: plain(value.numpy()) for name, value in outputs.items()}
+    return to_lists(outputs)
 
 
 def _compare(

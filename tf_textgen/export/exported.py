@@ -156,7 +156,8 @@ def version_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     """The version's folder that `path` (`NAME` or `NAME/VERSION`) names."""
     folder = pathlib.Path(path)
     versions = version_numbers(folder)
-    folder = folder / str(versions[-1]) if versions else folder
+    if versions:
+        folder = folder / str(versions[-1])
     if not (folder / "saved_model.pb").is_file() or not (folder / CONFIG_FILE).is_file():
         raise UserError(
             f"--saved_model={path}: no export there; expected NAME or NAME/VERSION as `export` "

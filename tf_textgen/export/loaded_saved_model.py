@@ -65,14 +65,18 @@ class LoadedSavedModel:
 
     def answer(self, signature_name: str, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         """Like `run`, with lists of Python values in and out."""
-        return {name: plain(array) for name, array in self.run(signature_name, inputs).items()}
+        return to_lists(self.run(signature_name, inputs))
 
 
-def plain(array: np.ndarray) -> list[Any]:
-    """An array as nested lists of Python values, of strings if it holds UTF-8."""
-    if array.dtype == object:
-        array = np.frompyfunc(bytes.decode, 1, 1)(array)
-    return array.tolist()
+def to_lists(outputs: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Arrays or tensors as nested lists of Python values, bytes decoded as UTF-8."""
+    lists = {}
+    for name, values in outputs.items():
+        array = np.asarray(values)
+        if array.dtype == object:
+            array = np.frompyfunc(bytes.decode, 1, 1)(array)
+        lists[name] = array.tolist()
+    return lists
 
 
 def read_saved_model(folder: str | os.PathLike[str]) -> saved_model_pb2.SavedModel:

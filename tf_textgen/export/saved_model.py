@@ -62,7 +62,8 @@ def export_saved_model(
     generator.check(decoding)
     root = pathlib.Path(directory)
     # The folder's name is the model's.
-    root = root if root.name not in ("", "..") else root.resolve()
+    if root.name in ("", ".."):
+        root = root.resolve()
     description = {
         **(config or {}),
         "truncation_side": generator.truncation_side,

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow_text  # noqa: F401  # registers the tokenizers' ops, as TF Serving does
 
 from tf_textgen.compat import SavedModelSession, is_registered
-from tf_textgen.export.loaded_saved_model import plain, read_saved_model
+from tf_textgen.export.loaded_saved_model import read_saved_model, to_lists
 from tf_textgen.export.prediction_log import REQUESTS_FILE, read_requests
 
 
@@ -43,7 +43,7 @@ def check(path: str, requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     answers = []
     for request in requests:
         outputs = session.run(request["signature"], request["inputs"])
-        answers.append({name: plain(values) for name, values in outputs.items()})
+        answers.append(to_lists(outputs))
     return {"foreign_ops": [], "answers": answers, "warm_up": warm_up_count}
 
 
@@ -66,8 +66,10 @@ def foreign_ops(path: str) -> list[str]:
 def _warm_up(session: SavedModelSession, path: str) -> int:
     """Replays the warm-up requests of a version, and returns their number."""
     requests: dict[str, list[dict[str, np.ndarray]]] = {}
+    count = 0
     for name, inputs in read_requests(os.path.join(path, REQUESTS_FILE)):
         requests.setdefault(name, []).append(inputs)
+        count += 1
 
     def replay(name: str) -> None:
         for inputs in requests[name]:
@@ -77,7 +79,7 @@ def _warm_up(session: SavedModelSession, path: str) -> int:
     # core.
     with concurrent.futures.ThreadPoolExecutor() as threads:
         list(threads.map(replay, sorted(requests)))
-    return sum(len(of_signature) for of_signature in requests.values())
+    return count
 
 
 if __name__ == "__main__":

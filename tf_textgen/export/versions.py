@@ -28,8 +28,12 @@ def version_numbers(root: pathlib.Path) -> list[int]:
     """The versions in a served model's folder, ascending."""
     if not root.is_dir():
         return []
-    numbers = [version_number(entry.name) for entry in root.iterdir()]
-    return sorted(number for number in numbers if number is not None)
+    numbers = []
+    for entry in root.iterdir():
+        number = version_number(entry.name)
+        if number is not None:
+            numbers.append(number)
+    return sorted(numbers)
 
 
 def remove_old_versions(root: pathlib.Path, written: int, keep: int) -> list[int]:

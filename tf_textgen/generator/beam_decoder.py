@@ -26,9 +26,9 @@ from tf_textgen.generator.compiled import decoding_graph
 from tf_textgen.generator.prefill import Prefill
 from tf_textgen.generator.results import (
     BestGeneration,
-    plain,
     shared_outputs,
     to_best_continuations,
+    to_lists,
 )
 from tf_textgen.generator.signature import PARAMETER_SPECS, TEXTS, Inputs, Signature, row_specs
 
@@ -89,7 +89,7 @@ class BeamDecoder:
                 from_config(decoding, rows),
                 length_penalty_of(decoding, rows),
             )
-            results += to_best_continuations(batch, plain(output), decoding)
+            results += to_best_continuations(batch, to_lists(output), decoding)
         return results
 
     def signatures(self, decoding: DecodingConfig) -> list[Signature]:

@@ -16,9 +16,9 @@ from tf_textgen.generator.compiled import decoding_graph
 from tf_textgen.generator.prefill import Prefill
 from tf_textgen.generator.results import (
     Generation,
-    plain,
     shared_outputs,
     to_continuations,
+    to_lists,
 )
 from tf_textgen.generator.signature import PARAMETER_SPECS, TEXTS, Inputs, Signature, row_specs
 
@@ -92,7 +92,7 @@ class Decoder:
             parameters = from_config(decoding, len(batch))._replace(seed=seed)
             texts = tf.constant([prompt for prompt, _ in batch], tf.string)
             output = self.graph(texts, parameters)
-            results += to_continuations(batch, plain(output), decoding)
+            results += to_continuations(batch, to_lists(output), decoding)
         return results
 
     def signatures(self, decoding: DecodingConfig) -> list[Signature]:

@@ -138,7 +138,7 @@ def _continuation(values: dict[str, Any], decoding: DecodingConfig, **place: Any
     return Continuation(**values, **place)
 
 
-def plain(output: NamedTuple) -> dict[str, list[Any]]:
+def to_lists(output: NamedTuple) -> dict[str, list[Any]]:
     """The fields as nested lists of Python values."""
     lists = {}
     for name, value in output._asdict().items():
