@@ -46,7 +46,7 @@ def check_export(
     Raises:
       UserError: at the first difference, or if a server could not run the export.
     """
-    requests = []
+    requests: list[dict[str, Any]] = []
     for name, signature in signatures.items():
         inputs = signature.example_inputs(prompts, decoding)
         requests.append({"signature": name, "inputs": inputs})
