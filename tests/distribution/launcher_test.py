@@ -74,8 +74,9 @@ def command(programs, cause_s=2.0, **config):
 
 
 def once_ready(count: int, then: str) -> str:
-    """A program that begins when so many others can be asked to save."""
-    return f"import glob, time\nwhile len(glob.glob('ready*')) < {count}:\n    time.sleep(0.02)\n{then}"
+    """A program that starts its work when so many others are ready."""
+    waits = f"while len(glob.glob('ready*')) < {count}:\n    time.sleep(0.02)\n"
+    return f"import glob, time\n{waits}{then}"
 
 
 def launch(*programs, **options):
@@ -197,7 +198,10 @@ def test_a_worker_stopped_by_another_is_a_failure():
 
 
 def test_who_only_lost_a_peer_did_not_fail_first():
-    late = "import sys, time; time.sleep(0.5); print('error: the reason', file=sys.stderr); sys.exit(7)"
+    late = (
+        "import sys, time; time.sleep(0.5); print('error: the reason', file=sys.stderr); "
+        "sys.exit(7)"
+    )
     code, _, errors = launch(LOST, late, LOST, cause_s=DEADLINE_S)
     assert "[worker 1] error: the reason" in errors
     assert (code, errors[-1]) == (7, "error: worker 1 of 3 failed first, by exit code 7")
@@ -281,7 +285,11 @@ def test_nobody_outlives_the_reader_of_the_output(tmp_path):
 
 @pytest.mark.parametrize("ends", [0, 5])
 def test_what_a_worker_started_ends_with_it(tmp_path, ends):
-    starts = f"import subprocess, sys\nsubprocess.Popen(['sleep', '600'], close_fds=False)\nsys.exit({ends})"
+    starts = (
+        "import subprocess, sys\n"
+        "subprocess.Popen(['sleep', '600'], close_fds=False)\n"
+        f"sys.exit({ends})"
+    )
     assert launch(holding(tmp_path / "lock", starts))[0] == ends
     wait_until_let_go(tmp_path / "lock")
 

@@ -106,7 +106,10 @@ def _lost(error, cluster, checkpoints):
 
 
 def test_a_lost_worker_is_named_with_the_step_to_go_on_from(tmp_path):
-    text = "unhealthy (stopped sending heartbeats):\n/job:worker/replica:0/task:1\nThe tasks have crashed."
+    text = (
+        "unhealthy (stopped sending heartbeats):\n/job:worker/replica:0/task:1\n"
+        "The tasks have crashed."
+    )
     error = tf.errors.UnavailableError(None, None, text)
     cluster = Cluster(("a:1", "b:2", "c:3"), 2)
     assert _lost(error, cluster, Checkpoints(tmp_path)) == (

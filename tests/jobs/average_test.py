@@ -142,7 +142,10 @@ def test_training_does_not_go_on_in_it(averaged, job):
 def test_damaged_checkpoints_do_not_count_and_are_told(run, job, tmp_path, caplog):
     code, _, errors = job("average", f"--run.dir={run}", f"--output={tmp_path / 'new'}")
     assert code == 2 and errors[-1].startswith("error: --last=5: ") and not list(tmp_path.iterdir())
-    said = "has 4 whole checkpoints (of steps 2, 3, 5, 8), expected at least 5; ask for fewer, or train with --run.keep"
+    said = (
+        "has 4 whole checkpoints (of steps 2, 3, 5, 8), expected at least 5; ask for fewer, or "
+        "train with --run.keep"
+    )
     assert said in errors[-1]
     (told,) = (record.getMessage() for record in caplog.records)
     assert told.startswith("checkpoint of step 6 is damaged (state.json has 0 bytes instead of ")

@@ -16,9 +16,14 @@ from tf_textgen.runs.run_config import RunConfig
 from tf_textgen.text.bytes import ByteTokenizer
 
 GPT2 = [
-    "--transformer_lm.num_layers=12", "--transformer_lm.num_heads=12", "--transformer_lm.width=768",
-    "--transformer_lm.max_positions=1024", "--data.context=1024", "--data.batch_size=2", "--vocabulary_size=50257",
-]  # fmt: skip
+    "--transformer_lm.num_layers=12",
+    "--transformer_lm.num_heads=12",
+    "--transformer_lm.width=768",
+    "--transformer_lm.max_positions=1024",
+    "--data.context=1024",
+    "--data.batch_size=2",
+    "--vocabulary_size=50257",
+]
 
 
 def describe(capsys, *arguments):
@@ -188,7 +193,10 @@ def test_a_recipe_may_name_a_run_folder_that_is_yet_to_be(capsys, tmp_path):
 
 
 def test_takes_no_tensorflow():
-    code = "import sys; from tf_textgen import jobs; jobs.main(['describe']); assert 'tensorflow' not in sys.modules"
+    code = (
+        "import sys; from tf_textgen import jobs; jobs.main(['describe']); "
+        "assert 'tensorflow' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 

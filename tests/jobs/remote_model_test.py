@@ -100,7 +100,10 @@ def test_sources_and_a_beam(generate, serving):
 
 
 def test_typed_prompts_are_answered_piece_by_piece(generate, serving):
-    note = f"note: the prompt {('x' * 40)!r}... does not fit in the context; its beginning or end was cut"
+    note = (
+        f"note: the prompt {('x' * 40)!r}... does not fit in the context; its beginning or end was "
+        "cut"
+    )
     hint = "One text a line; end with Ctrl-D."
     typed = ["从前有一个🙂abc", "", "x" * 41]
     code, lines, errors = generate(typed=typed)
@@ -176,6 +179,9 @@ def test_more_texts_than_the_beam_keeps_are_told(generate):
 
 def test_no_tensorflow_is_imported(running, serving):
     flags = ["generate", f"--server={running[1]}", "--server_model=model", "--prompt=ab"]
-    script = f"import sys; from tf_textgen.jobs import main; main({flags!r}); print('tensorflow' in sys.modules)"
+    script = (
+        f"import sys; from tf_textgen.jobs import main; main({flags!r}); "
+        "print('tensorflow' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stdout.splitlines()) == (0, ["abba", "False"]), done.stderr

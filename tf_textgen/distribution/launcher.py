@@ -166,11 +166,11 @@ class Launcher:
 
     def _first_failure(self) -> tuple[int, int]:
         """Index and return code of the cause, which is not a worker that only lost another one."""
-        failures = [(index, self._workers[index].returncode) for index in self._failures]
-        for index, code in failures:
+        for index in self._failures:
+            code = self._workers[index].returncode
             if code != WORKER_LOST_EXIT_CODE:
                 return index, code
-        return failures[0]
+        return self._failures[0], WORKER_LOST_EXIT_CODE
 
     def _alive(self) -> list[subprocess.Popen[bytes]]:
         alive = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -11,6 +12,9 @@ from tf_textgen import config
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.export.export_config import ExportConfig
 from tf_textgen.jobs import run_flags
+
+if TYPE_CHECKING:
+    from tf_textgen.generator import TextGenerator
 
 HELP = "Write a run as a SavedModel that takes raw text and returns raw text."
 
@@ -52,6 +56,11 @@ def run(flag_values: flags.FlagValues) -> None:
         removed = remove_old_versions(root, int(version.name), export_config.keep)
         if removed:
             print(f"  removed the older versions {', '.join(map(str, removed))}")
+    _print_limits(generator, decoding)
+    _print_commands(version, export_config)
+
+
+def _print_limits(generator: TextGenerator, decoding: DecodingConfig) -> None:
     print(
         "  checked: in a fresh process, as TF Serving runs it, every signature returns the run's "
         "own answers"
@@ -65,7 +74,6 @@ def run(flag_values: flags.FlagValues) -> None:
             f"  the signature beam_search has a beam of {decoding.beam_width} and returns the "
             f"{decoding.num_best} best"
         )
-    _print_commands(version, export_config)
 
 
 def _print_commands(version: Path, export_config: ExportConfig) -> None:

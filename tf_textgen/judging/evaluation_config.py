@@ -1,4 +1,4 @@
-"""What `evaluate` measures and on which texts. Does not import TensorFlow."""
+"""The metrics, texts and result files of `evaluate`. Does not import TensorFlow."""
 
 from __future__ import annotations
 

@@ -50,16 +50,20 @@ def prompts_from(split: TokenizedSplit, generator: TextGenerator, count: int) ->
 
     There are fewer than `count` if the split has fewer pairs.
     """
+    rows = []
     if split.is_pairs:
-        num_sources = min(count, split.num_documents)
-        places = [index * split.num_documents // count for index in range(num_sources)]
-        rows = [split.document("source", place) for place in places]
         tokenizer = generator.source_tokenizer
+        for index in range(min(count, split.num_documents)):
+            rows.append(split.document("source", index * split.num_documents // count))
     else:
-        end = split.stream_tokens
-        places = [index * end // count for index in range(count)]
-        rows = [split.read(place, min(place + _PROMPT_TOKENS, end)) for place in places]
         tokenizer = generator.tokenizer
-    texts = [tokenizer.detokenize(row[None, :]).numpy()[0] for row in rows if len(row)]
-    # A space at the end would be its own token, which hardly ever precedes a word.
-    return [text.decode(errors="ignore").rstrip() for text in texts]
+        for index in range(count):
+            start = index * split.stream_tokens // count
+            rows.append(split.read(start, min(start + _PROMPT_TOKENS, split.stream_tokens)))
+    prompts = []
+    for row in rows:
+        if len(row):
+            text = tokenizer.detokenize(row[None, :]).numpy()[0]
+            # A space at the end would be its own token, which hardly ever precedes a word.
+            prompts.append(text.decode(errors="ignore").rstrip())
+    return prompts
