@@ -266,8 +266,9 @@ def _job_help(name: str, parsed: CommandLine) -> str:
 
 def _flag_help(flag: flags.Flag) -> list[str]:
     text = _ABSL_REPEAT.sub(" May be repeated.", flag.help)
-    if flag.default not in (None, []):
-        text += f" (default: {flag.default})"
+    if flag.default not in (None, [], ""):
+        default = ", ".join(flag.default) if isinstance(flag.default, list) else flag.default
+        text += f" (default: {default})"
     heading = f"  --[no]{flag.name}" if flag.boolean else f"  --{flag.name}"
     indent = " " * 6
     return [

@@ -1,0 +1,56 @@
+"""The metrics, flags and files of an evaluation."""
+
+import pytest
+
+from tf_textgen.data.data_config import DataConfig
+from tf_textgen.errors import UserError
+from tf_textgen.judging.evaluation_config import EvaluationConfig, without_files
+
+
+def test_metrics_are_split_at_commas_and_each_is_computed_once():
+    config = EvaluationConfig(metrics=("bleu, chrf", "likelihood,bleu", ""))
+    assert config.metric_names == ["bleu", "chrf", "likelihood"]
+    assert config.generation_metrics == ["bleu", "chrf"]
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics", "users"),
+    [
+        ("stride", "bleu", "likelihood"),
+        ("bleu_tokenizer", "likelihood,chrf", "bleu"),
+        ("further_references", "distinct", "bleu, chrf, rouge"),
+        ("limit", "likelihood", "bleu, chrf, rouge, distinct, memorization"),
+        ("decoding.top_k", "likelihood", "bleu, chrf, rouge, distinct, memorization"),
+    ],
+)
+def test_a_flag_without_effect_is_an_error(name, metrics, users):
+    config = EvaluationConfig(metrics=(metrics,))
+    with pytest.raises(UserError) as raised:
+        config.check_used([name, "run.dir"])
+    assert str(raised.value) == (
+        f"--{name} with --metrics={metrics}: expected some of {users} too; add one, or leave "
+        f"--{name} out"
+    )
+    EvaluationConfig(metrics=(users.partition(",")[0],)).check_used([name])
+
+
+def test_files_are_the_split_test(tmp_path):
+    (tmp_path / "a.txt").write_text("text\n")
+    of_run = DataConfig(train=("train.txt",), valid=("valid.txt",), context=32)
+    config = EvaluationConfig(file=(f"{tmp_path}/*.txt",))
+    data = config.with_files(without_files(of_run))
+    assert data == DataConfig(test=(str(tmp_path / "a.txt"),), context=32)
+    assert config.evaluated_split == "test"
+    assert EvaluationConfig(split="train").with_files(of_run) == of_run
+    assert EvaluationConfig(split="train").evaluated_split == "train"
+
+
+def test_results_overwrite_neither_the_data_nor_a_folder(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("text\n")
+    for read in (str(path), f"{tmp_path}/*.txt"):
+        with pytest.raises(UserError, match=r"--record=.*: this file is read and would be over"):
+            EvaluationConfig(record=str(path)).check_data(DataConfig(train=(read,)))
+    EvaluationConfig(record=f"{path}.json").check_data(DataConfig(train=(str(path),)))
+    with pytest.raises(UserError, match=f"--record={tmp_path}: is a folder; expected the name"):
+        EvaluationConfig(record=str(tmp_path)).check_writable()
