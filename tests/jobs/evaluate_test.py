@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 
@@ -43,6 +44,19 @@ def test_files_in_place_of_a_split(evaluate, tmp_path):
     assert overlapping["nats_per_token"] == pytest.approx(found["nats_per_token"], rel=1e-5)
 
 
+def test_files_that_changed_since_the_training_are_an_error(job, text_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(text_run, run)
+    config = json.loads((run / "config.json").read_text())
+    file = {"name": "valid.txt", "sha256": "0" * 64}
+    (run / "config.json").write_text(json.dumps({**config, "files": {"valid": [[file]]}}))
+    code, _, errors = job("evaluate", f"--run.dir={run}")
+    assert code == 2 and len(errors) == 1
+    assert "has changed since the training: SHA-256" in errors[0] and "expected 0000" in errors[0]
+    other = write(tmp_path / "a.txt", "twelve bytes")
+    metrics_of(job("evaluate", f"--run.dir={run}", "--json", f"--file={other}"))
+
+
 def test_replies_cost_what_they_score(evaluate_pairs, job, dialogue_run, tmp_path):
     write(tmp_path / "a.tsv", "9\thi you\thello\tbye now\n")
     found = metrics_of(evaluate_pairs("--json", f"--file={tmp_path}/a.tsv"))
@@ -56,10 +70,8 @@ def test_replies_cost_what_they_score(evaluate_pairs, job, dialogue_run, tmp_pat
 
 
 def test_both_sides_in_files_of_their_own(evaluate_pairs, tmp_path):
-    (
-        write(tmp_path / "a.source", "<A> hi you\n\n<A> bye\n"),
-        write(tmp_path / "a.target", "hello\nnothing\ngood bye\n"),
-    )
+    write(tmp_path / "a.source", "<A> hi you\n\n<A> bye\n")
+    write(tmp_path / "a.target", "hello\nnothing\ngood bye\n")
     write(tmp_path / "a.tsv", "<A> hi you\thello\n<A> bye\tgood bye\n")
     sides = [
         "--data.format=parallel",
@@ -67,9 +79,9 @@ def test_both_sides_in_files_of_their_own(evaluate_pairs, tmp_path):
         f"--target_file={tmp_path}/a.target",
     ]
     table = ["--data.format=tsv", f"--file={tmp_path}/a.tsv"]
-    assert metrics_of(evaluate_pairs("--json", *sides)) == metrics_of(
-        evaluate_pairs("--json", *table)
-    )
+    found = metrics_of(evaluate_pairs("--json", *sides))
+    assert found.pop("empty_dropped") == 1
+    assert found == metrics_of(evaluate_pairs("--json", *table))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 
 from tf_textgen import objectives
 from tf_textgen.objectives import metrics
+from tf_textgen.objectives.perplexity import bits_per_byte
 
 
 def test_a_batch_counts_as_many_times_as_it_has_tokens():
@@ -42,3 +43,10 @@ def test_reset():
 
 def test_the_examples_in_docstrings():
     assert doctest.testmod(metrics) == (0, 4)
+
+
+def test_a_byte_that_an_unknown_token_hides_costs_8_bits_more():
+    known = bits_per_byte(2 * math.log(2), bytes_per_token=4.0)
+    assert known == pytest.approx(0.5)
+    hidden = bits_per_byte(2 * math.log(2), bytes_per_token=4.0, unknown_byte_share=0.25)
+    assert hidden == pytest.approx(0.5 + 2.0)

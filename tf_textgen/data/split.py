@@ -74,6 +74,17 @@ class TokenizedSplit:
         self.source_pad_id = int(sources.pad_id)
 
     @property
+    def is_cut(self) -> bool:
+        """Whether the split is a part of the training files."""
+        counted = self.shards.streams["target" if self.is_pairs else "text"]
+        return self.num_documents < counted.documents
+
+    @property
+    def unknown_byte_share(self) -> float:
+        """The share of the bytes of the text that unknown tokens hide."""
+        return self.unknown_bytes / self.num_bytes if self.num_bytes else 0.0
+
+    @property
     def stream_tokens(self) -> int:
         """The length of the stream of documents, with `<s>` and `</s>`."""
         return int(self._offset(self.last) - self._offset(self.first))

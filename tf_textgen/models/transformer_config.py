@@ -57,7 +57,7 @@ class TransformerConfig(Config):
     norm_epsilon: float = field(
         1e-5, "Added to the variance before its root, as in GPT-2.", above=0.0
     )
-    positions: str = field("learned", "How positions are reported.", choices=POSITIONS)
+    positions: str = field("learned", "How positions are represented.", choices=POSITIONS)
     rotary_base: float = field(10000.0, "Base of the wavelengths of rotary positions.", above=1.0)
     activation: str = field(
         "gelu_tanh", "Activation of the feed-forward layers.", choices=ACTIVATIONS

@@ -42,7 +42,7 @@ class TransformerSeq2SeqConfig(TransformerConfig):
         at_least=1,
     )
     positions: str = field(
-        "sinusoidal", "How positions are reported (section 3.5).", choices=POSITIONS
+        "sinusoidal", "How positions are represented (section 3.5).", choices=POSITIONS
     )
     activation: str = field(
         "relu", "Activation of the feed-forward layers (section 3.3).", choices=ACTIVATIONS

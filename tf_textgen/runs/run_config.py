@@ -102,7 +102,7 @@ class RunConfig(Config):
     )
     strategy: str = field(
         "auto",
-        "If the replicas are that share each batch. auto: on all workers that TF_CONFIG names, "
+        "Where the replicas are that share each batch. auto: on all workers that TF_CONFIG names, "
         "else on all GPUs (or logical CPUs) of this machine, else one device. The result does not "
         "depend on it.",
         choices=("auto", "one_device", "mirrored", "multi_worker"),

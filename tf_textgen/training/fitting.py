@@ -42,6 +42,8 @@ class TrainingData(NamedTuple):
       validation: batches of one pass; None validates never.
       validation_steps: number of these.
       validation_bytes_per_token: of that text, if known.
+      unknown_byte_share, validation_unknown_byte_share: shares of the bytes of these texts that
+        unknown tokens hide.
     """
 
     batches: Any
@@ -50,6 +52,8 @@ class TrainingData(NamedTuple):
     validation: Any = None
     validation_steps: int = 0
     validation_bytes_per_token: float | None = None
+    unknown_byte_share: float = 0.0
+    validation_unknown_byte_share: float = 0.0
 
 
 def open_data(
@@ -73,17 +77,19 @@ def open_data(
             train, config, seed=seed, start_step=start_step, model_kind=model_kind, share=share
         )
 
-    return TrainingData(
+    data = TrainingData(
         batches=distribute(strategy, training, micro_batches),
         steps_per_epoch=steps_per_epoch(train, config, model_kind=model_kind),
         bytes_per_token=train.num_bytes / train.num_tokens,
-        validation=None
-        if valid is None
-        else open_validation(valid, config, model_kind=model_kind, strategy=strategy),
-        validation_steps=0
-        if valid is None
-        else evaluation_steps(valid, config, model_kind=model_kind),
-        validation_bytes_per_token=None if valid is None else valid.num_bytes / valid.num_tokens,
+        unknown_byte_share=train.unknown_byte_share,
+    )
+    if valid is None:
+        return data
+    return data._replace(
+        validation=open_validation(valid, config, model_kind=model_kind, strategy=strategy),
+        validation_steps=evaluation_steps(valid, config, model_kind=model_kind),
+        validation_bytes_per_token=valid.num_bytes / valid.num_tokens,
+        validation_unknown_byte_share=valid.unknown_byte_share,
     )
 
 
@@ -148,7 +154,7 @@ def fit(
     if workers.is_chief:
         listeners = [
             progress,
-            TensorBoard(folder.logs, data.bytes_per_token),
+            TensorBoard(folder.logs, data.bytes_per_token, data.unknown_byte_share),
             SampleFile(folder.samples),
         ]
     meter = Meter(state, listeners, config.log_every, checkpoints)
@@ -202,6 +208,7 @@ def _validate(
         every=config.validate_every,
         patience=config.early_stopping_validations,
         bytes_per_token=data.validation_bytes_per_token,
+        unknown_byte_share=data.validation_unknown_byte_share,
         steps=data.validation_steps or None,
         sampler=sampler,
     )

@@ -31,6 +31,8 @@ from tf_textgen.training.samples import make_sampler
 from tf_textgen.training.validation import Sampler
 from tf_textgen.training.word_vectors import load_word_vectors, vectors_digest
 
+_MOST_UNKNOWN = 0.01  # of the bytes of a split, without a note
+
 
 class OpenedRun(NamedTuple):
     """A run about to be trained.
@@ -76,7 +78,15 @@ class OpenedRun(NamedTuple):
 
     def summaries(self) -> list[str]:
         """A line on each split, and on positions that no row of them has."""
-        lines = [split.summary() for split in self.splits.values()]
+        lines = []
+        for split in self.splits.values():
+            lines.append(split.summary())
+            if split.unknown_byte_share > _MOST_UNKNOWN:
+                lines.append(
+                    f"note: the tokenizer does not know {split.unknown_byte_share:.1%} of the "
+                    f"bytes of {split.name}; perplexity and nats/token look better than they are; "
+                    "build a tokenizer from this text, or use --tokenizer.kind=sentencepiece"
+                )
         context = self.recipe.data.context
         model = self.recipe.model_config
         learned = getattr(model, "positions", "") == "learned" and not self.recipe.data.is_pairs

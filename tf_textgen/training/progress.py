@@ -98,13 +98,15 @@ class Progress(RunCallback):
 
 
 def describe_metrics(metrics: Mapping[str, float]) -> str:
-    """Of a validation, in words."""
+    """Returns the metrics of a validation in words."""
     words = [
         f"validation {metrics['nats_per_token']:.4f} nats/token",
         f"perplexity {metrics['perplexity']:.2f}",
     ]
     if "bits_per_byte" in metrics:
         words.append(f"{metrics['bits_per_byte']:.3f} bits/byte")
+    if "unknown_byte_share" in metrics:
+        words[-1] += f" ({metrics['unknown_byte_share']:.1%} of the bytes are unknown)"
     return ", ".join(words)
 
 

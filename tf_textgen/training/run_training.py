@@ -146,7 +146,9 @@ def _finish(opened: OpenedRun, model: TextModel, state: RunState, result: FitRes
         data = opened.recipe.data
         batches = open_validation(valid, data, model_kind=opened.kind, strategy=workers.strategy)
         steps = evaluation_steps(valid, data, model_kind=opened.kind)
-        validation = evaluate(model, batches, valid.num_bytes / valid.num_tokens, steps)
+        validation = evaluate(
+            model, batches, valid.num_bytes / valid.num_tokens, steps, valid.unknown_byte_share
+        )
     record = make_record(
         opened.given.flag_lines(),
         opened.config,

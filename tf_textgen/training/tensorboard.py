@@ -28,12 +28,19 @@ class TensorBoard(RunCallback):
     Args:
       directory: the folder `logs/` of the run.
       bytes_per_token: of the training text; None writes no `metrics/bits_per_byte` for it.
+      unknown_byte_share: share of its bytes that unknown tokens hide.
     """
 
-    def __init__(self, directory: str | Path, bytes_per_token: float | None = None) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        bytes_per_token: float | None = None,
+        unknown_byte_share: float = 0.0,
+    ) -> None:
         super().__init__()
         self.directory = Path(directory)
         self.bytes_per_token = bytes_per_token
+        self.unknown_byte_share = unknown_byte_share
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def on_measurement(self, measurement: Measurement) -> None:
@@ -47,7 +54,9 @@ class TensorBoard(RunCallback):
         if measurement.tokens_per_second:
             values["training/tokens_per_second"] = measurement.tokens_per_second
         if self.bytes_per_token:
-            values["metrics/bits_per_byte"] = bits_per_byte(measurement.loss, self.bytes_per_token)
+            values["metrics/bits_per_byte"] = bits_per_byte(
+                measurement.loss, self.bytes_per_token, self.unknown_byte_share
+            )
         self._write("train", measurement.step, values)
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:

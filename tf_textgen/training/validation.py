@@ -76,6 +76,7 @@ class Validate(RunCallback):
       every: steps.
       patience: stop after so many validations without improvement; 0 never does.
       bytes_per_token: of the validation text, if known.
+      unknown_byte_share: share of its bytes that unknown tokens hide.
       steps: number of the batches if they are distributed.
       sampler: step -> texts for people, called after each validation.
     """
@@ -91,6 +92,7 @@ class Validate(RunCallback):
         every: int,
         patience: int = 0,
         bytes_per_token: float | None = None,
+        unknown_byte_share: float = 0.0,
         steps: int | None = None,
         sampler: Sampler | None = None,
     ) -> None:
@@ -103,6 +105,7 @@ class Validate(RunCallback):
         self.every = every
         self.patience = patience
         self.bytes_per_token = bytes_per_token
+        self.unknown_byte_share = unknown_byte_share
         self.steps = steps
         self.sampler = sampler
 
@@ -113,7 +116,13 @@ class Validate(RunCallback):
     def validate(self) -> None:
         self.saver.meter.measure()
         with self.model.averaged():
-            metrics = evaluate(self.model, self.batches, self.bytes_per_token, self.steps)
+            metrics = evaluate(
+                self.model,
+                self.batches,
+                self.bytes_per_token,
+                self.steps,
+                self.unknown_byte_share,
+            )
         loss = metrics["nats_per_token"]
         state = self.state
         if not math.isfinite(loss):
