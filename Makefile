@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEXTGEN := $(BIN)/python -m tf_textgen
 RECIPE := experiments/language_model/quickstart.flags
-PROMPTS := --prompt='The for statement' --prompt='A function' --prompt='If the'
+PROMPTS := --prompt='The for statement' --prompt='A function call' --prompt='If an exception'
 
 .PHONY: quickstart test thorough check clean
 .DELETE_ON_ERROR:
