@@ -122,7 +122,7 @@ def measure(
 
 
 def write_corpus(path: str, size: float, *, pairs: bool) -> None:
-    """About `size` bytes of paragraphs, or of rows of two lines, from the documentation with noise."""
+    """Writes about `size` bytes of noisy paragraphs or pairs from the documentation."""
     from tf_textgen.data import embedded
 
     draw = random.Random(0)

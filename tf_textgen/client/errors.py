@@ -124,7 +124,10 @@ def error_of(code: str, message: str, where: str, *, retry_after_s: float = 0.0)
         )
         return ModelNotFound(f"{where}: the server has no such model ({said}); {advice}")
     if code == "DEADLINE_EXCEEDED":
-        advice = "expected an answer in its time: ask for fewer tokens or texts, or raise the server's timeout"
+        advice = (
+            "expected an answer in its time: ask for fewer tokens or texts, or raise the "
+            "server's timeout"
+        )
         return DeadlineExceeded(f"{where}: the server gave up ({said}); {advice}")
     if code in _INVALID:
         advice = "expected a request as the model's signature asks for: change what it names"

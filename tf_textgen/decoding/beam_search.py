@@ -56,14 +56,10 @@ class Hypotheses(NamedTuple):
 
     tokens: tf.Tensor  # [B, n, N] int32, pad beyond a hypothesis' end
     token_count: tf.Tensor  # [B, n] int32
-    log_probabilities: (
-        tf.Tensor
-    )  # [B, n, N] float32, of the model's own distribution; 0 beyond the end
+    log_probabilities: tf.Tensor  # [B, n, N] float32, of the model alone; 0 beyond the end
     score: tf.Tensor  # [B, n] float32, sum of log_probabilities
     normalized_score: tf.Tensor  # [B, n] float32, what was ranked, divided by the length penalty
-    finish_reason: (
-        tf.Tensor
-    )  # [B, n] string: "eos", "length", "stop" or "loop"; "" in an empty place
+    finish_reason: tf.Tensor  # [B, n] string: "eos", "length", "stop", "loop"; "" if none is there
     texts: tf.Tensor  # [B, n] string, bytes as `detokenize` gave them; empty without it
 
 
@@ -90,9 +86,7 @@ class BeamProgress(NamedTuple):
     repeats: tf.Tensor  # [B*W, R] int32, as in `state.Progress`
     text: tf.Tensor  # [B*W] string, kept where stop strings are looked for
     best: Ended
-    finish: (
-        tf.Tensor
-    )  # [B] int32, RUNNING until the n-best cannot change, then the best one's reason
+    finish: tf.Tensor  # [B] int32, RUNNING until the n-best are final, then the best one's reason
 
 
 class _Extensions(NamedTuple):

@@ -17,6 +17,10 @@ from tf_textgen.decoding.parameter_table import SEPARATOR
 from tf_textgen.decoding.parameters import Parameters
 from tf_textgen.decoding.stopping import holds_stop
 
+_TOO_FEW_TOKENS = (
+    "invalid max_new_tokens: expected enough for the tokens of forced and forced_prefix"
+)
+
 Tokenize = Callable[[tf.Tensor], tf.RaggedTensor]
 
 
@@ -82,10 +86,7 @@ def parse(
         "invalid forced: expected words that the vocabulary has": foreign,
         "invalid allowed: expected text that the vocabulary has": no_token,
         "invalid forced_prefix: expected text that the vocabulary has": foreign_prefix,
-        "invalid max_new_tokens: expected enough for the tokens of forced and forced_prefix": needed_tokens(
-            constraints
-        )
-        > room,
+        _TOO_FEW_TOKENS: needed_tokens(constraints) > room,
         **_contradictions(parameters, constraints),
     }
     error = tf.fill(tf.shape(parameters.seed), "")

@@ -70,11 +70,9 @@ class Decoded(NamedTuple):
     `score`. The text ends before the stop string.
     """
 
-    tokens: (
-        tf.Tensor
-    )  # [B, N] int32, from the column `first` on; pad before it and beyond a row's end
+    tokens: tf.Tensor  # [B, N] int32, from the column `first` on; pad before it and after the end
     token_count: tf.Tensor  # [B] int32, of all tokens
-    log_probabilities: tf.Tensor  # [B, N] float32, of the model's own distribution, before any processor; 0 if there is no new token
+    log_probabilities: tf.Tensor  # [B, N] float32, before any processor; 0 without a new token
     score: tf.Tensor  # [B] float32, sum of log_probabilities
     finish_reason: tf.Tensor  # [B] string: "eos", "length", "stop" or "loop"; "" if a row pauses
     texts: tf.Tensor  # [B] string of all tokens, bytes as `detokenize` gave them; empty without it

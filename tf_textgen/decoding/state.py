@@ -18,9 +18,7 @@ class Progress(NamedTuple):
     token_count: tf.Tensor  # [B] int32, of what had been begun too
     finish: tf.Tensor  # [B] int32, index into stopping.REASONS
     forcing: Forcing  # which forced words are written
-    repeats: (
-        tf.Tensor
-    )  # [B, R] int32, as `stopping.count_repeats` counts; R is 0 if no row looks for loops
+    repeats: tf.Tensor  # [B, R] int32 of `stopping.count_repeats`; R is 0 if no row checks loops
     text: tf.Tensor  # [B] string, kept where stop strings are looked for
 
 

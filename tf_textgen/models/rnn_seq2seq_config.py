@@ -132,7 +132,10 @@ class RNNSeq2SeqConfig(Config):
         return self.width if self.encoder_width is None else self.encoder_width
 
     def _check_equal_widths(self) -> None:
-        widths = f"--{self.prefix}.encoder_width={self.encoder_width} and --{self.prefix}.width={self.width}"
+        widths = (
+            f"--{self.prefix}.encoder_width={self.encoder_width} and "
+            f"--{self.prefix}.width={self.width}"
+        )
         if self.bridge == "copy":
             raise UserError(
                 f"bridge copy with {widths}: expected equal widths; choose the dense bridge"

@@ -138,7 +138,8 @@ def describe_device() -> str:
     """Describes the device as next to a speed: `NVIDIA A100, 1 GPU` or `x86_64, 2 CPU cores`."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
-        return f"{tf.config.experimental.get_device_details(gpus[0]).get('device_name', 'GPU')}, {len(gpus)} GPU"
+        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+        return f"{name}, {len(gpus)} GPU"
     return f"{_processor()}, {len(_cores())} CPU cores"
 
 

@@ -26,7 +26,7 @@ Key = tuple[str, tuple[tuple[int, ...], ...], int]
 
 @dataclasses.dataclass(frozen=True)
 class _Task:
-    key: Key  # the signature, the shapes of its inputs' rows and how long it takes: what may be joined
+    key: Key  # requests of the same key may be joined
     inputs: Arrays
     rows: int
     arrived: float
@@ -107,7 +107,8 @@ class Batcher:
             if waiting + rows > self._max_queue_rows:
                 raise RequestError(503, f"overloaded: {waiting} rows wait already; try again later")
             self._tasks.append(task)
-            self._changed.notify_all()  # one thread may wait for a task, another for this one to fill its batch
+            # One thread may wait for a task, another for this one to fill its batch.
+            self._changed.notify_all()
         return task.future
 
     def close(self) -> None:

@@ -22,7 +22,8 @@ from tf_textgen.server.server_config import ServerConfig
 
 _BACKLOG = 1024
 _STDERR = 2
-_KEEP_ALIVE_S = 75  # a client that asks again just when its connection is closed gets no answer: let that be rare
+# A client that asks again just when its connection is closed gets no answer: let that be rare.
+_KEEP_ALIVE_S = 75
 
 
 class LocalServer:

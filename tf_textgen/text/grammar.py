@@ -5,8 +5,9 @@ A rule rewrites a nonterminal on both sides at once: one source side and several
 renderings of it. The
 grammar has no recursion, so its language is finite and its entropies are exact sums:
 
-    grammar = SynchronousGrammar({"S": [("{x:WHO} sleeps", 1.0, {"{x}睡觉": 3.0, "{x}在睡觉": 1.0})],
-                                  "WHO": [("Tom", 1.0, "汤姆"), ("Mary", 2.0, "玛丽")]})
+    rules = {"S": [("{x:WHO} sleeps", 1.0, {"{x}睡觉": 3.0, "{x}在睡觉": 1.0})],
+             "WHO": [("Tom", 1.0, "汤姆"), ("Mary", 2.0, "玛丽")]}
+    grammar = SynchronousGrammar(rules)
     grammar.sample(2, seed=0)
 
 What a model can reach: no translator beats `entropies().target_given_source` nats a sentence on

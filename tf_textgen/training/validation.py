@@ -163,7 +163,10 @@ class Validate(RunCallback):
         state = self.state
         if self.patience and state.validations_since_best >= self.patience and not state.finished:
             state.early_stopped = self.model.stop_training = True
-            message = f"no improvement in {self.patience} validations since step {state.best_step}: stopping early"
+            message = (
+                f"no improvement in {self.patience} validations since step {state.best_step}: "
+                "stopping early"
+            )
             announce(self.listeners, "on_message", message)
 
 
