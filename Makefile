@@ -26,7 +26,7 @@ quickstart: $(VENV)/installed
 	@cmp runs/quickstart/continuations.txt runs/quickstart/served.txt && printf '\nThe export gives the same texts, byte for byte.\n'
 	@printf 'next:\n  watch:  %s\n  serve:  %s\n  try:    %s\n' \
 	  '$(BIN)/tensorboard --logdir=runs/quickstart/logs' \
-	  'tensorflow_model_server --rest_api_port=8501 --model_name=quickstart --model_base_path=$(CURDIR)/saved_models/quickstart' \
+	  'tensorflow_model_server --rest_api_port=8501 --rest_api_num_threads=128 --model_name=quickstart --model_base_path=$(CURDIR)/saved_models/quickstart' \
 	  '$(TEXTGEN) generate --run.dir=runs/quickstart --prompt="Your own beginning"'
 
 test: $(VENV)/installed-dev

@@ -121,6 +121,8 @@ def test_errors_are_those_of_the_rest_client(
 def test_an_unavailable_server_is_asked_again(client, services, pauses):
     services.faults.extend([("UNAVAILABLE", FULL), ("UNAVAILABLE", "Socket closed")])
     assert client.generate("ab")[0].text == "ba" and len(pauses) == 2
+    services.faults.append(("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted"))
+    assert client.generate("ab")[0].text == "ba" and len(pauses) == 3
     services.faults.extend([("UNAVAILABLE", FULL)] * 4)
     with pytest.raises(
         errors.Overloaded,

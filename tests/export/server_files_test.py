@@ -13,7 +13,11 @@ def test_server_files_are_written_once(tmp_path):
     assert f"name: {json.dumps(root.name)}\n" in models
     assert f"base_path: {json.dumps(str(root))}\n" in models
     batching = root / "batching_parameters.txt"
-    assert "max_batch_size { value: 32 }" in batching.read_text()
+    lines = batching.read_text().splitlines()
+    assert "max_batch_size { value: 1024 }" in lines
+    assert "enable_large_batch_splitting { value: true }" in lines
+    assert "max_execution_batch_size { value: 32 }" in lines
+    assert not any(line.startswith("num_batch_threads") for line in lines)
     batching.write_text("tuned")
     write_server_files(root)
     assert batching.read_text() == "tuned"

@@ -112,7 +112,8 @@ def error_of(code: str, message: str, where: str, *, retry_after_s: float = 0.0)
     said = f"{code}: {message}" if message else code
     if code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
         advice = "expected room for the request: ask again later, or for less at once"
-        may_retry = code == "UNAVAILABLE"
+        # gRPC's server says so of its threads before it reads a request. Out of memory is final.
+        may_retry = code == "UNAVAILABLE" or "threadpool exhausted" in message.lower()
         return Overloaded(
             f"{where}: the server is overloaded ({said}); {advice}",
             may_retry=may_retry,

@@ -71,7 +71,8 @@ class GrpcClient(TextClient):
       model: its name on the server.
       version: None asks the newest that is loaded.
       timeout_s: seconds for a call with all its attempts.
-      retries: attempts after the first, if there is no connection or the server is UNAVAILABLE.
+      retries: attempts after the first, if there is no connection, the server is UNAVAILABLE
+        or has no thread left.
       credentials: `grpc.ChannelCredentials` of https; None trusts gRPC's own authorities.
       max_response_bytes: a longer answer is refused.
 

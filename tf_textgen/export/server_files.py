@@ -9,15 +9,19 @@ from tf_textgen.atomic_files import write_text
 
 BATCHING_FILE = "batching_parameters.txt"
 MODELS_FILE = "models.config"
-# A step of decoding takes hardly longer for 32 rows than for one; 2 ms are short compared with the
-# time of a text.
+# By default the server has four threads a core for each interface, so that on two cores a batch
+# never has more than 8 rows and gRPC refuses more than a few clients.
+SERVER_THREADS = "--rest_api_num_threads=128 --grpc_max_threads=256"
+# 2 ms are short compared with the time of a text.
 _BATCHING = """\
 # For --enable_batching --batching_parameters_file. Requests that arrive within the time-out share a
 # batch. An export writes this file only if there is none: adapt it to your load.
-max_batch_size { value: 32 }
 batch_timeout_micros { value: 2000 }
-# As many as the server has CPU cores; with a GPU about twice as many.
-num_batch_threads { value: 4 }
+# A request of up to 1,024 rows is split into batches of at most 32.
+max_batch_size { value: 1024 }
+enable_large_batch_splitting { value: true }
+max_execution_batch_size { value: 32 }
+# Batches that run at once are as many as the server has CPU cores, unless num_batch_threads is set.
 # Requests beyond these batches are refused at once with UNAVAILABLE; the client repeats them later.
 max_enqueued_batches { value: 100 }
 """

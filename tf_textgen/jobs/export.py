@@ -78,13 +78,13 @@ def _print_limits(generator: TextGenerator, decoding: DecodingConfig) -> None:
 
 def _print_commands(version: Path, export_config: ExportConfig) -> None:
     """Prints the commands that serve the export and ask it."""
-    from tf_textgen.export.server_files import BATCHING_FILE
+    from tf_textgen.export.server_files import BATCHING_FILE, SERVER_THREADS
 
     root = version.parent.resolve()
     name = version.parent.name
     command = [
-        f"tensorflow_model_server --rest_api_port=8501 --model_name={name} "
-        f"--model_base_path={shlex.quote(str(root))}",
+        f"tensorflow_model_server --rest_api_port=8501 {SERVER_THREADS}",
+        f"--model_name={name} --model_base_path={shlex.quote(str(root))}",
         f"--enable_batching --batching_parameters_file={shlex.quote(str(root / BATCHING_FILE))}",
     ]
     if export_config.jit_compile:
