@@ -45,12 +45,21 @@ def test_files_are_the_split_test(tmp_path):
     assert EvaluationConfig(split="train").evaluated_split == "train"
 
 
-def test_results_overwrite_neither_the_data_nor_a_folder(tmp_path):
+def test_results_overwrite_neither_the_data_nor_a_folder(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
     path.write_text("text\n")
-    for read in (str(path), f"{tmp_path}/*.txt"):
+    run = tmp_path / "run"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to(path)
+    for read in (str(path), f"{tmp_path}/*.txt", "~/a.txt", f"{tmp_path}/**/*.txt", "~/link"):
         with pytest.raises(UserError, match=r"--record=.*: this file is read and would be over"):
-            EvaluationConfig(record=str(path)).check_data(DataConfig(train=(read,)))
-    EvaluationConfig(record=f"{path}.json").check_data(DataConfig(train=(str(path),)))
+            EvaluationConfig(record=str(path)).check_kept(
+                run, DataConfig(test=("gone",)), DataConfig(train=(read,))
+            )
+    for own in ("config.json", "checkpoints/step-1/manifest.json"):
+        with pytest.raises(UserError, match=r"--output=.*: this file belongs to the run; choose"):
+            EvaluationConfig(output=str(run / own)).check_kept(run)
+    data = DataConfig(train=(str(path),))
+    EvaluationConfig(record=f"{path}.json", output=str(run / "texts.jsonl")).check_kept(run, data)
     with pytest.raises(UserError, match=f"--record={tmp_path}: is a folder; expected the name"):
         EvaluationConfig(record=str(tmp_path)).check_writable()

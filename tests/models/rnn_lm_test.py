@@ -268,10 +268,11 @@ def test_carried_states_are_no_weights(tmp_path):
     assert [variable.path for variable in model.variables] == paths
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
+    # The batch begins with resets, so that what was carried does not matter.
     for each in (
         model,
         loaded,
-    ):  # the batch begins with resets, so that what was carried does not matter
+    ):
         each.train_on_batch(*batch)
     assert not any(
         np.any(a != b) for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True)

@@ -159,9 +159,8 @@ def _shape(value: Any, is_batch: bool = True) -> Any:
         return (
             shapes if is_batch else [one for i, one in enumerate(shapes) if one not in shapes[:i]]
         )
-    if isinstance(value, str) and value.startswith(
-        "invalid "
-    ):  # a refusal, which no text may take the place of
+    # A refusal, which no text may take the place of.
+    if isinstance(value, str) and value.startswith("invalid "):
         return value
     return type(value)
 

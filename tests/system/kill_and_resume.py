@@ -305,9 +305,8 @@ def _assert_same_curves(actual, expected, interruptions: int) -> None:
         assert (
             sum(later <= earlier for earlier, later in itertools.pairwise(steps)) <= interruptions
         ), curve
-        if (
-            curve[1] != "training/tokens_per_second"
-        ):  # which a process does not know at its first step
+        # Which a process does not know at its first step.
+        if curve[1] != "training/tokens_per_second":
             assert set(actual[curve]) == set(points), curve
 
 

@@ -171,9 +171,8 @@ class _Grpc:
     def _told(self, code: str, details: str, deadline: Deadline) -> ServingError:
         if code == "DEADLINE_EXCEEDED" and not deadline.left():
             return deadline.exceeded()
-        if (
-            code == "UNAVAILABLE" and "queue" not in details
-        ):  # the server's own word is of its full queue
+        # The server's own word is of its full queue.
+        if code == "UNAVAILABLE" and "queue" not in details:
             came = f"{self.where}: no connection ({details[:400]})"
             return ServerUnavailable(
                 f"{came}; expected a server there: start it, or check host and port", may_retry=True

@@ -203,9 +203,8 @@ class _Rest:
 
     def _error(self, answer: HttpAnswer) -> ServingError:
         text = answer.body.decode("utf-8", "replace")
-        with contextlib.suppress(
-            ValueError, RecursionError, KeyError, TypeError
-        ):  # a proxy, say, answers in HTML
+        # A proxy, say, answers in HTML.
+        with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
             text = str(_loads(answer.body)["error"])
         code = "INVALID_ARGUMENT" if 400 <= answer.status < 500 else "INTERNAL"
         code = _CODES.get(answer.status, code)

@@ -30,11 +30,11 @@ def run(flag_values: flags.FlagValues) -> None:
     run_flags.check_decoding(flag_values)
     evaluation.check_writable()
     loaded = run_flags.load(flag_values)
-    data = DataConfig.from_json(loaded.config["data"])
-    if evaluation.has_files:
-        data = without_files(data)
+    trained = DataConfig.from_json(loaded.config["data"])
+    data = without_files(trained) if evaluation.has_files else trained
     data = evaluation.with_files(config.override(data, flag_values))
     evaluation.check_data(data)
+    evaluation.check_kept(Path(run_flags.run_dir(flag_values)), data, trained)
 
     from tf_textgen.judging.evaluation import evaluate_run, write_record
 

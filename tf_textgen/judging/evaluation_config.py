@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Collection, Sequence
@@ -12,6 +13,7 @@ from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.data.files import expand
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
+from tf_textgen.runs.run_folder import OWN_NAMES
 
 REFERENCE_METRICS = ("bleu", "chrf", "rouge")
 GENERATION_METRICS = (*REFERENCE_METRICS, "distinct", "memorization")
@@ -140,9 +142,7 @@ class EvaluationConfig(Config):
                 _check_writable(f"--{name}={path}", Path(path))
 
     def check_data(self, data: DataConfig) -> None:
-        """Raises `UserError` if a metric needs references that the data does not have, or a result
-        would overwrite the data.
-        """
+        """Raises `UserError` if a metric needs references that the data does not have."""
         needed = [name for name in self.metric_names if name in REFERENCE_METRICS]
         if needed and not data.is_pairs:
             others = ", ".join(name for name in METRICS if name not in REFERENCE_METRICS)
@@ -150,9 +150,24 @@ class EvaluationConfig(Config):
                 f"--metrics={needed[0]} with --data.format=text: it compares with references; "
                 f"expected pairs, or some of {others}"
             )
+
+    def check_kept(self, run: Path, *texts: DataConfig) -> None:
+        """Raises `UserError` if a result would replace a file of the run or of `texts`.
+
+        Args:
+          run: the run folder.
+          *texts: the evaluated text, and that of the training, which memorization reads.
+        """
         for name in _WRITTEN:
             path = getattr(self, name)
-            if path and _is_read(Path(path).resolve(), data):
+            if not path:
+                continue
+            written = Path(path).resolve()
+            if any(written.is_relative_to((run / own).resolve()) for own in OWN_NAMES):
+                raise UserError(
+                    f"--{name}={path}: this file belongs to the run; choose another name"
+                )
+            if any(_is_read(written, data) for data in texts):
                 raise UserError(
                     f"--{name}={path}: this file is read and would be overwritten; choose another "
                     "name"
@@ -210,10 +225,12 @@ def _check_writable(flag: str, path: Path) -> None:
 
 
 def _is_read(written: Path, data: DataConfig) -> bool:
-    """Whether a file or pattern of the data names the file `written`."""
+    """Returns whether `written` is a file of the data, under any of its names."""
     for split in SPLITS:
-        for pattern in (*getattr(data, split), *getattr(data, f"{split}_target")):
-            read = Path(pattern).resolve()
-            if written == read or written.match(str(read)):
-                return True
+        for pattern in (*data.patterns(split), *data.target_patterns(split)):
+            # A pattern without a file loses nothing.
+            with contextlib.suppress(UserError):
+                found = expand((pattern,), f"data.{split}")
+                if any(Path(read).resolve() == written for read in found):
+                    return True
     return False

@@ -112,9 +112,8 @@ class Recipe:
                 source + target + 2,
                 "with the special tokens",
             )  # `<s> source <sep> target`
-            if (
-                model_kind(self.model) == "encoder_decoder"
-            ):  # `source </s>` and `<s> target`, each a row
+            # `source </s>` and `<s> target`, each a row.
+            if model_kind(self.model) == "encoder_decoder":
                 needed = max(source, target) + 1
                 counted = "for the longer with its special token"
             flag = f"--data.max_source_tokens and --data.max_target_tokens, {needed} {counted}"

@@ -1,10 +1,14 @@
 """The folder of a run: who may write it, what it says of the run, and the model in it.
 
-    RUN/  lock            held by flock while a process trains here
-          recipe.flags    every flag that differs from its default; a valid recipe, written before
-          anything else config.json     all configurations, and checksums of the data files
-          tokenizer/      source_tokenizer/ (where sources have their own vocabulary) checkpoints/
-          logs/ (TensorBoard)      samples.txt run.json        the record, written at the end
+    RUN/  lock               held by flock while a process trains here
+          recipe.flags       every flag that differs from its default; written before the rest
+          config.json        all configurations, and checksums of the data files
+          tokenizer/
+          source_tokenizer/  if sources have their own vocabulary
+          checkpoints/
+          logs/              TensorBoard
+          samples.txt
+          run.json           the record, written at the end
 
 Importing this does not import TensorFlow.
 """
@@ -30,6 +34,18 @@ if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
     from tf_textgen.text.tokenizer import Tokenizer
 
+OWN_NAMES = (
+    "lock",
+    "recipe.flags",
+    "config.json",
+    "tokenizer",
+    "source_tokenizer",
+    "checkpoints",
+    "logs",
+    "samples.txt",
+    "run.json",
+)
+"""The files and folders of a run, which no other job replaces."""
 # Parts of config.json that may change when a run is resumed.
 _FREE_PARTS = ("decoding",)
 # The parts of config.json that are objects: of all runs, and of some.
@@ -84,9 +100,8 @@ class RunFolder:
             ) from None
         self._lock = lock
         lock.truncate(0)
-        with contextlib.suppress(
-            OSError
-        ):  # the name is a courtesy; a full disk is reported where something is lost
+        # The name is a courtesy; a full disk is reported when something is lost.
+        with contextlib.suppress(OSError):
             os.write(lock.fileno(), f"process {os.getpid()} on {os.uname().nodename}\n".encode())
         if not (self.path / "recipe.flags").exists():
             for name in ("checkpoints", "tokenizer", "config.json", "run.json"):

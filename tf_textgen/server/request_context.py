@@ -68,9 +68,8 @@ class Exchange:
 
     def refusal(self, error: Exception) -> RequestError:
         """Returns the answer to the client for an error."""
-        if isinstance(
-            error, (TimeoutError, asyncio.TimeoutError)
-        ):  # two classes before Python 3.11
+        # Two classes before Python 3.11.
+        if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
             error = RequestError(
                 504, f"no answer within {self.config.deadline_s:g} seconds (--deadline_s)"
             )

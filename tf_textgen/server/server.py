@@ -75,9 +75,8 @@ class LocalServer:
         """Answers until SIGTERM, SIGINT (KeyboardInterrupt then) or `stop`."""
         self.model.watch()
         try:
-            with _told(
-                self._config
-            ):  # another process may have begun to, while the model was loaded
+            # Another process may have begun to, while the model was loaded.
+            with _told(self._config):
                 self._socket.listen(_BACKLOG)
             on_ready()
             with _sigterm_ignored():
@@ -103,9 +102,8 @@ def _sigterm_ignored() -> Iterator[None]:
     """uvicorn sends itself the signal again when it has finished, which would end the process by
     it.
     """
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # no thread but this one may, nor does uvicorn
+    # No thread but this one may, nor does uvicorn.
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)

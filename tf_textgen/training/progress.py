@@ -67,9 +67,8 @@ class Progress(RunCallback):
         """From the wall time since a measurement: without compilation, with validations and
         checkpoints.
         """
-        if (
-            self.state.total_steps is None
-        ):  # a budget of minutes is about to be made one of steps, which takes time
+        # A budget of minutes is about to be made one of steps, which takes time.
+        if self.state.total_steps is None:
             return None
         now = time.monotonic()
         step = self.state.step

@@ -152,9 +152,8 @@ def _token_counts(model: TextModel, table: TokenEmbedding, split: TokenizedSplit
     """
     counts = np.zeros(table.vocabulary_size, np.int64)
     for name, stream in split.shards.streams.items():
-        if table is getattr(
-            model, f"{name}_embedding", table
-        ):  # a language model has one table for all
+        # A language model has one table for all.
+        if table is getattr(model, f"{name}_embedding", table):
             start, stop = (int(stream.offsets[place]) for place in (split.first, split.last))
             for first in range(start, stop, _BLOCK_TOKENS):
                 block = stream.read(first, min(first + _BLOCK_TOKENS, stop))
