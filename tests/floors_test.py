@@ -13,6 +13,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "tf_textgen"
 # Names next to each other may not import each other; "" is the package's own `__init__`.
 FLOORS = (
     ("errors", ""),
+    ("fields",),
     ("config", "atomic_files", "compat"),
     ("objectives",),
     ("layers", "evaluation"),

@@ -74,7 +74,7 @@ def package(tmp_path):
     cutoffs.write_text(cutoffs.read_text("utf-8") + "\n\n" + blocks["cutoffs.py"], "utf-8")
     table = tmp_path / "tf_textgen" / "decoding" / "parameter_table.py"
     before, end, after = table.read_text("utf-8").partition(
-        "\n)\n\n# The inputs of a request for a beam"
+        "\n\n\n@dataclasses.dataclass(frozen=True, kw_only=True)\nclass BeamParameters"
     )
     assert end
     table.write_text(f"{before}\n{blocks['parameter_table.py']}{end}{after}", "utf-8")

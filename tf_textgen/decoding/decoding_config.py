@@ -8,58 +8,22 @@ from typing import Any, ClassVar
 
 from tf_textgen.config import Config, field
 from tf_textgen.decoding.parameter_table import (
-    BEAM_PARAMETERS,
-    LENGTH_PENALTIES,
     MAX_TOKENS,
     NO_SAMPLING,
     PARAMETERS,
     SEPARATOR,
+    BeamParameters,
     Parameter,
+    TextParameters,
 )
 from tf_textgen.errors import UserError
 
-_INT64 = 2**63
 _FLOAT32_SMALLEST = 2.0**-126
 _FLOAT32_LARGEST = (2 - 2**-23) * 2.0**127
-_TYPES = {"float32": float, "int32": int, "int64": int, "string": str}
-
-
-def _field_of(parameter: Parameter) -> tuple[str, Any, Any]:
-    """Returns the name, type and definition of the field of a parameter."""
-    kind: Any = _TYPES[parameter.dtype]
-    if parameter.several:
-        kind = tuple[str, ...]
-    elif parameter.default is None:
-        kind = kind | None
-    at_most = parameter.at_most if parameter.flag_at_most is None else parameter.flag_at_most
-    bounds: dict[str, Any] = {
-        "at_least": parameter.at_least,
-        "at_most": at_most,
-        "above": parameter.above,
-        "below": parameter.below,
-    }
-    if parameter.dtype == "int64":
-        bounds = {"at_least": -_INT64, "at_most": _INT64 - 1}
-    definition = field(
-        parameter.default, parameter.help, escapes=parameter.dtype == "string", **bounds
-    )
-    return parameter.name, kind, definition
-
-
-_BEAM = {parameter.name: parameter for parameter in BEAM_PARAMETERS}
-
-# One field for each parameter of the table.
-_ParameterFields: Any = dataclasses.make_dataclass(
-    "_ParameterFields",
-    [_field_of(parameter) for parameter in PARAMETERS],
-    bases=(Config,),
-    frozen=True,
-    kw_only=True,
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DecodingConfig(_ParameterFields):
+class DecodingConfig(BeamParameters, TextParameters, Config):
     """The parameters of the table, and those of a beam.
 
     By default a continuation is sampled from the distribution of the model.
@@ -78,15 +42,6 @@ class DecodingConfig(_ParameterFields):
     )
     num_best: int = field(
         1, "Number of hypotheses of the beam that are returned for each prompt.", at_least=1
-    )
-    length_penalty: str = field(
-        _BEAM["length_penalty"].default, _BEAM["length_penalty"].help, choices=LENGTH_PENALTIES
-    )
-    length_penalty_alpha: float = field(
-        _BEAM["length_penalty_alpha"].default,
-        _BEAM["length_penalty_alpha"].help,
-        at_least=_BEAM["length_penalty_alpha"].at_least,
-        at_most=_BEAM["length_penalty_alpha"].at_most,
     )
 
     def __post_init__(self) -> None:
@@ -110,8 +65,7 @@ class DecodingConfig(_ParameterFields):
 
     def replace(self, **changes: Any) -> DecodingConfig:
         """Returns a copy with other values, as `dataclasses.replace`."""
-        changed: Any = dataclasses.replace
-        return changed(self, **changes)
+        return dataclasses.replace(self, **changes)
 
     @property
     def resolved_temperature(self) -> float:

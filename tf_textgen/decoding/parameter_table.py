@@ -1,8 +1,8 @@
 """The table of decoding parameters.
 
-A row defines everything that depends on a parameter: its flag, its input in a signature, the check
-of a request, its default in the client, and the operation that uses it. A new cut-off needs an
-operation in `cutoffs` and a row here.
+A field defines everything that depends on a parameter: its flag, its input in a signature, the
+check of a request, its default in the client, and the operation that uses it. A new cut-off needs
+an operation in `cutoffs` and a field here.
 
 Uses only the standard library: flags are parsed before TensorFlow is imported, and clients do not
 have it.
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 from typing import Any
+
+from tf_textgen.fields import field
 
 # ASCII "unit separator": one string contains all strings of a parameter of a row.
 SEPARATOR = "\x1f"
@@ -29,22 +31,29 @@ LENGTH_PENALTIES = ("none", "gnmt", "average")
 MAX_ALPHA = 10.0
 _INT64 = 2**63
 _SEED_STRIDE = 0x1E3779B97F4A7C15
+_CUTOFFS = "tf_textgen.decoding.cutoffs"
+# The annotation of a field -> the dtype of its input.
+_DTYPES = {
+    "float": "float32",
+    "float | None": "float32",
+    "int": "int32",
+    "str": "string",
+    "tuple[str, ...]": "string",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A row of the table.
+    """A row of the table, as derived from a field of `TextParameters` or `BeamParameters`.
 
     Attributes:
       name: of the flag, of the input and in the client.
       dtype: float32, int32, int64 or string.
       default: of the flag. None if it depends on other parameters.
-      help: of the flag.
       neutral: the value that switches the parameter off, or None if it has no such value.
       client_default: of the client, if `default` is None.
       at_least, at_most, above, below: bounds of the value. Without an upper bound it must be
         finite.
-      flag_at_most: upper bound of the flag only.
       several: whether the value is several strings, which are joined with `SEPARATOR`.
       most, most_bytes: largest number and size of these strings.
       samples: whether the parameter changes sampling only, so that a beam cannot use it.
@@ -56,14 +65,12 @@ class Parameter:
     name: str
     dtype: str
     default: Any
-    help: str
     neutral: float | None = None
     client_default: Any = None
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None
     below: float | None = None
-    flag_at_most: float | None = None
     several: bool = False
     most: int | None = None
     most_bytes: int | None = None
@@ -94,261 +101,235 @@ class Parameter:
         return f"an integer {lower}" if self.dtype == "int32" else f"a finite value {lower}"
 
 
-_CUTOFFS = "tf_textgen.decoding.cutoffs"
+def parameter(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    flag_at_most: float | None = None,
+    **others: Any,
+) -> Any:
+    """Declares a parameter.
 
-# The inputs of a request for text.
-PARAMETERS: tuple[Parameter, ...] = (
-    Parameter(
-        name="temperature",
-        dtype="float32",
-        default=None,
+    Args:
+      default: of the flag. None if it depends on other parameters.
+      help: of the flag.
+      choices: the allowed values of the flag.
+      at_least, at_most, above, below: bounds of the flag and of each row of a request.
+      flag_at_most: upper bound of the flag only.
+      **others: of `Parameter`.
+    """
+    bounds = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
+    flag_bounds: dict[str, Any] = dict(bounds)
+    if flag_at_most is not None:
+        flag_bounds["at_most"] = flag_at_most
+    if others.get("dtype") == "int64":
+        flag_bounds = {"at_least": -_INT64, "at_most": _INT64 - 1}
+    is_text = isinstance(default, str | tuple) and choices is None
+    declared = field(default, help, choices=choices, escapes=is_text, **flag_bounds)
+    row = {**bounds, **others}
+    return dataclasses.field(default=default, metadata={**declared.metadata, "row": row})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextParameters:
+    """The inputs of a request for text."""
+
+    temperature: float | None = parameter(
+        None,
+        "Divides the logits: 1 samples from the distribution of the model, 0 is greedy. None is 1, "
+        "and 0 with a beam.",
         client_default=1.0,
         neutral=0.0,
         at_least=0.0,
         samples=True,
-        help=(
-            "Divides the logits: 1 samples from the distribution of the model, 0 is greedy. None "
-            "is 1, and 0 with a beam."
-        ),
-    ),
-    Parameter(
-        name="top_k",
-        dtype="int32",
-        default=0,
+    )
+    top_k: int = parameter(
+        0,
+        "Samples among the k most probable tokens; 0 keeps all.",
         neutral=0,
         at_least=0,
         samples=True,
         cutoff=f"{_CUTOFFS}:keep_top_k",
-        help="Samples among the k most probable tokens; 0 keeps all.",
-    ),
-    Parameter(
-        name="top_p",
-        dtype="float32",
-        default=1.0,
+    )
+    top_p: float = parameter(
+        1.0,
+        "Samples among the most probable tokens that together have this mass; 1 keeps all.",
         neutral=1.0,
         above=0.0,
         at_most=1.0,
         samples=True,
         cutoff=f"{_CUTOFFS}:keep_top_p",
-        help="Samples among the most probable tokens that together have this mass; 1 keeps all.",
-    ),
-    Parameter(
-        name="min_p",
-        dtype="float32",
-        default=0.0,
+    )
+    min_p: float = parameter(
+        0.0,
+        "Drops tokens that are less probable than this share of the most probable token.",
         neutral=0.0,
         at_least=0.0,
         at_most=1.0,
         samples=True,
         cutoff=f"{_CUTOFFS}:keep_min_p",
-        help="Drops tokens that are less probable than this share of the most probable token.",
-    ),
-    Parameter(
-        name="typical_p",
-        dtype="float32",
-        default=1.0,
+    )
+    typical_p: float = parameter(
+        1.0,
+        "Samples among the tokens that are about as surprising as expected and together have this "
+        "mass; 1 keeps all.",
         neutral=1.0,
         above=0.0,
         at_most=1.0,
         samples=True,
         cutoff=f"{_CUTOFFS}:keep_typical",
-        help=(
-            "Samples among the tokens that are about as surprising as expected and together have "
-            "this mass; 1 keeps all."
-        ),
-    ),
-    Parameter(
-        name="epsilon_cutoff",
-        dtype="float32",
-        default=0.0,
+    )
+    epsilon_cutoff: float = parameter(
+        0.0,
+        "Drops tokens that are less probable than this; 0 keeps all.",
         neutral=0.0,
         at_least=0.0,
         below=1.0,
         samples=True,
         cutoff=f"{_CUTOFFS}:keep_epsilon",
-        help="Drops tokens that are less probable than this; 0 keeps all.",
-    ),
-    Parameter(
-        name="eta_cutoff",
-        dtype="float32",
-        default=0.0,
+    )
+    eta_cutoff: float = parameter(
+        0.0,
+        "Drops tokens that are less probable than this, and than its square root times "
+        "exp(-entropy); 0 keeps all.",
         neutral=0.0,
         at_least=0.0,
         below=1.0,
         samples=True,
         cutoff=f"{_CUTOFFS}:keep_eta",
-        help=(
-            "Drops tokens that are less probable than this, and than its square root times "
-            "exp(-entropy); 0 keeps all."
-        ),
-    ),
-    Parameter(
-        name="repetition_penalty",
-        dtype="float32",
-        default=1.0,
+    )
+    repetition_penalty: float = parameter(
+        1.0,
+        "Weakens tokens that occur in the prompt or the continuation; 1 does nothing.",
         neutral=1.0,
         above=0.0,
-        help="Weakens tokens that occur in the prompt or the continuation; 1 does nothing.",
-    ),
-    Parameter(
-        name="frequency_penalty",
-        dtype="float32",
-        default=0.0,
+    )
+    frequency_penalty: float = parameter(
+        0.0,
+        "Subtracted from the logit of a token for each time that it occurs in the continuation.",
         neutral=0.0,
         at_least=-2.0,
         at_most=2.0,
-        help="Subtracted from the logit of a token for each time that it occurs in the "
-        "continuation.",
-    ),
-    Parameter(
-        name="presence_penalty",
-        dtype="float32",
-        default=0.0,
+    )
+    presence_penalty: float = parameter(
+        0.0,
+        "Subtracted once from the logit of a token that occurs in the continuation.",
         neutral=0.0,
         at_least=-2.0,
         at_most=2.0,
-        help="Subtracted once from the logit of a token that occurs in the continuation.",
-    ),
-    Parameter(
-        name="no_repeat_ngram",
-        dtype="int32",
-        default=0,
+    )
+    no_repeat_ngram: int = parameter(
+        0,
+        "No sequence of this many tokens occurs twice in the prompt and the continuation (only in "
+        "the target, if there is a source); 0 allows it.",
         neutral=0,
         at_least=0,
         flag_at_most=MAX_TOKENS,
-        help=(
-            "No sequence of this many tokens occurs twice in the prompt and the continuation (only "
-            "in the target, if there is a source); 0 allows it."
-        ),
-    ),
-    Parameter(
-        name="banned",
-        dtype="string",
-        default=(),
-        several=True,
+    )
+    banned: tuple[str, ...] = parameter(
+        (),
+        "A word that is not generated, with or without a space before it. It is recognized by its "
+        "tokens: the same letters in other tokens are allowed.",
         most=MAX_BANNED,
         most_bytes=MAX_WORD_BYTES,
-        help=(
-            "A word that is not generated, with or without a space before it. It is recognized by "
-            "its tokens: the same letters in other tokens are allowed."
-        ),
-    ),
-    Parameter(
-        name="allowed",
-        dtype="string",
-        default=(),
-        several=True,
-        help=(
-            "Only the tokens of this text and the end token are generated; with several texts, the "
-            "tokens of all of them."
-        ),
-    ),
-    Parameter(
-        name="forced",
-        dtype="string",
-        default=(),
-        several=True,
+    )
+    allowed: tuple[str, ...] = parameter(
+        (),
+        "Only the tokens of this text and the end token are generated; with several texts, the "
+        "tokens of all of them.",
+    )
+    forced: tuple[str, ...] = parameter(
+        (),
+        "A word that the text contains when it ends. If the model would end without it, or only as "
+        "many tokens are left as it needs, it is generated exactly as given, with its spaces.",
         most=MAX_FORCED,
         most_bytes=MAX_WORD_BYTES,
-        help=(
-            "A word that the text contains when it ends. If the model would end without it, or "
-            "only as many tokens are left as it needs, it is generated exactly as given, with its "
-            "spaces."
-        ),
-    ),
-    Parameter(
-        name="forced_prefix",
-        dtype="string",
-        default="",
-        help="The text starts with this; its tokens count as new tokens and belong to the score.",
-    ),
-    Parameter(
-        name="min_new_tokens",
-        dtype="int32",
-        default=0,
+    )
+    forced_prefix: str = parameter(
+        "",
+        "The text starts with this; its tokens count as new tokens and belong to the score.",
+    )
+    min_new_tokens: int = parameter(
+        0,
+        "The end token is not generated before this many tokens.",
         neutral=0,
         at_least=0,
-        help="The end token is not generated before this many tokens.",
-    ),
-    Parameter(
-        name="max_new_tokens",
-        dtype="int32",
-        default=128,
+    )
+    max_new_tokens: int = parameter(
+        128,
+        "A continuation ends after this many tokens.",
         at_least=1,
         flag_at_most=MAX_TOKENS,
-        help="A continuation ends after this many tokens.",
-    ),
-    Parameter(
-        name="min_length_ratio",
-        dtype="float32",
-        default=0.0,
+    )
+    min_length_ratio: float = parameter(
+        0.0,
+        "The end token is not generated before this many tokens per token of the source.",
         neutral=0.0,
         at_least=0.0,
-        help="The end token is not generated before this many tokens per token of the source.",
-    ),
-    Parameter(
-        name="max_length_ratio",
-        dtype="float32",
-        default=0.0,
+    )
+    max_length_ratio: float = parameter(
+        0.0,
+        "A continuation ends after this many tokens per token of the source, or at max_new_tokens; "
+        "0 is no bound.",
         neutral=0.0,
         at_least=0.0,
-        help=(
-            "A continuation ends after this many tokens per token of the source, or at "
-            "max_new_tokens; 0 is no bound."
-        ),
-    ),
-    Parameter(
-        name="stop",
-        dtype="string",
-        default=(),
-        several=True,
+    )
+    stop: tuple[str, ...] = parameter(
+        (),
+        "Ends the text before this string.",
         most=MAX_STOPS,
         most_bytes=MAX_STOP_BYTES,
-        help="Ends the text before this string.",
-    ),
-    Parameter(
-        name="loop_repeats",
-        dtype="int32",
-        default=0,
+    )
+    loop_repeats: int = parameter(
+        0,
+        "Ends a text that ends with the same tokens this many times in a row, as degenerate texts "
+        "do; 0 never does.",
         neutral=0,
         at_least=0,
         flag_at_most=MAX_TOKENS,
-        help=(
-            "Ends a text that ends with the same tokens this many times in a row, as degenerate "
-            "texts do; 0 never does."
-        ),
-    ),
-    Parameter(
-        name="seed",
+    )
+    seed: int = parameter(
+        0,
+        "Without a beam: the same seed and prompt give the same text.",
         dtype="int64",
-        default=0,
-        help="Without a beam: the same seed and prompt give the same text.",
-    ),
-)
+    )
 
-# The inputs of a request for a beam, besides those above that do not sample.
-BEAM_PARAMETERS: tuple[Parameter, ...] = (
-    Parameter(
-        name="length_penalty",
-        dtype="string",
-        default="gnmt",
-        help=(
-            "With a beam: the divisor of the log-probability of a hypothesis of n tokens: 1 "
-            "(none), ((5 + n) / 6) ** alpha (gnmt), n ** alpha (average)."
-        ),
-    ),
-    Parameter(
-        name="length_penalty_alpha",
-        dtype="float32",
-        default=0.6,
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BeamParameters:
+    """The inputs of a request for a beam, besides those of `TextParameters` that do not sample."""
+
+    length_penalty: str = parameter(
+        "gnmt",
+        "With a beam: the divisor of the log-probability of a hypothesis of n tokens: 1 (none), "
+        "((5 + n) / 6) ** alpha (gnmt), n ** alpha (average).",
+        choices=LENGTH_PENALTIES,
+    )
+    length_penalty_alpha: float = parameter(
+        0.6,
+        "With a beam: larger values give longer texts; 0.6 is that of Vaswani et al. (2017, "
+        "section 6.1).",
         at_least=0.0,
         at_most=MAX_ALPHA,
-        help=(
-            "With a beam: larger values give longer texts; 0.6 is that of Vaswani et al. (2017, "
-            "section 6.1)."
-        ),
-    ),
-)
+    )
+
+
+def _rows(declared: type) -> tuple[Parameter, ...]:
+    rows = []
+    for entry in dataclasses.fields(declared):
+        row = {"dtype": _DTYPES[str(entry.type)], **entry.metadata["row"]}
+        several = isinstance(entry.default, tuple)
+        rows.append(Parameter(name=entry.name, default=entry.default, several=several, **row))
+    return tuple(rows)
+
+
+PARAMETERS = _rows(TextParameters)
+BEAM_PARAMETERS = _rows(BeamParameters)
 
 # The values that switch sampling off.
 NO_SAMPLING = {parameter.name: parameter.neutral for parameter in PARAMETERS if parameter.samples}
