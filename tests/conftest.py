@@ -1,7 +1,11 @@
 """Options of the whole suite, and what makes it fast."""
 
+import gc
+
 import pytest
 
+# Tracing a graph makes many objects that stay: looking through them often finds nothing.
+gc.set_threshold(100_000, 50, 100)
 LONGEST = (
     "tests/system/",
     "tests/export/",

@@ -318,6 +318,7 @@ def test_narrow_beams_equal_the_plain_beam_search(model, beam):
     assert reasons == {"eos", "length", "stop", "loop"}
 
 
+@pytest.mark.thorough
 def test_a_beam_of_one_is_greedy(model, wishes):
     """But for forced words, which a beam writes where room ends and greedy decoding if the model
     would end.

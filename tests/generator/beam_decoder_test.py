@@ -16,16 +16,16 @@ BEAM = DecodingConfig(beam_width=4, num_best=3, max_new_tokens=8)
 GREEDY = DecodingConfig(temperature=0.0, max_new_tokens=8)
 
 
-def test_beam_equals_a_plain_search_with_full_forward_passes(either_kind):
+def test_beam_equals_a_plain_search_with_full_forward_passes(any_generator):
     """The oracle has no cache and no state that must follow a hypothesis: each step reads the whole
     sequence again.
     """
-    tokenizer = either_kind.tokenizer
-    features, prompt = first_features(either_kind, "abc")
+    tokenizer = any_generator.tokenizer
+    features, prompt = first_features(any_generator, "abc")
 
     @tf.function(reduce_retracing=True, autograph=False)
     def full_pass(tokens):
-        return either_kind.model({**features, "target_tokens": tokens})
+        return any_generator.model({**features, "target_tokens": tokens})
 
     def next_logits(tokens):
         return full_pass(tf.constant([[*prompt, *tokens]]))[0, -1].numpy()
@@ -41,7 +41,7 @@ def test_beam_equals_a_plain_search_with_full_forward_passes(either_kind):
         eos_id=tokenizer.eos_id,
         text_of=lambda tokens: bytes(token - 5 for token in tokens if token >= 5),
     )
-    found = either_kind.generate(["abc"], BEAM)
+    found = any_generator.generate(["abc"], BEAM)
     assert [continuation.rank for continuation in found] == [0, 1, 2]
     for continuation, wanted in zip(found, expected, strict=True):
         assert continuation.text == repaired(wanted.text)

@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from tests.generator.example_requests import REQUESTS, merged, parameter_rows
 from tests.support import tiny_models
-from tests.support.thorough import cases
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import Parameters
 from tf_textgen.errors import UserError
@@ -15,7 +14,8 @@ from tf_textgen.generator.compiled import power_of_two, widen, with_rounded_rows
 FAMILIES = ["rnn_seq2seq", "transformer_lm"]
 
 
-@pytest.mark.parametrize("name", cases(FAMILIES, always=["transformer_lm"]))
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", FAMILIES)
 def test_compiled_steps_give_the_same_texts(name):
     plain = tiny_models.generator(name).generate_graph
     compiled = tiny_models.generator(name, jit_compile=True).generate_graph

@@ -68,14 +68,14 @@ def streamed(generator, requests, sizes):
     return answers
 
 
-def test_the_last_chunk_is_the_answer_of_one_request(either_kind):
+def test_the_last_chunk_is_the_answer_of_one_request(any_generator):
     requests = REQUESTS | MORE_REQUESTS
-    whole = either_kind.generate_graph(
+    whole = any_generator.generate_graph(
         tf.constant(list(requests)), merged(parameter_rows(requests))
     )
     sizes = [1 + (3 * i) % 7 for i in range(len(requests))]
     sizes[1] = 2**31 - 1
-    for row, answers in enumerate(streamed(either_kind, requests, sizes)):
+    for row, answers in enumerate(streamed(any_generator, requests, sizes)):
         for name in ("text", "token_count", "finish_reason", "prompt_truncated"):
             assert answers[-1][name] == getattr(whole, name)[row].numpy(), (name, row)
         np.testing.assert_allclose(answers[-1]["score"], whole.score[row], atol=1e-4)

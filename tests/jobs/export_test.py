@@ -61,7 +61,7 @@ def one_trace():
         yield
 
 
-@pytest.fixture(scope="module", params=cases(RECIPES, always=["transformer_seq2seq"]))
+@pytest.fixture(scope="module", params=cases(RECIPES, always=["ngram"]))
 def family(request, tmp_path_factory):
     """A family's name, its run after two steps (or counted), and the folder of its export."""
     folder = tmp_path_factory.mktemp(request.param)

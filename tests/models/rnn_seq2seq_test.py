@@ -255,6 +255,7 @@ def test_start_and_steps_equal_call_with_left_padded_prompts(kind):
         logits, state = step(tf.constant(targets[np.arange(3), at]), state)
 
 
+@pytest.mark.thorough
 def test_first_steps_of_the_other_cells_with_each_place_of_attention():
     features, lengths = draw_features([2, 3], 3), [2, 1]
     small = {"encoder_layers": 1, "bidirectional": False, "bridge": "copy", "encoder_width": 8}
@@ -353,7 +354,8 @@ def test_keras_file_round_trip(kind, dtype, tmp_path):
     np.testing.assert_array_equal(loaded(features), model(features))
 
 
-@pytest.mark.parametrize("kind", cases(("bahdanau", "feeding"), always=["feeding"]))
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", ["bahdanau", "feeding"])
 def test_a_training_step_under_xla_equals_one_without(kind):
     features = draw_features([3, 1, 5], 6)
     labels = tf.roll(features["target_tokens"], -1, axis=1)

@@ -18,7 +18,7 @@ from tf_textgen.runs.checkpoints import Checkpoints
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, request):
-    return run_whole(tmp_path_factory.mktemp("one"), 1, request.config.getoption("kills") or 3)
+    return run_whole(tmp_path_factory.mktemp("one"), 1, request.config.getoption("kills") or 2)
 
 
 def test_killed_again_and_again_a_run_ends_bitwise_as_uninterrupted(whole, request):
@@ -36,6 +36,7 @@ def stop(line, run, output, number, exit_code):
     assert last == f"{number.name}: saved step {step}; the same command again continues from there"
 
 
+@pytest.mark.thorough
 def test_a_run_stopped_by_signals_ends_bitwise_as_uninterrupted(whole, tmp_path):
     run, output = tmp_path / "run", tmp_path / "output.txt"
     line = whole.command(run)

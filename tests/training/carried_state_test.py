@@ -110,6 +110,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bitwise(tmp_path, corpus, 
     assert_bitwise_equal(everything(train(tmp_path, corpus, LAST)), whole[1])
 
 
+@pytest.mark.thorough
 def test_without_its_carried_state_a_run_would_end_elsewhere(tmp_path, corpus, whole):
     """The test above sees the carried state: here it is set to zeros when the run is taken up
     again.
