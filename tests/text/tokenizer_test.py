@@ -185,6 +185,20 @@ def test_every_single_id_gives_its_piece(tokenizer):
         )
 
 
+def test_a_text_cut_anywhere_is_joined_again(tokenizer):
+    text = documents()[0].replace("\t", " ") + "\n\nthe cat\n"
+    tokens = tokenizer.tokenize(tf.constant([text])).to_list()[0]
+    cuts = range(len(tokens) + 1)
+    if tokenizer.kind == "sentencepiece":  # a part of a character is U+FFFD there
+        pieces = tokenizer.pieces.numpy()
+        cuts = [cut for cut in cuts if all(pieces[i].isascii() for i in tokens[cut - 1 : cut + 1])]
+    before = tokenizer.detokenize(tf.ragged.constant([tokens[:cut] for cut in cuts], tf.int32))
+    after = tf.ragged.constant([tokens[cut:] for cut in cuts], tf.int32)
+    whole = tf.strings.join([before, tokenizer.continue_texts(before, after)])
+    assert set(whole.numpy().tolist()) == {text.encode()}
+    assert len(cuts) > 15
+
+
 def test_in_a_function_and_in_a_dataset(tokenizer):
     texts = ["the cat", "", "hat </s> sat"]
     expected = tokenizer.tokenize(tf.constant(texts)).to_list()

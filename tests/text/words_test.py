@@ -55,6 +55,28 @@ def test_unknown_words_are_dropped_from_the_text():
     ).numpy().tolist() == [b"the N"]
 
 
+@pytest.mark.parametrize(
+    "text", ["the", "the N", "dog", "the.", "\n the", "天地", "天地\u3000", "\xa0"]
+)
+def test_a_word_is_parted_from_the_word_before_it(text):
+    tokenizer = WordTokenizer(ENTRIES)
+    tokens = [[0, 6, 8], [6, 5, 6], [5, 6, 0], [3, 0, 0], [0, 5, 5]]
+    found = tokenizer.continue_texts(tf.constant([text] * 5), tf.constant(tokens))
+    expected = [" the N", " the\nthe", "\nthe", "", "\n\n"]
+    assert found.numpy().tolist() == [text.encode() for text in expected]
+
+
+@pytest.mark.parametrize("text", ["", " ", "the ", "the\n", "dog\t", "the\r\n", "a\f", "a\v"])
+def test_a_word_follows_white_space_without_another_space(text):
+    found = WordTokenizer(ENTRIES).continue_texts(tf.constant([text] * 2), [[6, 8], [5, 6]])
+    assert found.numpy().tolist() == [b"the N", b"\nthe"]
+
+
+def test_bytes_that_are_no_text_end_with_a_word():
+    found = WordTokenizer(ENTRIES).continue_texts(tf.constant([b"cut \xe4\xb8"]), [[6]])
+    assert found.numpy().tolist() == [b" the"]
+
+
 @pytest.mark.parametrize("entry", ["", "a b", "a\n", "\t", " a"])
 def test_wrong_vocabularies_are_refused(entry):
     with pytest.raises(UserError, match=r"expected a list of different words"):

@@ -11,7 +11,7 @@ class Continuation:
 
     Attributes:
       prompt: the text that it continues, or the source that it maps.
-      text: without the prompt.
+      text: without the prompt, to which it is appended as it is.
       score: sum of the tokens' log-probabilities, nats.
       token_count: number of tokens, with the end token.
       finish_reason: "eos", "length", "stop" or "loop".

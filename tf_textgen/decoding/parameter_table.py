@@ -252,7 +252,8 @@ class TextParameters:
     )
     forced_prefix: str = parameter(
         "",
-        "The text starts with this; its tokens count as new tokens and belong to the score.",
+        "The text starts with this, after the space that joins words to the prompt. Its tokens "
+        "count as new tokens and belong to the score.",
     )
     min_new_tokens: int = parameter(
         0,

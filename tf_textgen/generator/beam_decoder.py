@@ -150,7 +150,7 @@ class BeamDecoder:
             eos_id=self.tokenizer.eos_id,
             banned_ids=self.prefill.banned_ids,
             constraints=request.constraints,
-            detokenize=self.tokenizer.detokenize,
+            detokenize=self.encoder.detokenize_after(prompts),
             max_new_tokens=self.prefill.max_new_tokens,
         )
         normalized = tf.where(tf.equal(problem, ""), found.normalized_score, 0.0)

@@ -145,7 +145,7 @@ class Decoder:
             eos_id=self.tokenizer.eos_id,
             banned_ids=self.prefill.banned_ids,
             constraints=request.constraints,
-            detokenize=self.tokenizer.detokenize,
+            detokenize=self.encoder.detokenize_after(prompts),
             max_new_tokens=self.max_new_tokens,
             begun=begun,
         )

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
+from tf_textgen.decoding.loop import Detokenize
 from tf_textgen.text.rows import keep_first, keep_last, pad_left, repeat_id
 from tf_textgen.text.tokenizer import Tokenizer
 
@@ -131,6 +132,27 @@ class PromptEncoder:
             count=tf.minimum(lengths, room),
             truncated=lengths > room,
         )
+
+    def detokenize_after(self, prompts: tf.Tensor) -> Detokenize:
+        """The function that makes texts of the tokens that follow `prompts`.
+
+        A text continues its prompt, so that prompt and text can be concatenated. A target does not
+        continue its source.
+
+        Args:
+          prompts: `[B]` string.
+
+        Returns:
+          `[R, N]` int32 -> `[R]` string, with as many rows for each prompt, one after the other.
+        """
+        if self.is_pair:
+            return self.tokenizer.detokenize
+
+        def detokenize(tokens: tf.Tensor) -> tf.Tensor:
+            copies = tf.shape(tokens)[0] // tf.maximum(tf.shape(prompts)[0], 1)
+            return self.tokenizer.continue_texts(tf.repeat(prompts, copies), tokens)
+
+        return detokenize
 
     def encode_sources(self, texts: tf.Tensor) -> EncodedTexts:
         """Sources of an encoder, with `</s>` at the end."""

@@ -21,7 +21,7 @@ class Generation(NamedTuple):
     """One text for each prompt; the outputs of the signature `generate`.
 
     Attributes:
-      text: `[B]` string, valid UTF-8, without the prompt.
+      text: `[B]` string, valid UTF-8, as it is appended to the prompt.
       score: `[B]` float32, sum of the tokens' log-probabilities, nats.
       token_count: `[B]` int32.
       finish_reason: `[B]` string, "eos", "length", "stop", "loop", or the error of a bad row.
@@ -44,7 +44,7 @@ class BestGeneration(NamedTuple):
     """The n best texts for each prompt, best first; the outputs of the signature `beam_search`.
 
     Attributes:
-      text: `[B, n]` string, valid UTF-8, without the prompt.
+      text: `[B, n]` string, valid UTF-8, as it is appended to the prompt.
       score: `[B, n]` float32, sum of the tokens' log-probabilities, nats.
       normalized_score: `[B, n]` float32, the score divided by the length penalty, which gives the
         order.

@@ -31,7 +31,8 @@ class Chunk(NamedTuple):
     """The texts so far, one for each prompt; the outputs of the signature `generate_chunk`.
 
     Attributes:
-      text: `[B]` string, valid UTF-8, all of it so far. A later text begins with an earlier one.
+      text: `[B]` string, valid UTF-8, as it is appended to the prompt, all of it so far. A later
+        text begins with an earlier one.
       state: `[B]` string, ASCII, for the next request; without use once the text is finished.
       finished: `[B]` bool, True in bad rows too.
       finish_reason: `[B]` string, as in `Generation`, or "" if the text is not finished.

@@ -28,7 +28,8 @@ class Tokenizer(tf.Module):
     """Maps text to ids and back in the graph.
 
     To be served, a tokenizer must be an attribute of the exported `tf.Module`. A subclass
-    implements `files`, `from_files`, `_split` and, if tokens are not simply concatenated, `_join`.
+    implements `files`, `from_files`, `_split` and, if tokens are not simply concatenated, `_join`
+    and `_attach`.
 
     Attributes:
       kind: name of the kind, as in `TokenizerConfig.kind`.
@@ -104,6 +105,19 @@ class Tokenizer(tf.Module):
             )
         return self._join(self._ordinary(tokens))
 
+    def continue_texts(self, texts: tf.Tensor, tokens: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+        """Joins ids to the texts that continue others.
+
+        Args:
+          texts: `[B]` string, the texts before the tokens.
+          tokens: `[B, T]`, as `detokenize` takes them.
+
+        Returns:
+          `[B]` string that is appended to `texts` as it is: it starts with what parts the tokens
+          from the end of a text.
+        """
+        return self._attach(texts, self.detokenize(tokens))
+
     def unknown_bytes(self, texts: tf.Tensor) -> tf.Tensor:
         """Returns the number of bytes of each text that unknown tokens hide.
 
@@ -151,6 +165,10 @@ class Tokenizer(tf.Module):
 
     def _join(self, tokens: tf.RaggedTensor) -> tf.Tensor:
         return tf.strings.reduce_join(tf.gather(self.pieces, tokens), axis=1)
+
+    def _attach(self, texts: tf.Tensor, continuations: tf.Tensor) -> tf.Tensor:
+        """Returns joined tokens as they continue `texts`; both are `[B]` string."""
+        return continuations
 
     def _ordinary(self, tokens: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
         """Returns `tokens` without special ids and ids outside the vocabulary: `[B,

@@ -17,7 +17,8 @@ class WordTokenizer(ListTokenizer):
     """Splits text at spaces. A newline is a word, and words that are not in the list are `<unk>`.
 
     Detokenizing joins words with one space, and newlines without a space, so the round trip of a
-    text with single spaces is exact. A "<unk>" in the text, as in the Penn Treebank, is an ordinary
+    text with single spaces is exact. Words that continue a text are joined to its last word in the
+    same way. A "<unk>" in the text, as in the Penn Treebank, is an ordinary
     word with its own id.
 
     Args:
@@ -54,6 +55,15 @@ class WordTokenizer(ListTokenizer):
     def _join(self, tokens: tf.RaggedTensor) -> tf.Tensor:
         texts = tf.strings.reduce_join(tf.gather(self.pieces, tokens), axis=1, separator=" ")
         return tf.strings.regex_replace(texts, " ?\n ?", "\n")
+
+    def _attach(self, texts: tf.Tensor, continuations: tf.Tensor) -> tf.Tensor:
+        # Appended characters make the ends of empty texts defined.
+        last = tf.strings.substr(tf.strings.join([" ", texts]), -1, 1)
+        first = tf.strings.substr(tf.strings.join([continuations, "\n"]), 0, 1)
+        ends_with_word = ~tf.strings.regex_full_match(last, f"[\n{_SPACES}]")
+        starts_with_word = tf.not_equal(first, "\n")
+        space = tf.where(ends_with_word & starts_with_word, " ", "")
+        return tf.strings.join([space, continuations])
 
     def _is_token(self, entry: str) -> bool:
         return _WORD.fullmatch(entry) is not None
