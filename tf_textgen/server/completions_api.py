@@ -27,6 +27,7 @@ from tf_textgen.server.json_tensors import Arrays, parse_object, to_json
 from tf_textgen.server.predict_api import json_response
 from tf_textgen.server.request_context import Exchange
 from tf_textgen.server.request_error import RequestError, invalid
+from tf_textgen.server.text_offsets import text_offsets
 
 CHUNK_TOKENS = (
     8  # few enough to read along, many enough that reading the text so far again costs little
@@ -118,18 +119,20 @@ def _choice(row: int, outputs: Arrays, before: str, logprobs: bool) -> dict[str,
 
 
 def _logprobs(row: int, outputs: Arrays) -> dict[str, Any]:
-    """The chosen tokens; those of a stop string are among them, though its text is not in the
-    choice's.
+    """The chosen tokens and their places in the choice's text.
+
+    The tokens of a stop string are among them; the text ends before it.
     """
     count = int(outputs["token_count"][row])
     tokens = [token.decode() for token in outputs["token_texts"][row][:count]]
     values = outputs["token_log_probabilities"][row][:count]
-    offsets = np.cumsum([0, *map(len, tokens)])[:-1].tolist()
+    text = outputs["text"][row].decode()
+    finish_reason = outputs["finish_reason"][row].decode()
     return {
         "tokens": tokens,
         "token_logprobs": values.astype(str).astype(float).tolist(),
         "top_logprobs": None,
-        "text_offset": offsets,
+        "text_offset": text_offsets(text, tokens, finish_reason),
     }
 
 
