@@ -205,28 +205,31 @@ class TextParameters:
     )
     repetition_penalty: float = parameter(
         1.0,
-        "Weakens tokens that occur in the prompt or the continuation; 1 does nothing.",
+        "Weakens tokens that occur in the prompt or the continuation; 1 does nothing. A source is "
+        "no prompt: with pairs and dialogues, only tokens of the target count.",
         neutral=1.0,
         above=0.0,
     )
     frequency_penalty: float = parameter(
         0.0,
-        "Subtracted from the logit of a token for each time that it occurs in the continuation.",
+        "Subtracted from the logit of a token for each time that it occurs in the continuation or "
+        "target; the prompt or source does not count.",
         neutral=0.0,
         at_least=-2.0,
         at_most=2.0,
     )
     presence_penalty: float = parameter(
         0.0,
-        "Subtracted once from the logit of a token that occurs in the continuation.",
+        "Subtracted once from the logit of a token that occurs in the continuation or target; the "
+        "prompt or source does not count.",
         neutral=0.0,
         at_least=-2.0,
         at_most=2.0,
     )
     no_repeat_ngram: int = parameter(
         0,
-        "No sequence of this many tokens occurs twice in the prompt and the continuation (only in "
-        "the target, if there is a source); 0 allows it.",
+        "No sequence of this many tokens occurs twice in the prompt and the continuation; 0 allows "
+        "it. A source is no prompt: with pairs and dialogues, only the target counts.",
         neutral=0,
         at_least=0,
         flag_at_most=MAX_TOKENS,

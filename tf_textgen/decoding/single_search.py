@@ -110,7 +110,8 @@ def decode(
       parameters: of the whole rows, within the bounds that `parameters.sanitize` checks.
       prompt_tokens: `[B, P]` int32, left-padded; with the tokens so far, as the model has read
         them.
-      prompt_lengths: `[B]` int32.
+      prompt_lengths: `[B]` int32, number of the last tokens of `prompt_tokens` that belong to the
+        text. Logits processors do not see those before, which are the source of a target.
       eos_id: the end token.
       max_new_tokens: bound of `parameters.max_new_tokens`.
       pad_id: fills `tokens` after the end of a row.

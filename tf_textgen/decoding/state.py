@@ -25,12 +25,12 @@ class Progress(NamedTuple):
 class History(NamedTuple):
     """All that the logits processors know of the rows' past.
 
-    A prompt ends at the start of its continuation, so that both together are one sequence with one
-    end for all rows.
+    The source of a target is no prompt, and is not part of the sequence. A prompt ends at the start
+    of its continuation, so that both together are one sequence with one end for all rows.
     """
 
     prompt_tokens: tf.Tensor  # [B, P] int32, left-padded
-    prompt_lengths: tf.Tensor  # [B] int32
+    prompt_lengths: tf.Tensor  # [B] int32, of the last tokens of `prompt_tokens`; 0 of a source
     tokens: tf.Tensor  # [B, N] int32, the continuations; those from `step` on are not read
     step: tf.Tensor  # [] int32
     forcing: Forcing

@@ -37,7 +37,8 @@ class Prefilled(NamedTuple):
       state: of the model.
       parameters: with lengths relative to the source made numbers of tokens.
       prompt_tokens: `[B, P]` int32, left-padded.
-      prompt_lengths: `[B]` int32.
+      prompt_lengths: `[B]` int32, number of the last tokens that belong to the text: the prompt and
+        its continuation so far, or the target so far. A source belongs to no text.
       prompt_truncated: `[B]` bool.
     """
 
@@ -113,9 +114,13 @@ class Prefill:
         parameters = request.parameters
         features, truncated = self.encoder.features(prompts, parameters.max_new_tokens)
         parameters = self._with_ratios(parameters, features, needed_tokens(request.constraints))
+        lengths = tf.zeros_like(features["target_lengths"])
+        if not self.encoder.is_pair:
+            lengths = features["target_lengths"]
         more = parameters.max_new_tokens
         if begun is not None:
             features = _append(features, begun, self.tokenizer.pad_id)
+            lengths += begun.lengths
             more = tf.minimum(begun.more, more - begun.lengths)
         longest = tf.reduce_max(tf.concat([[1], more], axis=0))
         capacity = tf.shape(features["target_tokens"])[1] + longest
@@ -127,7 +132,7 @@ class Prefill:
             state=state,
             parameters=parameters,
             prompt_tokens=features["target_tokens"],
-            prompt_lengths=features["target_lengths"],
+            prompt_lengths=lengths,
             prompt_truncated=truncated,
         )
 
