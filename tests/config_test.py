@@ -20,6 +20,8 @@ class Sample(Config):
     names: tuple[str, ...] = field((), "Which ones.")
     loud: bool = field(True, "Whether to shout.")
     ends: tuple[str, ...] = field((), "Where to end.", escapes=True)
+    folder: str | None = field(None, "Where to write.", path=True)
+    files: tuple[str, ...] = field((), "What to read.", path=True)
     size: int = field(required, "Follows from the data.", flag=False)
 
 
@@ -50,6 +52,18 @@ def test_flags_make_the_configuration():
     assert from_flags(Sample, values, size=7) == Sample(
         count=4, names=("a", "b"), loud=False, rate=0.5, size=7
     )
+
+
+def test_flags_of_paths_expand_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/someone")
+    flagfile = tmp_path / "recipe.flags"
+    flagfile.write_text("--sample.folder=~/runs/a b\n")
+    arguments = ["--sample.files=~/*.txt", "--sample.files=./~", "--sample.files=gs://b/~"]
+    read = from_flags(Sample, parse(f"--flagfile={flagfile}", *arguments), size=7)
+    assert read.folder == "/home/someone/runs/a b"
+    assert read.files == ("/home/someone/*.txt", "./~", "gs://b/~")
+    assert from_flags(Sample, parse("--sample.names=~"), size=7).names == ("~",)
+    assert from_flags(Sample, parse(), size=7) == Sample(size=7)
 
 
 def test_flagfile_lines_give_the_configuration_again():

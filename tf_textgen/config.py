@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import types
 import typing
@@ -117,13 +118,54 @@ def define_flags(config_class: type[Config], flag_values: flags.FlagValues = fla
         text = entry.metadata["help"]
         choices = entry.metadata["choices"]
         default: Any = entry.default
-        define: Any = _DEFINE[_value_type(hints[entry.name])]
-        if define is flags.DEFINE_multi_string:
+        name = flag_name(config_class, entry.name)
+        value_type = _value_type(hints[entry.name])
+        if value_type is tuple:
             default = list(default)
         elif choices:
             listed = ", ".join(str(choice) for choice in choices)
             text = f"{text} One of {listed}."
-        define(flag_name(config_class, entry.name), default, text, flag_values=flag_values)
+        if entry.metadata.get("path"):
+            define_path_flag(name, default, text, flag_values)
+        else:
+            define: Any = _DEFINE[value_type]
+            define(name, default, text, flag_values=flag_values)
+
+
+class _PathParser(flags.ArgumentParser[str]):
+    """Expands `~` and `~user` at the start of a path: a shell leaves `--flag=~/file` as it is."""
+
+    def parse(self, argument: str) -> str:
+        return os.path.expanduser(argument)
+
+    def flag_type(self) -> str:
+        return "path"
+
+
+def define_path_flag(
+    name: str,
+    default: str | list[str] | None,
+    help: str,
+    flag_values: flags.FlagValues = flags.FLAGS,
+) -> None:
+    """Defines a flag that names a file, a folder or a glob; `~` is the home folder.
+
+    Args:
+      name: of the flag.
+      default: value if none is given; the flag may be repeated if it is a list.
+      help: the flag's help.
+      flag_values: receives the flag.
+    """
+    serializer: flags.ArgumentSerializer[str] = flags.ArgumentSerializer()
+    define: Any = flags.DEFINE_multi if isinstance(default, list) else flags.DEFINE
+    define(
+        parser=_PathParser(),
+        serializer=serializer,
+        name=name,
+        default=default,
+        help=help,
+        flag_values=flag_values,
+    )
 
 
 def from_flags(

@@ -36,6 +36,7 @@ def field(
     below: float | None = None,
     flag: bool = True,
     escapes: bool = False,
+    path: bool = False,
     may_change: bool = False,
     per_worker: bool = False,
 ) -> Any:
@@ -51,6 +52,7 @@ def field(
         flag.
       escapes: whether the flag reads backslash escapes (see `unescape`), because a flagfile has one
         line a flag.
+      path: whether the value names files or a folder; the flag then expands `~`.
       may_change: whether the value may differ when a run is resumed.
       per_worker: whether the value may differ between the workers of a training.
     """
@@ -61,6 +63,7 @@ def field(
         "bounds": {kind: bound for kind, bound in bounds.items() if bound is not None},
         "flag": flag,
         "escapes": escapes,
+        "path": path,
         "may_change": may_change,
         "per_worker": per_worker,
     }

@@ -1,5 +1,6 @@
 """What every job does with good and bad command lines."""
 
+import re
 import subprocess
 import sys
 import time
@@ -8,6 +9,19 @@ import pytest
 import tensorflow as tf
 
 from tf_textgen.jobs import JOBS, main
+from tf_textgen.jobs.command_line import parse
+
+_PATH_NAMES = re.compile(r"(dir|file|saved_model|output|record)$")
+_PATH_WORDS = re.compile(r"\b(folders?|files?|export)\b", re.IGNORECASE)
+_NO_PATHS = (
+    "server",
+    "data.corpus",
+    "data.format",
+    "data.documents",
+    "data.text_field",
+    "data.source_field",
+    "data.target_field",
+)
 
 
 def test_help_lists_every_job(capsys):
@@ -29,6 +43,17 @@ def test_help_names_the_command_that_was_used(monkeypatch, capsys):
     assert main([]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("usage: tf-textgen JOB ") and "python -m" not in shown
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_flag_of_a_path_expands_the_home_folder(job, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    values = parse([job]).flag_values
+    for name in values:
+        flag = values[name]
+        is_text = flag.parser.flag_type() in ("string", "path") and name not in _NO_PATHS
+        if is_text and (_PATH_NAMES.search(name) or _PATH_WORDS.search(flag.help)):
+            assert flag.parser.parse("~/x") == "/home/someone/x", name
 
 
 def test_helpshort_imports_no_tensorflow():

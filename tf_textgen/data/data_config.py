@@ -42,30 +42,40 @@ class DataConfig(Config):
     train: tuple[str, ...] = field(
         (),
         "Files to train on (globs, .gz and remote paths); pairs: the source side.",
+        path=True,
         may_change=True,
         per_worker=True,
     )
     valid: tuple[str, ...] = field(
         (),
         "Files to validate on; without them, data.validation_fraction of data.train is used.",
+        path=True,
         may_change=True,
         per_worker=True,
     )
-    test: tuple[str, ...] = field((), "Files to test on.", may_change=True, per_worker=True)
+    test: tuple[str, ...] = field(
+        (), "Files to test on.", path=True, may_change=True, per_worker=True
+    )
     train_target: tuple[str, ...] = field(
         (),
         "Target side of data.train if data.format is parallel.",
+        path=True,
         may_change=True,
         per_worker=True,
     )
     valid_target: tuple[str, ...] = field(
         (),
         "Target side of data.valid if data.format is parallel.",
+        path=True,
         may_change=True,
         per_worker=True,
     )
     test_target: tuple[str, ...] = field(
-        (), "Target side of data.test if data.format is parallel.", may_change=True, per_worker=True
+        (),
+        "Target side of data.test if data.format is parallel.",
+        path=True,
+        may_change=True,
+        per_worker=True,
     )
     format: str = field(
         "text",
@@ -161,6 +171,7 @@ class DataConfig(Config):
     cache_dir: str | None = field(
         None,
         "Local folder for tokenized files; None is tf_textgen in $XDG_CACHE_HOME or ~/.cache.",
+        path=True,
         may_change=True,
         per_worker=True,
     )

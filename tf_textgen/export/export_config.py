@@ -16,6 +16,7 @@ class ExportConfig(Config):
     dir: str = field(
         "",
         "Folder of the served model, saved_models/NAME; its versions are numbered folders inside.",
+        path=True,
     )
     version: int | None = field(
         None, "Version number; none takes the next free one.", at_least=1, at_most=10**18 - 1

@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
+from tf_textgen.config import define_path_flag
 from tf_textgen.errors import UserError, job_command
 from tf_textgen.jobs import run_flags
 from tf_textgen.models import family
@@ -26,7 +27,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "them. 5 as in Vaswani et al. 2017, section 6.1."
     )
     flags.DEFINE_integer("last", 5, text, lower_bound=2, flag_values=flag_values)
-    flags.DEFINE_string("output", None, "Run folder to create.", flag_values=flag_values)
+    define_path_flag("output", None, "Run folder to create.", flag_values)
 
 
 def run(flag_values: flags.FlagValues) -> None:

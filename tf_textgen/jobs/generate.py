@@ -29,14 +29,16 @@ class GenerateConfig(Config):
     """The model, the prompts and the form of the texts."""
 
     saved_model: str | None = field(
-        None, "Use this export (NAME or NAME/VERSION) instead of a run."
+        None,
+        "Use this export (NAME or NAME/VERSION) instead of a run.",
+        path=True,
     )
     prompt: tuple[str, ...] = field(
         (),
         "A text to continue, or a source to map. Without it, each line of standard input is a "
         "prompt; typed lines are the turns of a dialogue if the run learned dialogues.",
     )
-    prompt_file: str | None = field(None, "A file with one prompt a line.")
+    prompt_file: str | None = field(None, "A file with one prompt a line.", path=True)
     escapes: bool = field(
         False, r"Read \n, \t, \\, \xHH and \uHHHH in prompts as the characters that they represent."
     )

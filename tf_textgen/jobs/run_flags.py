@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from tf_textgen.compat import import_tensorflow_quietly
-from tf_textgen.config import override
+from tf_textgen.config import define_path_flag, override
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.runs.run_folder import load_run, read_config
@@ -32,7 +32,7 @@ def define_run_flags(flag_values: flags.FlagValues) -> None:
 
 
 def define_run_dir_flag(flag_values: flags.FlagValues) -> None:
-    flags.DEFINE_string("run.dir", None, "Run folder that `train` wrote.", flag_values=flag_values)
+    define_path_flag("run.dir", None, "Run folder that `train` wrote.", flag_values)
 
 
 def run_dir(flag_values: flags.FlagValues) -> str:

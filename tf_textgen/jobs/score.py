@@ -27,7 +27,9 @@ class ScoreConfig(Config):
         (),
         "A text to score; pairs as source TAB target. Without it: --text_file or standard input.",
     )
-    text_file: str | None = field(None, "A file with one text (or source TAB target) a line.")
+    text_file: str | None = field(
+        None, "A file with one text (or source TAB target) a line.", path=True
+    )
     escapes: bool = field(
         False,
         r"Read \n, \t, \\, \xHH and \uHHHH in texts as the characters that they represent, after a "

@@ -27,7 +27,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "Folder of the export: NAME serves its newest version and replaces it when a newer one "
         "appears; NAME/VERSION serves this version."
     )
-    flags.DEFINE_string("saved_model", None, text, flag_values=flag_values)
+    config.define_path_flag("saved_model", None, text, flag_values)
     config.define_flags(ServerConfig, flag_values)
 
 

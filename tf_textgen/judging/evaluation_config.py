@@ -32,9 +32,12 @@ class EvaluationConfig(Config):
         (),
         "Files to evaluate on instead of a split (globs, compressed files), in the run's data "
         "format.",
+        path=True,
     )
     target_file: tuple[str, ...] = field(
-        (), "Target side of --file, line by line, if the run's data format is parallel."
+        (),
+        "Target side of --file, line by line, if the run's data format is parallel.",
+        path=True,
     )
     metrics: tuple[str, ...] = field(
         ("likelihood",),
@@ -75,9 +78,12 @@ class EvaluationConfig(Config):
         None,
         "File for the generated texts: JSON lines with source, text, references, score and finish "
         "reason.",
+        path=True,
     )
     record: str | None = field(
-        None, "File for the results as JSON, with command, version, device and checkpoint."
+        None,
+        "File for the results as JSON, with command, version, device and checkpoint.",
+        path=True,
     )
     json: bool = field(False, "Print the results as one JSON object.")
 

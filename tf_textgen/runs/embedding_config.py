@@ -25,6 +25,7 @@ class EmbeddingConfig(Config):
         "Word vectors, GloVe or word2vec text, plain or .gz, for the rows of the embedding table; "
         "pieces without a vector keep their random start. Their width must be the model's "
         "embedding_width.",
+        path=True,
         may_change=True,
         per_worker=True,
     )

@@ -220,12 +220,12 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "model", "transformer_lm", f"One of {', '.join(MODELS)}.", flag_values=flag_values
     )
     text = "Folder that holds the public corpora, or receives them."
-    flags.DEFINE_string("data_dir", None, text, flag_values=flag_values)
+    config.define_path_flag("data_dir", None, text, flag_values)
     text = (
         "Tokenizer to use, as build_vocab wrote it; without it one is made from the training files."
     )
-    flags.DEFINE_string("tokenizer.dir", None, text, flag_values=flag_values)
+    config.define_path_flag("tokenizer.dir", None, text, flag_values)
     text = "The same for the source side of pairs, with --tokenizer.shared=false."
-    flags.DEFINE_string("source_tokenizer.dir", None, text, flag_values=flag_values)
+    config.define_path_flag("source_tokenizer.dir", None, text, flag_values)
     for config_class in (*(entry.config_class for entry in MODELS.values()), *PARTS.values()):
         config.define_flags(config_class, flag_values)

@@ -21,6 +21,7 @@ class RunConfig(Config):
     dir: str = field(
         "",
         "Run folder; the same command again continues from its last checkpoint.",
+        path=True,
         may_change=True,
         per_worker=True,
     )
@@ -92,6 +93,7 @@ class RunConfig(Config):
         None,
         "Run folder, commonly of an n-gram model, whose validation is quoted in this run's record "
         "and last lines.",
+        path=True,
         may_change=True,
         per_worker=True,
     )
