@@ -119,9 +119,16 @@ def test_sources_are_learned_from_the_metadata(connect, serving):
             client.score(["a", "b"], ["a"])
         with pytest.raises(
             InvalidRequest,
-            match="'score' takes 'source', which this client does not know and was not",
+            match=r"^sources is missing: the signature 'score' of this model takes a source for",
         ):
-            client.score("a")
+            client.score(["x"])
+
+
+def test_a_model_without_sources_is_given_none(client):
+    with pytest.raises(
+        InvalidRequest, match=r"^sources is given: the signature 'score' of this model takes only"
+    ):
+        client.score(["x"], ["y"])
 
 
 def test_an_export_of_an_earlier_version_is_asked_for_what_it_has(connect, serving):

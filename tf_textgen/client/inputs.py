@@ -59,6 +59,7 @@ def inputs_of(
       InvalidRequest: if a value is of the wrong type, or asks for what the model does not know.
     """
     given = {name: value for name, value in parameters.items() if value is not None}
+    _check_sources(signature, columns)
     _check_known(signature, [*columns], given)
     rows = len(next(iter(columns.values())))
     values = {**DEFAULTS, **given}
@@ -74,6 +75,20 @@ def inputs_of(
                 "and was not given; expected an export of the client's version: update the client"
             )
     return inputs
+
+
+def _check_sources(signature: Signature, columns: Mapping[str, Sequence[Any]]) -> None:
+    takes_sources = {"text", "source"} <= signature.inputs.keys()
+    if takes_sources and "source" not in columns:
+        raise InvalidRequest(
+            f"sources is missing: the signature {signature.name!r} of this model takes a source "
+            "for each text; pass sources"
+        )
+    if "text" in columns and "source" in columns and not takes_sources:
+        raise InvalidRequest(
+            f"sources is given: the signature {signature.name!r} of this model takes only texts; "
+            "leave sources out"
+        )
 
 
 def _check_known(signature: Signature, columns: Sequence[str], given: Mapping[str, Any]) -> None:
