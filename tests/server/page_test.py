@@ -133,6 +133,17 @@ SPANS = """tokenSpans({text: %s, token_texts: %s, token_log_probabilities: [-1, 
     [
         ("the cat", '["the", "cat", "</s>"]', ["the", " cat"]),  # words, which a space joins
         ("从x", r'["\ufffd", "\ufffd", "\ufffd", "x"]', ["从", "x"]),  # bytes
+        (
+            "\ufffdx从y",
+            r'["\ufffd", "x", "\ufffd", "\ufffd", "\ufffd", "y"]',
+            ["\ufffd", "x", "从", "y"],
+        ),
+        (
+            "\ufffd从y",
+            r'["\ufffd", "\ufffd", "\ufffd", "\ufffd", "\ufffd", "y"]',
+            ["\ufffd", "从", "y"],
+        ),
+        (" a b", '["a", "b"]', [" a", " b"]),
         ("一 en", '["一", " end."]', ["一", " en"]),  # cut before a stop string
         ("", '["</s>"]', []),
     ],
