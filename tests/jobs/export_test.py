@@ -7,14 +7,18 @@ recipes export all.
 
 import functools
 import json
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.data_files import write
 from tests.support.thorough import cases
+from tf_textgen.errors import UserError
 from tf_textgen.export import exported
-from tf_textgen.jobs import main, run_flags
+from tf_textgen.export.export_config import ExportConfig
+from tf_textgen.jobs import export, main, run_flags
 from tf_textgen.models import MODELS
 from tf_textgen.runs import loading
 from tf_textgen.runs.run_folder import load_run
@@ -133,12 +137,12 @@ def test_old_versions_go_once_there_is_a_new_one(family, capsys, tmp_path, monke
         (root / version).mkdir(parents=True)
         (root / version / "saved_model.pb").write_text("")
 
-    def export(*_, **__):
+    def write_version(*_, **__):
         (root / "3").mkdir()
         (root / "3" / "saved_model.pb").write_text("")
         return root / "3"
 
-    monkeypatch.setattr("tf_textgen.export.saved_model.export_saved_model", export)
+    monkeypatch.setattr("tf_textgen.export.saved_model.export_saved_model", write_version)
     assert (
         main(["export", f"--run.dir={family[1]}", f"--export.dir={root}", "--export.keep=1"]) == 0
     )
@@ -148,6 +152,32 @@ def test_old_versions_go_once_there_is_a_new_one(family, capsys, tmp_path, monke
         "removed the older versions 1\n" in written
         and f"--model_name=model --model_base_path={root}" in written
     )
+
+
+def test_printed_commands_can_be_pasted(tmp_path, capsys):
+    root = tmp_path / "my run's été"
+    export._print_commands(root / "1", ExportConfig())
+    _, *server, curl = capsys.readouterr().out.splitlines()
+    words = shlex.split("\n".join(server).replace("\\\n", ""))
+    assert words[0] == "tensorflow_model_server"
+    assert words[-4:] == [
+        "--model_name=my_run_s_ete",
+        f"--model_base_path={root}",
+        "--enable_batching",
+        f"--batching_parameters_file={root}/batching_parameters.txt",
+    ]
+    url = "localhost:8501/v1/models/my_run_s_ete:predict"
+    assert shlex.split(curl) == ["curl", "-d", '{"instances": ["Once upon a time"]}', url]
+
+
+def test_an_export_has_the_name_of_its_run(tmp_path, monkeypatch):
+    inside = tmp_path / "my run" / "checkpoints"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    for run_dir in ("..", "../../my run", f"{tmp_path}/my run/"):
+        assert export._default_folder(run_dir) == Path("saved_models/my run")
+    with pytest.raises(UserError, match=r"--run.dir=/ has no name: expected --export.dir"):
+        export._default_folder("/")
 
 
 def test_an_export_has_the_beam_it_was_made_with(family, capsys):

@@ -48,6 +48,15 @@ def states(model):
     return {int(one["version"]): (one["state"], one["status"]["error_code"]) for one in found}
 
 
+def test_a_folder_is_served_under_a_name_that_a_url_can_hold(versions, tmp_path, monkeypatch):
+    shutil.copytree(versions[1], tmp_path / "my toy" / "1")
+    (tmp_path / "my toy" / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "my toy" / "inside")
+    model = ServedModel("..", ServerConfig())
+    assert model.name == "my_toy" and model.current.number == 1
+    model.close()
+
+
 def test_a_new_version_takes_over_and_the_old_one_finishes(model, root, versions, log):
     shutil.copytree(versions[2], root / "2")
     with model.lease() as old:

@@ -19,7 +19,7 @@ from tf_textgen.export.checking import CHECK_PROMPTS, check_export
 from tf_textgen.export.loaded_saved_model import CONFIG_FILE
 from tf_textgen.export.model_card import model_card
 from tf_textgen.export.prediction_log import REQUESTS_FILE, write_requests
-from tf_textgen.export.server_files import write_server_files
+from tf_textgen.export.server_files import model_name, write_server_files
 from tf_textgen.export.versions import failure_as_user_error, locked, version_numbers
 from tf_textgen.export.warm_up_requests import warm_up_requests
 from tf_textgen.generator import TextGenerator
@@ -82,7 +82,7 @@ def export_saved_model(
                 tf.saved_model.save(_Served(generator), str(staging), signatures=functions)
                 _write_extras(staging, description, card)
                 requests = warm_up_requests(signatures, decoding)
-                write_requests(staging / REQUESTS_FILE, root.name, requests)
+                write_requests(staging / REQUESTS_FILE, model_name(root), requests)
             check_export(signatures, staging, decoding, prompts)
             with failure_as_user_error(root):
                 write_server_files(root)

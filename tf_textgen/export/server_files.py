@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
+import unicodedata
 
 from tf_textgen.atomic_files import write_text
 
@@ -38,6 +40,30 @@ model_config_list {{
 """
 
 
+def folder_name(path: str | pathlib.Path) -> str:
+    """Returns the last name of a path: of the folder itself for `.` and `..`."""
+    name = pathlib.Path(path).name
+    if name in ("", ".."):
+        name = pathlib.Path(path).resolve().name
+    return name
+
+
+def model_name(root: str | pathlib.Path) -> str:
+    """Returns the name under which the model in a folder is served.
+
+    TF Serving matches the path of a URL as it is sent, without decoding `%20`. The name has only
+    letters and digits of ASCII, `_`, `-` and `.`; accents are removed, and each run of other
+    characters becomes one `_`.
+
+    Args:
+      root: the served model's folder, which keeps its own name.
+    """
+    plain = unicodedata.normalize("NFKD", folder_name(root))
+    without_accents = re.sub(r"[\u0300-\u036f]", "", plain)
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", without_accents)
+    return name if name.strip("_.-") else "model"
+
+
 def write_server_files(root: pathlib.Path) -> None:
     """Writes the files that do not exist yet, so that changes of the user stay.
 
@@ -45,7 +71,7 @@ def write_server_files(root: pathlib.Path) -> None:
       root: the served model's folder.
     """
     models = _MODELS.format(
-        name=json.dumps(root.name),
+        name=json.dumps(model_name(root)),
         path=json.dumps(str(root.resolve()), ensure_ascii=False),
     )
     for name, text in ((BATCHING_FILE, _BATCHING), (MODELS_FILE, models)):

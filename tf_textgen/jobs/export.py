@@ -10,7 +10,9 @@ from absl import flags
 
 from tf_textgen import config
 from tf_textgen.decoding.decoding_config import DecodingConfig
+from tf_textgen.errors import UserError
 from tf_textgen.export.export_config import ExportConfig
+from tf_textgen.export.server_files import folder_name
 from tf_textgen.jobs import run_flags
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def run(flag_values: flags.FlagValues) -> None:
     )
     version = export_saved_model(
         generator,
-        export_config.dir or str(Path("saved_models") / Path(run_dir).name),
+        export_config.dir or _default_folder(run_dir),
         decoding=decoding,
         version=export_config.version,
         config=loaded.config,
@@ -58,6 +60,16 @@ def run(flag_values: flags.FlagValues) -> None:
             print(f"  removed the older versions {', '.join(map(str, removed))}")
     _print_limits(generator, decoding)
     _print_commands(version, export_config)
+
+
+def _default_folder(run_dir: str) -> Path:
+    name = folder_name(run_dir)
+    if not name:
+        raise UserError(
+            f"--run.dir={run_dir} has no name: expected --export.dir, the folder of the served "
+            "model; give it"
+        )
+    return Path("saved_models") / name
 
 
 def _print_limits(generator: TextGenerator, decoding: DecodingConfig) -> None:
@@ -78,10 +90,10 @@ def _print_limits(generator: TextGenerator, decoding: DecodingConfig) -> None:
 
 def _print_commands(version: Path, export_config: ExportConfig) -> None:
     """Prints the commands that serve the export and ask it."""
-    from tf_textgen.export.server_files import BATCHING_FILE, SERVER_THREADS
+    from tf_textgen.export.server_files import BATCHING_FILE, SERVER_THREADS, model_name
 
     root = version.parent.resolve()
-    name = version.parent.name
+    name = model_name(root)
     command = [
         f"tensorflow_model_server --rest_api_port=8501 {SERVER_THREADS}",
         f"--model_name={name} --model_base_path={shlex.quote(str(root))}",

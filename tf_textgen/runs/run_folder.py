@@ -21,6 +21,7 @@ import fcntl
 import itertools
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -126,7 +127,8 @@ class RunFolder:
         """Writes the flags, one a line, under a comment that says how to use them."""
         if not self.writes:
             return
-        heading = f"# python -m tf_textgen train --flagfile={self.path / 'recipe.flags'}"
+        flagfile = shlex.quote(f"--flagfile={self.path / 'recipe.flags'}")
+        heading = f"# python -m tf_textgen train {flagfile}"
         atomic_files.write_text(self.path / "recipe.flags", "\n".join([heading, *lines]) + "\n")
 
     def check_same_run(self, config: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import os
 import pathlib
 import threading
 import time
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tf_textgen.errors import UserError
+from tf_textgen.export.server_files import model_name
 from tf_textgen.export.versions import version_number
 from tf_textgen.server.batching import Batcher
 from tf_textgen.server.loaded_version import LoadedVersion
@@ -62,12 +64,11 @@ class ServedModel:
         on_batch: Callable[[str, int], None] = lambda signature, rows: None,
         log: Callable[[str], None] = lambda message: None,
     ) -> None:
-        # Absolute, so that "." has a name; links are not followed, lest a name change with what it
-        # points to.
-        folder = pathlib.Path(path).absolute()
+        # Links are not followed, so that the name does not change with their target.
+        folder = pathlib.Path(os.path.abspath(path))
         self._fixed = version_number(folder.name) if (folder / "saved_model.pb").is_file() else None
         self._folder = folder if self._fixed is None else folder.parent
-        self.name = self._folder.name
+        self.name = model_name(self._folder)
         self.created = int(time.time())
         self._config = config
         self._on_batch = on_batch
