@@ -4,6 +4,7 @@ TensorFlow.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import dataclasses
@@ -18,7 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
-from typing import IO, BinaryIO
+from typing import IO, TextIO
 
 from tf_textgen.config import Config, field
 from tf_textgen.distribution.cluster import WORKER_LOST_EXIT_CODE
@@ -112,7 +113,7 @@ class Launcher:
                 preexec_fn=functools.partial(_become_worker, os.getpid(), self._cores[index]),
             )
             self._workers.append(worker)
-            targets = (sys.stdout.buffer, sys.stderr.buffer)
+            targets = (sys.stdout, sys.stderr)
             for pipe, target in zip(_pipes(worker), targets, strict=True):
                 lines = _Lines(f"[worker {index}] ", target)
                 pipes.register(pipe, selectors.EVENT_READ, lines)
@@ -200,7 +201,7 @@ class Launcher:
 class _Lines:
     """Writes the output of one pipe in whole lines, each after a prefix."""
 
-    def __init__(self, prefix: str, target: BinaryIO) -> None:
+    def __init__(self, prefix: str, target: TextIO) -> None:
         self._prefix = prefix.encode()
         self._target = target
         self._rest = b""
@@ -212,7 +213,12 @@ class _Lines:
         if text and not data:
             text += b"\n"
         *lines, self._rest = text.split(b"\n")
-        self._target.write(b"".join(self._prefix + line + b"\n" for line in lines))
+        output = b"".join(self._prefix + line + b"\n" for line in lines)
+        encoding = self._target.encoding
+        if codecs.lookup(encoding).name != "utf-8":
+            # Workers write UTF-8 to their pipes; this is a terminal that shows another encoding.
+            output = output.decode("utf-8", "replace").encode(encoding, "backslashreplace")
+        self._target.buffer.write(output)
         self._target.flush()
         return bool(data)
 

@@ -5,6 +5,7 @@ Does not import TensorFlow.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import importlib
@@ -20,6 +21,8 @@ from absl import flags
 
 from tf_textgen.config import did_you_mean
 from tf_textgen.errors import UserError, job_command
+from tf_textgen.jobs.console import use_utf8
+from tf_textgen.jobs.flagfile import with_flagfile
 
 JOBS = {
     "build_vocab": "tf_textgen.jobs.build_vocab",
@@ -80,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # TensorFlow's C++ code logs nothing: its failures are raised as exceptions all the same.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    use_utf8()
     debug = "--debug" in arguments
     try:
         _check_utf8(arguments)
@@ -124,13 +128,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         # Flags after an argument belong to a command whose `--` was forgotten.
         flag_values.set_gnu_getopt(False)
     _check_flagfile_comes_first(flag_arguments)
-    try:
-        positional = flag_values([name, *flag_arguments])[1:]
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{flag_arguments[0]} is not UTF-8 ({error.reason}): expected a text file with one "
-            "flag a line"
-        ) from error
+    positional = flag_values([name, *with_flagfile(flag_arguments)])[1:]
     if positional:
         takes = "flags only, as --name=value"
         if command is not None:
@@ -204,7 +202,16 @@ def _check_no_nul(flag_values: flags.FlagValues) -> None:
 
 
 def _is_bad_input(error: Exception) -> bool:
-    return isinstance(error, (UserError, flags.Error, OSError)) or bool(_failed_allocation(error))
+    expected = (UserError, flags.Error, OSError)
+    return isinstance(error, expected) or _is_bad_name(error) or bool(_failed_allocation(error))
+
+
+def _is_bad_name(error: Exception) -> bool:
+    """Returns whether the locale has no form of the name of a file."""
+    encoding = codecs.lookup(sys.getfilesystemencoding()).name
+    if encoding == "utf-8" or not isinstance(error, UnicodeEncodeError):
+        return False
+    return codecs.lookup(error.encoding).name == encoding
 
 
 def _message(error: Exception) -> str:
@@ -214,6 +221,11 @@ def _message(error: Exception) -> str:
         return f"cannot use {error.filename or 'a file'}: {reason}; {advice}"
     if isinstance(error, (UserError, flags.Error, OSError)):
         return str(error).removeprefix("ERROR:: ")
+    if _is_bad_name(error):
+        return (
+            f"the encoding of the locale cannot represent the name of a file ({error}); choose a "
+            "locale of UTF-8, for example LC_ALL=C.UTF-8"
+        )
     if failed := _failed_allocation(error):
         return (
             f"out of memory ({failed}); expected a model, a batch and a context that fit: "

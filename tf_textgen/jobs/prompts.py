@@ -78,7 +78,16 @@ def _typed(hint: str) -> Iterator[str]:
     print(hint, file=sys.stderr)
     while True:
         try:
-            yield input("> ")
+            line = input("> ")
+            # Some locales read other bytes as lone surrogates, which no tensor takes.
+            line.encode()
         except EOFError:
             print(file=sys.stderr)
             return
+        except UnicodeError as error:
+            encoding = sys.stdin.encoding
+            raise UserError(
+                f"standard input: the typed line is not valid {encoding}; expected text in the "
+                "encoding of the terminal"
+            ) from error
+        yield line

@@ -94,7 +94,7 @@ class Checkpoints:
     def best_step(self) -> int | None:
         """The step that `best.json` names, if its checkpoint is there."""
         try:
-            step = json.loads((self.directory / "best.json").read_text())["step"]
+            step = json.loads((self.directory / "best.json").read_text("utf-8"))["step"]
         except _DAMAGE:
             return None
         return step if isinstance(step, int) and self.folder(step).is_dir() else None
@@ -286,7 +286,7 @@ class Checkpoints:
           UserError: where variables of the checkpoint and the model differ, naming the first.
         """
         folder = self.folder(step)
-        saved = json.loads((folder / "manifest.json").read_text())["variables"]
+        saved = json.loads((folder / "manifest.json").read_text("utf-8"))["variables"]
         for part, variables in _weights(model, optimizer).items():
             _check_same(folder, saved.get(part, {}), _shapes(variables))
             tf.train.Checkpoint(**variables).read(str(folder / part)).assert_consumed()
@@ -297,7 +297,7 @@ class Checkpoints:
         return self._state(step)
 
     def _state(self, step: int) -> RunState:
-        return RunState.from_json(json.loads((self.folder(step) / "state.json").read_text()))
+        return RunState.from_json(json.loads((self.folder(step) / "state.json").read_text("utf-8")))
 
     def restore_weights(self, step: int, model: keras.Model, which: str | None = None) -> str:
         """Sets a built model to its weights at `step`, as they are used after the training.
@@ -316,7 +316,9 @@ class Checkpoints:
         """
         self.restore(step, model)
         folder = self.folder(step)
-        saved = json.loads((folder / "manifest.json").read_text())["variables"].get("average")
+        saved = json.loads((folder / "manifest.json").read_text("utf-8"))["variables"].get(
+            "average"
+        )
         if which == "average" and saved is None:
             raise UserError(
                 f"--run.weights=average: {folder} has no moving averages, expected a run trained "
@@ -337,7 +339,7 @@ class Checkpoints:
     def _verify(self, step: int) -> None:
         folder = self.folder(step)
         try:
-            manifest = json.loads((folder / "manifest.json").read_text())
+            manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
             files = manifest["files"]
             if not files or not isinstance(manifest["variables"]["model"], dict):
                 raise DamagedCheckpoint("manifest.json names no files or variables")

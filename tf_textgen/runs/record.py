@@ -114,7 +114,13 @@ def source_version() -> dict[str, str]:
     try:
         outputs = {
             name: subprocess.run(
-                command, cwd=package, capture_output=True, text=True, check=True, timeout=10
+                command,
+                cwd=package,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=True,
+                timeout=10,
             ).stdout
             for name, command in commands.items()
         }
@@ -153,7 +159,7 @@ def _cores() -> set[int]:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         return next(
             line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
         )
