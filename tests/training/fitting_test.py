@@ -22,7 +22,7 @@ from tf_textgen.runs.run_config import RunConfig
 from tf_textgen.runs.run_folder import RunFolder
 from tf_textgen.runs.run_state import RunState
 from tf_textgen.training.fitting import TrainingData, fit, restore_newest
-from tf_textgen.training.stopping import plan_steps
+from tf_textgen.training.step_budget import plan_steps
 from tf_textgen.training.validation import SaveCheckpoints
 
 VALIDATION = 3

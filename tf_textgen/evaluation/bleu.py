@@ -9,7 +9,7 @@ from typing import Any
 from sacrebleu.metrics.bleu import BLEU
 
 from tf_textgen.evaluation.scores import References, Scores, check_aligned
-from tf_textgen.evaluation.words import is_chinese
+from tf_textgen.evaluation.word_tokens import is_chinese
 
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tf_textgen.evaluation.scores import Scores, check_any
-from tf_textgen.evaluation.words import tokens
+from tf_textgen.evaluation.word_tokens import tokens
 
 
 def distinct(texts: Sequence[str], *, sizes: Sequence[int] = (1, 2, 3)) -> Scores:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from rouge_score.rouge_scorer import RougeScorer
 
 from tf_textgen.evaluation.scores import References, Scores, check_aligned, nref
-from tf_textgen.evaluation.words import is_ascii, words
+from tf_textgen.evaluation.word_tokens import is_ascii, words
 
 _KINDS = {"rouge1": "rouge1", "rouge2": "rouge2", "rougeL": "rouge_l"}
 

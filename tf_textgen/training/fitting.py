@@ -26,8 +26,9 @@ from tf_textgen.runs.run_folder import RunFolder
 from tf_textgen.runs.run_state import RunState
 from tf_textgen.training.callbacks import RunCallback, RunCallbacks
 from tf_textgen.training.progress import Progress
+from tf_textgen.training.step_budget import MinutesBudget, plan_steps
 from tf_textgen.training.step_metrics import Meter
-from tf_textgen.training.stopping import MinutesBudget, StopOnSignal, plan_steps
+from tf_textgen.training.stop_on_signal import StopOnSignal
 from tf_textgen.training.tensorboard import TensorBoard
 from tf_textgen.training.validation import SampleFile, Sampler, SaveCheckpoints, Validate
 

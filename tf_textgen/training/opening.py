@@ -27,9 +27,9 @@ from tf_textgen.runs.tokenizers import run_tokenizers
 from tf_textgen.runs.trained_generator import make_generator, prompt_format
 from tf_textgen.runs.xla import use_xla
 from tf_textgen.text.tokenizer import Tokenizer
+from tf_textgen.training.pretrained_embeddings import load_word_vectors, vectors_digest
 from tf_textgen.training.samples import make_sampler
 from tf_textgen.training.validation import Sampler
-from tf_textgen.training.word_vectors import load_word_vectors, vectors_digest
 
 _MOST_UNKNOWN = 0.01  # of the bytes of a split, without a note
 

@@ -1,13 +1,9 @@
-"""When to stop: a budget in minutes, and signals."""
+"""The number of the last step, from budgets in steps, epochs and minutes."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any
 
 from tf_textgen.distribution.workers import Workers
@@ -19,9 +15,6 @@ from tf_textgen.training.validation import SaveCheckpoints, Validate
 
 _WARM_UP_STEPS = 3
 _TIMED_STEPS = 20
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Job managers signal a launcher and, at the same time, the workers that it hands the signal on to.
-_SAME_SIGTERM_S = 2.0
 
 
 def step_limit(config: RunConfig, steps_per_epoch: int) -> int | None:
@@ -33,13 +26,12 @@ def step_limit(config: RunConfig, steps_per_epoch: int) -> int | None:
 
 
 def plan_steps(config: RunConfig, steps_per_epoch: int, state: RunState) -> int | None:
-    """Number of the last step by all budgets, the one that ends first; None before minutes can be
-    turned into steps.
+    """Number of the last step by the budget that ends first; None before minutes can be turned into
+    steps.
 
-    Minutes that were turned into steps before stay these steps; if a run is taken up again with
-    other minutes, its
-    recorded speed is used. Both are noted in `state`: a run's schedule must not depend on chance
-      twice.
+    Minutes that were turned into steps stay these steps. If a run is resumed with other minutes,
+    its recorded speed is used. Both are kept in `state`: a run's schedule must not depend on chance
+    twice.
     """
     limit = step_limit(config, steps_per_epoch)
     if not config.minutes:
@@ -112,7 +104,8 @@ class MinutesBudget(RunCallback):
         if limit is not None and self.state.step >= limit:
             self.state.total_steps = limit
         elif timed == 0:
-            float(logs["loss"])  # waits for the device
+            # Waits for the device.
+            float(logs["loss"])
             self._timed_from = time.perf_counter()
         elif timed > 0 and (timed >= _TIMED_STEPS or self.workers.any(self._is_late())):
             float(logs["loss"])
@@ -124,16 +117,16 @@ class MinutesBudget(RunCallback):
     def _decide(self, step_s: float) -> None:
         start = time.perf_counter()
         self.saver.save()
-        self.saver.forget()  # the decision, and maybe the last validation, are yet to be written
+        # The decision, and perhaps the last validation, have not been written yet.
+        self.saver.forget()
         save_s = time.perf_counter() - start
         validation_s = self._validation_seconds(step_s)
         every = self.config.validate_every
         self.state.seconds += time.perf_counter() - start
         seconds = step_s + validation_s / every + save_s / min(every, self.config.checkpoint_every)
         self.state.seconds_per_step = self.workers.from_chief(seconds)
-        self.state.seconds = self.workers.from_chief(
-            self.state.seconds
-        )  # the plan counts what is left of the minutes
+        # The plan counts the rest of the minutes.
+        self.state.seconds = self.workers.from_chief(self.state.seconds)
         self.state.total_steps = plan_steps(self.config, self.steps_per_epoch, self.state)
         self.schedule.total_steps = self.state.total_steps or 0
         message = (
@@ -155,83 +148,3 @@ class MinutesBudget(RunCallback):
         start = time.perf_counter()
         self.validate.rehearse()
         return time.perf_counter() - start
-
-
-class StopOnSignal(RunCallback):
-    """Finishes the step, saves and stops on SIGINT or SIGTERM; a second signal ends the process at
-    once.
-
-    Python's own handlers are called between two operations of TensorFlow, of which compiling or
-    sampling may take minutes. So a thread counts the signals as they come, and ends the process
-    with what it is doing; a checkpoint is whole or absent all the same.
-
-    A signal to one of several workers stops them all, at the same step.
-
-    A context manager: the signals are the process's own again after it. `number` is the signal that
-    stopped the training, on all workers, or None; a shell's exit code for it is 128 + `number`: 130
-    for SIGINT, 143 for SIGTERM.
-    """
-
-    def __init__(
-        self, saver: SaveCheckpoints, listeners: Sequence[RunCallback], workers: Workers
-    ) -> None:
-        super().__init__()
-        self.saver = saver
-        self.listeners = listeners
-        self.workers = workers
-        self.number: int | None = None
-        self._came: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopOnSignal:
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                self._before[number] = signal.signal(number, self._note)
-            reader, self._writer = os.pipe()
-            os.set_blocking(self._writer, False)
-            self._woken_before = signal.set_wakeup_fd(self._writer)
-            threading.Thread(target=_end_at_second, args=(reader,), daemon=True).start()
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        if self._before:
-            signal.set_wakeup_fd(self._woken_before)
-            os.close(self._writer)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if not self.workers.any(self._came is not None):
-            return
-        self.number = self._came or signal.SIGTERM  # that of another worker
-        self.saver.save()
-        self.model.stop_training = True
-        name = signal.Signals(self.number).name
-        step = self.saver.state.step
-        announce(
-            self.listeners,
-            "on_message",
-            f"{name}: saved step {step}; the same command again continues from there",
-        )
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._came = number
-
-
-def _end_at_second(reader: int) -> None:
-    """Ends the process at the second signal that is written to the pipe; returns when
-    it is closed.
-    """
-    first = None
-    with open(reader, "rb", buffering=0) as numbers:
-        while number := numbers.read(1):
-            now = time.monotonic()
-            if number[0] not in _SIGNALS or (
-                number[0] == signal.SIGTERM and first and now - first < _SAME_SIGTERM_S
-            ):
-                continue
-            if first:
-                os.write(2, b"interrupted\n")
-                os._exit(128 + number[0])
-            first = now

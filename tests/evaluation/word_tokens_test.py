@@ -1,6 +1,6 @@
 """Words and scripts."""
 
-from tf_textgen.evaluation.words import is_ascii, is_chinese, tokens, words
+from tf_textgen.evaluation.word_tokens import is_ascii, is_chinese, tokens, words
 
 
 def test_words_of_several_scripts():

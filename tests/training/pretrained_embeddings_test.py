@@ -19,7 +19,7 @@ from tf_textgen.runs.checkpoints import Checkpoints
 from tf_textgen.runs.embedding_config import EmbeddingConfig
 from tf_textgen.runs.run_folder import load_run
 from tf_textgen.text.words import WordTokenizer
-from tf_textgen.training.word_vectors import load_word_vectors, vectors_digest, words_of
+from tf_textgen.training.pretrained_embeddings import load_word_vectors, vectors_digest, words_of
 
 WORDS = ["\n", "cat", "Dog", "MAT", "bird"]
 TOKENIZER = WordTokenizer(WORDS)
