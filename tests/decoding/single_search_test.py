@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.decoding.markov import BANNED, EOS, PAD, Markov, random_configs, stack
-from tf_textgen.decoding import cutoffs
+from tf_textgen.decoding import cutoffs, repetition
 from tf_textgen.decoding import logits as processors
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import DTYPES, Parameters
@@ -326,10 +326,15 @@ def test_without_detokenizer_there_are_no_texts():
 @pytest.fixture(scope="module")
 def watched():
     """A model and the set of the processors that ran."""
-    ran, names = (
-        set(),
-        ("penalize_repetition", "suppress", "scale", "keep_top_k", "keep_top_p", "keep_min_p"),
-    )
+    ran = set()
+    modules = {
+        "penalize_repetition": repetition,
+        "suppress": processors,
+        "scale": processors,
+        "keep_top_k": cutoffs,
+        "keep_top_p": cutoffs,
+        "keep_min_p": cutoffs,
+    }
 
     def watch(name, original):
         def processor(logits, *args):
@@ -339,8 +344,7 @@ def watched():
         return processor
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in names:
-            module = cutoffs if name.startswith("keep_") else processors
+        for name, module in modules.items():
             patch.setattr(module, name, watch(name, getattr(module, name)))
         model = Markov()
         model.run([[6]], [DecodingConfig(temperature=0.0)])

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from tf_textgen.config import Config, field
 from tf_textgen.decoding.parameter_table import (
     MAX_TOKENS,
+    NEUTRAL,
     NO_SAMPLING,
     PARAMETERS,
     SEPARATOR,
@@ -54,10 +55,9 @@ class DecodingConfig(BeamParameters, TextParameters, Config):
             raise UserError(
                 f"--{self.prefix}.loop_repeats=1 would end every text; expected at least 2, or 0"
             )
-        self._check_order("min_new_tokens", "max_new_tokens")
-        if self.max_length_ratio:
-            self._check_order("min_length_ratio", "max_length_ratio")
         for parameter in PARAMETERS:
+            if parameter.not_above is not None:
+                self._check_order(parameter.name, parameter.not_above)
             if parameter.several:
                 self._check_texts(parameter)
         self._check_contradictions()
@@ -73,10 +73,11 @@ class DecodingConfig(BeamParameters, TextParameters, Config):
         return float(self.beam_width == 1) if self.temperature is None else self.temperature
 
     def _check_order(self, low: str, high: str) -> None:
-        if getattr(self, low) > getattr(self, high):
+        most = getattr(self, high)
+        if most != NEUTRAL[high] and getattr(self, low) > most:
             raise UserError(
                 f"--{self.prefix}.{low}={getattr(self, low)}: expected at most "
-                f"--{self.prefix}.{high}={getattr(self, high)}"
+                f"--{self.prefix}.{high}={most}"
             )
 
     def _check_texts(self, parameter: Parameter) -> None:
@@ -155,11 +156,15 @@ def check_against_source(config: DecodingConfig, has_source: bool) -> None:
     """Raises `UserError` if `config` has lengths relative to a source that the model
     does not have.
     """
-    for name in ("min_length_ratio", "max_length_ratio"):
-        if getattr(config, name) and not has_source:
+    if has_source:
+        return
+    for parameter in PARAMETERS:
+        value = getattr(config, parameter.name)
+        if parameter.needs_source and value != parameter.neutral:
+            instead = parameter.name.replace("length_ratio", "new_tokens")
             raise UserError(
-                f"--{config.prefix}.{name}={getattr(config, name)}: this model continues texts and "
-                f"has no source; leave it out, or set {name.replace('length_ratio', 'new_tokens')}"
+                f"--{config.prefix}.{parameter.name}={value}: this model continues texts and has "
+                f"no source; leave it out, or set {instead}"
             )
 
 

@@ -19,15 +19,11 @@ from tf_textgen.decoding import forcing
 from tf_textgen.decoding.constraints import Constraints, Words, ends_with
 from tf_textgen.decoding.parameter_table import PARAMETERS, Parameter
 from tf_textgen.decoding.parameters import Parameters
-from tf_textgen.decoding.repetition import (
-    forbid,
-    forbid_ngrams,
-    penalize_counts,
-    penalize_repetition,
-)
+from tf_textgen.decoding.repetition import forbid
 from tf_textgen.decoding.state import History
 
-_TINY = 1.2e-38  # smallest normal float32: TensorFlow flushes smaller ones to zero
+# The smallest normal float32: TensorFlow flushes smaller ones to zero.
+_TINY = 1.2e-38
 
 
 def adjust(
@@ -55,16 +51,8 @@ def adjust(
         before all forced words are there. Else the end token is impossible until then.
     """
     own = logits
-    penalty = parameters.repetition_penalty
-    size = parameters.no_repeat_ngram
-    frequency = parameters.frequency_penalty
-    presence = parameters.presence_penalty
-    logits = _when(
-        tf.not_equal(penalty, 1.0), lambda x: penalize_repetition(x, penalty, history), logits
-    )
-    counts = tf.not_equal(frequency, 0.0) | tf.not_equal(presence, 0.0)
-    logits = _when(counts, lambda x: penalize_counts(x, frequency, presence, history), logits)
-    logits = _when(size > 0, lambda x: forbid_ngrams(x, size, history), logits)
+    for operation, rows in _penalties().items():
+        logits = _penalize(logits, operation, rows, parameters, history)
     banned = constraints.banned
     logits = _when(banned.lengths > 0, lambda x: forbid_words(x, banned, history), logits)
     logits = ban(logits, banned_ids)
@@ -118,10 +106,42 @@ def narrow(logits: tf.Tensor, parameters: Parameters) -> tf.Tensor:
 
 def _cut(logits: tf.Tensor, row: Parameter, value: tf.Tensor) -> tf.Tensor:
     """Applies the cut-off of a row of the table if some row of the batch uses it."""
-    module, name = str(row.cutoff).split(":")
-    operation = getattr(importlib.import_module(module), name)
-    uses = tf.not_equal(value, tf.cast(row.neutral, value.dtype))
-    return _when(uses, lambda x: operation(x, value), logits)
+    operation = _resolve(str(row.cutoff))
+    return _when(_is_used(row, value), lambda x: operation(x, value), logits)
+
+
+def _penalties() -> dict[str, list[Parameter]]:
+    """The rows of the table by the penalty that they name."""
+    rows: dict[str, list[Parameter]] = {}
+    for row in PARAMETERS:
+        if row.penalty is not None:
+            rows.setdefault(row.penalty, []).append(row)
+    return rows
+
+
+def _penalize(
+    logits: tf.Tensor,
+    operation_name: str,
+    rows: Sequence[Parameter],
+    parameters: Parameters,
+    history: History,
+) -> tf.Tensor:
+    """Applies a penalty of some rows of the table if some row of the batch uses one of them."""
+    operation = _resolve(operation_name)
+    values = [getattr(parameters, row.name) for row in rows]
+    used = [_is_used(row, value) for row, value in zip(rows, values, strict=True)]
+    return _when(tf.stack(used), lambda x: operation(x, *values, history), logits)
+
+
+def _resolve(operation: str) -> Callable[..., tf.Tensor]:
+    """The function that the table names as `module:function`."""
+    module, name = operation.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _is_used(row: Parameter, value: tf.Tensor) -> tf.Tensor:
+    """The rows of the batch, `[B]` bool, whose value is not the neutral one."""
+    return tf.not_equal(value, tf.cast(row.neutral, value.dtype))
 
 
 def forbid_words(logits: tf.Tensor, words: Words, history: History) -> tf.Tensor:

@@ -32,6 +32,7 @@ MAX_ALPHA = 10.0
 _INT64 = 2**63
 _SEED_STRIDE = 0x1E3779B97F4A7C15
 _CUTOFFS = "tf_textgen.decoding.cutoffs"
+_REPETITION = "tf_textgen.decoding.repetition"
 # The annotation of a field -> the dtype of its input.
 _DTYPES = {
     "float": "float32",
@@ -54,12 +55,20 @@ class Parameter:
       client_default: of the client, if `default` is None.
       at_least, at_most, above, below: bounds of the value. Without an upper bound it must be
         finite.
+      least_used: lower bound of all values but the neutral one.
+      not_above: name of the parameter that is an upper bound of this one, unless that is switched
+        off.
+      needs_source: whether the value is relative to a source, so that it must be neutral if the
+        model has none.
       several: whether the value is several strings, which are joined with `SEPARATOR`.
       most, most_bytes: largest number and size of these strings.
       samples: whether the parameter changes sampling only, so that a beam cannot use it.
       cutoff: the operation `module:function` of a cut-off. It maps logits `[B, V]` and the value
         `[B]` to logits, and is resolved when the graph is built. Cut-offs are applied in the order
         of the table.
+      penalty: the operation `module:function` of a penalty. It maps logits, the values of all
+        parameters that name it, and the history to logits. Penalties are applied in the order of
+        the table, before the cut-offs, also to rows that do not sample.
     """
 
     name: str
@@ -71,11 +80,15 @@ class Parameter:
     at_most: float | None = None
     above: float | None = None
     below: float | None = None
+    least_used: float | None = None
+    not_above: str | None = None
+    needs_source: bool = False
     several: bool = False
     most: int | None = None
     most_bytes: int | None = None
     samples: bool = False
     cutoff: str | None = None
+    penalty: str | None = None
 
     @property
     def client_value(self) -> Any:
@@ -91,6 +104,8 @@ class Parameter:
     @property
     def expected(self) -> str:
         """The bounds in words, for messages."""
+        if self.least_used is not None:
+            return f"{self.neutral:g} or an integer >= {self.least_used:g}"
         if self.at_most is not None and self.at_least is not None and self.at_least < 0:
             return f"a value from {self.at_least:g} to {self.at_most:g}"
         lower = f"> {self.above:g}" if self.at_least is None else f">= {self.at_least:g}"
@@ -209,6 +224,7 @@ class TextParameters:
         "no prompt: with pairs and dialogues, only tokens of the target count.",
         neutral=1.0,
         above=0.0,
+        penalty=f"{_REPETITION}:penalize_repetition",
     )
     frequency_penalty: float = parameter(
         0.0,
@@ -217,6 +233,7 @@ class TextParameters:
         neutral=0.0,
         at_least=-2.0,
         at_most=2.0,
+        penalty=f"{_REPETITION}:penalize_counts",
     )
     presence_penalty: float = parameter(
         0.0,
@@ -225,6 +242,7 @@ class TextParameters:
         neutral=0.0,
         at_least=-2.0,
         at_most=2.0,
+        penalty=f"{_REPETITION}:penalize_counts",
     )
     no_repeat_ngram: int = parameter(
         0,
@@ -233,6 +251,7 @@ class TextParameters:
         neutral=0,
         at_least=0,
         flag_at_most=MAX_TOKENS,
+        penalty=f"{_REPETITION}:forbid_ngrams",
     )
     banned: tuple[str, ...] = parameter(
         (),
@@ -263,6 +282,7 @@ class TextParameters:
         "The end token is not generated before this many tokens.",
         neutral=0,
         at_least=0,
+        not_above="max_new_tokens",
     )
     max_new_tokens: int = parameter(
         128,
@@ -275,6 +295,8 @@ class TextParameters:
         "The end token is not generated before this many tokens per token of the source.",
         neutral=0.0,
         at_least=0.0,
+        not_above="max_length_ratio",
+        needs_source=True,
     )
     max_length_ratio: float = parameter(
         0.0,
@@ -282,6 +304,7 @@ class TextParameters:
         "0 is no bound.",
         neutral=0.0,
         at_least=0.0,
+        needs_source=True,
     )
     stop: tuple[str, ...] = parameter(
         (),
@@ -296,6 +319,7 @@ class TextParameters:
         neutral=0,
         at_least=0,
         flag_at_most=MAX_TOKENS,
+        least_used=2,
     )
     seed: int = parameter(
         0,
@@ -335,6 +359,8 @@ def _rows(declared: type) -> tuple[Parameter, ...]:
 PARAMETERS = _rows(TextParameters)
 BEAM_PARAMETERS = _rows(BeamParameters)
 
+# The values that switch parameters off; None if a parameter has no such value.
+NEUTRAL = {parameter.name: parameter.neutral for parameter in PARAMETERS}
 # The values that switch sampling off.
 NO_SAMPLING = {parameter.name: parameter.neutral for parameter in PARAMETERS if parameter.samples}
 

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_textgen.decoding.decoding_config import DecodingConfig
-from tf_textgen.decoding.parameter_table import PARAMETERS, SEPARATOR, Parameter
+from tf_textgen.decoding.parameter_table import NEUTRAL, PARAMETERS, SEPARATOR, Parameter
 
 # The fields follow from the table, which type checkers cannot see.
 _make_tuple: Any = collections.namedtuple
@@ -129,30 +129,23 @@ Check = tuple[str, tf.Tensor]  # `NAME: expected ...`, and `[B]` bool, the rows 
 
 
 def _checks(parameters: Parameters, bound: int, has_source: bool) -> list[Check]:
-    """Returns the checks of all rows."""
+    """Returns the checks of all rows: first of each value, then of their order."""
     checks = []
     for row in PARAMETERS:
         value = getattr(parameters, row.name)
-        if row.name in ("min_length_ratio", "max_length_ratio"):
-            checks.append(_ratio_check(row, value, has_source))
+        if row.needs_source and not has_source:
+            fits = tf.equal(value, row.neutral)
+            checks.append((f"{row.name}: expected {row.neutral:g}, there is no source", fits))
         elif row.name == "max_new_tokens":
             fits = (value >= 1) & (value <= bound)
             checks.append((f"{row.name}: expected an integer from 1 to {bound}", fits))
-        elif row.name == "loop_repeats":
-            fits = tf.equal(value, 0) | (value >= 2)
-            checks.append((f"{row.name}: expected 0 or an integer >= 2", fits))
         elif row.is_checked:
             checks.append((f"{row.name}: expected {row.expected}", _within_bounds(row, value)))
         elif row.most is not None:
             checks.append(_strings_check(row, value))
-    fewest = parameters.min_new_tokens
-    checks.append(
-        ("min_new_tokens: expected at most max_new_tokens", fewest <= parameters.max_new_tokens)
-    )
-    shortest = parameters.min_length_ratio
-    longest = parameters.max_length_ratio
-    is_ordered = (shortest <= longest) | (longest <= 0.0)
-    checks.append(("min_length_ratio: expected at most max_length_ratio", is_ordered))
+    for row in PARAMETERS:
+        if row.not_above is not None:
+            checks.append(_order_check(row.name, row.not_above, parameters))
     return checks
 
 
@@ -168,14 +161,17 @@ def _within_bounds(row: Parameter, value: tf.Tensor) -> tf.Tensor:
         fits &= value <= tf.cast(row.at_most, value.dtype)
     if row.below is not None:
         fits &= value < tf.cast(row.below, value.dtype)
+    if row.least_used is not None:
+        fits &= tf.equal(value, row.neutral) | (value >= tf.cast(row.least_used, value.dtype))
     return fits
 
 
-def _ratio_check(row: Parameter, ratio: tf.Tensor, has_source: bool) -> Check:
-    fits = _within_bounds(row, ratio)
-    if has_source:
-        return f"{row.name}: expected {row.expected}", fits
-    return f"{row.name}: expected 0, there is no source", fits & tf.equal(ratio, 0.0)
+def _order_check(low: str, high: str, parameters: Parameters) -> Check:
+    most = getattr(parameters, high)
+    fits = getattr(parameters, low) <= most
+    if NEUTRAL[high] is not None:
+        fits |= tf.equal(most, NEUTRAL[high])
+    return f"{low}: expected at most {high}", fits
 
 
 def _strings_check(row: Parameter, joined: tf.Tensor) -> Check:

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_textgen.config import did_you_mean
-from tf_textgen.decoding.parameter_table import SEPARATOR, sample_seed
+from tf_textgen.decoding.parameter_table import PARAMETERS, SEPARATOR, sample_seed
 from tf_textgen.server.batching import check_rows
 from tf_textgen.server.json_tensors import Arrays, to_array
 from tf_textgen.server.loaded_version import LoadedVersion
@@ -27,7 +27,7 @@ from tf_textgen.server.request_error import RequestError, invalid
 
 SIGNATURE = "generate"
 CHUNK_SIGNATURE = "generate_chunk"
-_JOINED = ("stop", "banned", "allowed", "forced")
+_JOINED = {parameter.name for parameter in PARAMETERS if parameter.several}
 _ALIASES = {"max_tokens": "max_new_tokens"}
 # Parameters that an export does not support, with the values that have no effect.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {"best_of": (1,), "suffix": ("",), "logit_bias": ({},)}
