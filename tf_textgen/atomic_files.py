@@ -17,26 +17,31 @@ from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces the file at `path`; whoever reads it sees the old or the new text, never a part."""
-    beside = ""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces the file at `path`; a reader sees the old or the new content, never a part."""
+    temporary = None
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
     except BaseException as error:
-        if beside:
-            Path(beside).unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename = str(
-                path
-            )  # a full disk names no file, and nobody knows the one next to
+            # A full disk names no file, and the name of the temporary one helps nobody.
+            error.filename = str(path)
         raise
     sync_directory(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -52,19 +57,19 @@ def new_folder(path: Path) -> Iterator[Path]:
     A folder already at `path` is replaced; after an error it is unchanged and nothing else is
     left behind.
     """
-    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    old = beside.with_name(beside.name + ".old")
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    old = temporary.with_name(temporary.name + ".old")
     try:
-        yield beside
-        os.chmod(beside, 0o755)
-        sync_folder(beside)
+        yield temporary
+        os.chmod(temporary, 0o755)
+        sync_folder(temporary)
         if path.exists():
             os.rename(path, old)
-        os.rename(beside, path)
+        os.rename(temporary, path)
     except BaseException:
         if old.exists() and not path.exists():
             os.rename(old, path)
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_directory(path.parent)
     shutil.rmtree(old, ignore_errors=True)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 import tensorflow as tf
 
+from tf_textgen import atomic_files
 from tf_textgen.errors import UserError
 from tf_textgen.text.tokenizer_config import SPECIAL_NAMES
 
@@ -155,8 +156,8 @@ class Tokenizer(tf.Module):
         folder = pathlib.Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            _write_atomically(folder / name, content)
-        _write_atomically(
+            atomic_files.write_bytes(folder / name, content)
+        atomic_files.write_bytes(
             folder / DESCRIPTION_FILE, json.dumps(description, indent=1).encode() + b"\n"
         )
 
@@ -289,18 +290,3 @@ def _fingerprint(kind: str, files: Mapping[str, bytes]) -> str:
     for name in sorted(files):
         digest.update(f"{name} {len(files[name])}\n".encode() + files[name])
     return digest.hexdigest()
-
-
-def _write_atomically(path: pathlib.Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        error.filename = str(path)  # a full disk names no file
-        raise
-    finally:
-        beside.unlink(missing_ok=True)
