@@ -167,6 +167,10 @@ def test_damaged_checkpoints_do_not_count_and_are_told(run, job, tmp_path, caplo
             "is inside the run that is averaged: expected a folder outs",
         ),
         (
+            ["--run.dir={run}", "--output={averaged}/checkpoints/new"],
+            "checkpoints/new: this file belongs to the run; choose another name",
+        ),
+        (
             ["--run.dir={averaged}", "--output={new}"],
             "is already a mean of checkpoints: expected a run that train wro",
         ),
@@ -177,6 +181,14 @@ def test_bad_input_is_one_line(flags, said, run, averaged, job, tmp_path):
     code, _, errors = job("average", *(flag.format(**places) for flag in flags))
     assert code == 2 and len(errors) == 1 and said in errors[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_an_export_writes_nothing_into_a_run(run, averaged, job):
+    for folder in (run / "checkpoints", averaged / "tokenizer" / "x"):
+        code, _, errors = job("export", f"--run.dir={run}", f"--export.dir={folder}")
+        assert code == 2 and errors == [
+            f"error: --export.dir={folder}: this file belongs to the run; choose another name"
+        ]
 
 
 def test_counts_have_no_mean(run, tmp_path, job):

@@ -50,6 +50,29 @@ def test_speakers_of_dialogues_are_words(build, tmp_path):
     assert words(tmp_path / "all")[:2] == ["<A>", "<B>"]
 
 
+def test_a_tokenizer_replaces_only_a_tokenizer(build, tmp_path):
+    folder = f"--tokenizer.dir={tmp_path / 'all'}"
+    for flags in ([], ["--tokenizer.kind=characters"]):
+        assert build(folder, *flags)[0] == 0
+    mine = {"tokenizer.json": '{"version": "1.0", "model": {}}', "vocabulary.json": "[]"}
+    for name, text in mine.items():
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / name, text)
+        code, _, errors = build(f"--tokenizer.dir={tmp_path / name}")
+        assert code == 2 and f"has {name} that build_vocab did not write" in errors[0]
+        assert [path.name for path in (tmp_path / name).iterdir()] == [name]
+        assert (tmp_path / name / name).read_text() == text
+
+
+def test_a_tokenizer_replaces_no_text_and_not_the_other_one(build, tmp_path):
+    write(tmp_path / "vocabulary.json", "one\ttwo\n")
+    code, _, errors = build(f"--data.train={tmp_path}/*.json", f"--tokenizer.dir={tmp_path}")
+    assert code == 2 and "vocabulary.json: this file is read and would be" in errors[0]
+    same = [f"--tokenizer.dir={tmp_path}/all", f"--source_tokenizer.dir={tmp_path}/./all"]
+    code, _, errors = build("--tokenizer.shared=false", *same)
+    assert code == 2 and "are the same folder: expected one for each tokenizer" in errors[0]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

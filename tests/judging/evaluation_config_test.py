@@ -59,6 +59,11 @@ def test_results_overwrite_neither_the_data_nor_a_folder(tmp_path, monkeypatch):
     for own in ("config.json", "checkpoints/step-1/manifest.json"):
         with pytest.raises(UserError, match=r"--output=.*: this file belongs to the run; choose"):
             EvaluationConfig(output=str(run / own)).check_kept(run)
+    one_file = EvaluationConfig(record=f"{tmp_path}/b", output=f"{tmp_path}/run/../b")
+    with pytest.raises(
+        UserError, match=r"--record=.*b and --output are the same file: expected two"
+    ):
+        one_file.check_kept(run)
     data = DataConfig(train=(str(path),))
     EvaluationConfig(record=f"{path}.json", output=str(run / "texts.jsonl")).check_kept(run, data)
     with pytest.raises(UserError, match=f"--record={tmp_path}: is a folder; expected the name"):

@@ -15,6 +15,7 @@ from tf_textgen.config import define_path_flag
 from tf_textgen.errors import UserError, job_command
 from tf_textgen.jobs import run_flags
 from tf_textgen.models import family
+from tf_textgen.runs.kept_files import check_outside_runs
 from tf_textgen.runs.run_folder import read_config
 
 HELP = "Write the mean of the last checkpoints of a run as a new run."
@@ -78,4 +79,5 @@ def _output(source: Path, name: str | None) -> Path:
             f"--output={output} is inside the run that is averaged: expected a folder outside of "
             "it; choose another"
         )
+    check_outside_runs("--output", output)
     return output

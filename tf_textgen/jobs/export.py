@@ -14,6 +14,7 @@ from tf_textgen.errors import UserError
 from tf_textgen.export.export_config import ExportConfig
 from tf_textgen.export.server_files import folder_name
 from tf_textgen.jobs import run_flags
+from tf_textgen.runs.kept_files import check_outside_runs
 
 if TYPE_CHECKING:
     from tf_textgen.generator import TextGenerator
@@ -30,6 +31,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def run(flag_values: flags.FlagValues) -> None:
     export_config = config.from_flags(ExportConfig, flag_values)
     run_flags.check_decoding(flag_values)
+    if export_config.dir:
+        check_outside_runs("--export.dir", export_config.dir, run_flags.run_dir(flag_values))
     loaded = run_flags.load(flag_values)
 
     from tf_textgen.export.saved_model import CARD_FILE, export_saved_model

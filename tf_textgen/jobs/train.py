@@ -17,6 +17,7 @@ from absl import flags
 from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.distribution.cluster import WORKER_LOST_EXIT_CODE, read_cluster
 from tf_textgen.runs import recipe as recipes
+from tf_textgen.runs.kept_files import check_outside_runs, check_reads_outside
 from tf_textgen.runs.recipe import Recipe
 from tf_textgen.runs.run_folder import RunFolder
 
@@ -32,7 +33,10 @@ def run(flag_values: flags.FlagValues) -> int:
     recipe = Recipe.from_flags(flag_values)
     recipe.check_complete()
     cluster = read_cluster(os.environ)
-    with RunFolder(recipe.run.dir, writes=cluster.is_chief) as folder:
+    check_outside_runs("--run.dir", recipe.run.dir)
+    check_reads_outside(recipe.run.dir, recipe.read_files())
+    tokenizers = recipe.tokenizer_dirs()
+    with RunFolder(recipe.run.dir, writes=cluster.is_chief, tokenizers=tokenizers) as folder:
         # Everything known from flags is compared, and the recipe written, before TensorFlow is
         # imported. The corpus may still change the configuration of the data.
         known = {part: values for part, values in recipe.to_json().items() if part != "data"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Collection, Sequence
@@ -13,7 +12,7 @@ from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.data.files import expand
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
-from tf_textgen.runs.run_folder import OWN_NAMES
+from tf_textgen.runs.kept_files import check_not_read, check_outside_runs
 
 REFERENCE_METRICS = ("bleu", "chrf", "rouge")
 GENERATION_METRICS = (*REFERENCE_METRICS, "distinct", "memorization")
@@ -166,18 +165,16 @@ class EvaluationConfig(Config):
         """
         for name in _WRITTEN:
             path = getattr(self, name)
-            if not path:
-                continue
-            written = Path(path).resolve()
-            if any(written.is_relative_to((run / own).resolve()) for own in OWN_NAMES):
-                raise UserError(
-                    f"--{name}={path}: this file belongs to the run; choose another name"
-                )
-            if any(_is_read(written, data) for data in texts):
-                raise UserError(
-                    f"--{name}={path}: this file is read and would be overwritten; choose another "
-                    "name"
-                )
+            if path:
+                check_outside_runs(f"--{name}", path, run)
+                check_not_read(f"--{name}", path, texts)
+        if not self.record or not self.output:
+            return
+        if Path(self.record).resolve() == Path(self.output).resolve():
+            raise UserError(
+                f"--record={self.record} and --output are the same file: expected two; choose "
+                "another name"
+            )
 
     def with_files(self, data: DataConfig) -> DataConfig:
         """Returns `data` with the files of the flags as its split `test`.
@@ -228,15 +225,3 @@ def _check_writable(flag: str, path: Path) -> None:
         raise UserError(
             f"{flag}: cannot write to {path.parent} ({error.strerror}); choose another folder"
         ) from error
-
-
-def _is_read(written: Path, data: DataConfig) -> bool:
-    """Returns whether `written` is a file of the data, under any of its names."""
-    for split in SPLITS:
-        for pattern in (*data.patterns(split), *data.target_patterns(split)):
-            # A pattern without a file loses nothing.
-            with contextlib.suppress(UserError):
-                found = expand((pattern,), f"data.{split}")
-                if any(Path(read).resolve() == written for read in found):
-                    return True
-    return False

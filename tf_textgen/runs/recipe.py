@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -16,6 +18,7 @@ from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.optimizers.optimizer_config import OptimizerConfig
 from tf_textgen.runs.embedding_config import EmbeddingConfig
+from tf_textgen.runs.kept_files import data_files
 from tf_textgen.runs.run_config import RunConfig
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 
@@ -156,6 +159,16 @@ class Recipe:
         if source_vocabulary_size is not None:
             sizes["source_vocabulary_size"] = source_vocabulary_size
         return dataclasses.replace(self.model_config, **sizes)  # type: ignore[arg-type]
+
+    def tokenizer_dirs(self) -> list[str]:
+        """Returns the folders of the given tokenizers."""
+        return [folder for folder in (self.tokenizer_dir, self.source_tokenizer_dir) if folder]
+
+    def read_files(self) -> Iterator[tuple[str, Path]]:
+        """Yields the flag and the path of each local file that is read, except tokenizers."""
+        yield from data_files(self.data)
+        if self.embedding.file:
+            yield f"--embedding.file={self.embedding.file}", Path(self.embedding.file)
 
     def flag_lines(self) -> list[str]:
         """The flagfile that gives this recipe again."""

@@ -29,24 +29,13 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from tf_textgen import atomic_files
 from tf_textgen.errors import UserError
 from tf_textgen.models import family
+from tf_textgen.runs.kept_files import RECIPE, RECIPE_HEADING, check_new_folder, keep_recipe
 from tf_textgen.runs.recipe import PARTS
 
 if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
     from tf_textgen.text.tokenizer import Tokenizer
 
-OWN_NAMES = (
-    "lock",
-    "recipe.flags",
-    "config.json",
-    "tokenizer",
-    "source_tokenizer",
-    "checkpoints",
-    "logs",
-    "samples.txt",
-    "run.json",
-)
-"""The files and folders of a run, which no other job replaces."""
 # Parts of config.json that may change when a run is resumed.
 _FREE_PARTS = ("decoding",)
 # The parts of config.json that are objects: of all runs, and of some.
@@ -63,14 +52,18 @@ class RunFolder:
       directory: made if missing.
       writes: whether this process is the one that writes; the other workers of a training lock and
         write nothing.
+      tokenizers: folders of tokenizers that the training uses; they may be in the folder.
 
     Raises (on entering):
       UserError: if another process writes it, or it is another program's folder.
     """
 
-    def __init__(self, directory: str | Path, *, writes: bool = True) -> None:
+    def __init__(
+        self, directory: str | Path, *, writes: bool = True, tokenizers: Sequence[str] = ()
+    ) -> None:
         self.path = Path(directory)
         self.writes = writes
+        self._tokenizers = tokenizers
         self._lock: IO[str] | None = None
 
     tokenizer = property(lambda self: self.path / "tokenizer")
@@ -81,6 +74,7 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         if not self.writes:
             return self
+        check_new_folder(self.path, self._tokenizers)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / "lock", "a+", encoding="utf-8")
@@ -104,14 +98,6 @@ class RunFolder:
         # The name is a courtesy; a full disk is reported when something is lost.
         with contextlib.suppress(OSError):
             os.write(lock.fileno(), f"process {os.getpid()} on {os.uname().nodename}\n".encode())
-        if not (self.path / "recipe.flags").exists():
-            for name in ("checkpoints", "tokenizer", "config.json", "run.json"):
-                if (self.path / name).exists():
-                    self.__exit__()
-                    raise UserError(
-                        f"--run.dir={self.path} has {name} but no recipe.flags: expected a new "
-                        "folder or one that train made; choose another"
-                    )
         return self
 
     def __exit__(self, *unused: object) -> None:
@@ -127,9 +113,10 @@ class RunFolder:
         """Writes the flags, one a line, under a comment that says how to use them."""
         if not self.writes:
             return
-        flagfile = shlex.quote(f"--flagfile={self.path / 'recipe.flags'}")
-        heading = f"# python -m tf_textgen train {flagfile}"
-        atomic_files.write_text(self.path / "recipe.flags", "\n".join([heading, *lines]) + "\n")
+        flagfile = shlex.quote(f"--flagfile={self.path / RECIPE}")
+        text = "\n".join([RECIPE_HEADING + flagfile, *lines]) + "\n"
+        keep_recipe(self.path / RECIPE, text, is_new=self.recorded() is None)
+        atomic_files.write_text(self.path / RECIPE, text)
 
     def check_same_run(self, config: Mapping[str, Any]) -> None:
         """Compares `config` (all or some of its parts) with `config.json`, if there is one.

@@ -16,9 +16,8 @@ import tensorflow as tf
 from tf_textgen.compat import sentencepiece_op
 from tf_textgen.errors import UserError
 from tf_textgen.text.tokenizer import SPECIAL_PIECES, Tokenizer, repair_utf8
-from tf_textgen.text.tokenizer_config import TokenizerConfig
+from tf_textgen.text.tokenizer_config import SENTENCEPIECE_FILE, TokenizerConfig
 
-MODEL_FILE = "sentencepiece.model"
 # The characters that SentencePiece uses for a space and for an unknown character. It skips lines
 # that contain the latter.
 _SPACE = "\u2581"
@@ -46,11 +45,11 @@ class SentencePieceTokenizer(Tokenizer):
         self._op = sentencepiece_op(model, self.name)
 
     def files(self) -> dict[str, bytes]:
-        return {MODEL_FILE: self._model}
+        return {SENTENCEPIECE_FILE: self._model}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> SentencePieceTokenizer:
-        return cls(files[MODEL_FILE])
+        return cls(files[SENTENCEPIECE_FILE])
 
     def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return self._op.tokenize(repair_utf8(texts))

@@ -14,14 +14,12 @@ import tensorflow as tf
 
 from tf_textgen import atomic_files
 from tf_textgen.errors import UserError
-from tf_textgen.text.tokenizer_config import SPECIAL_NAMES
+from tf_textgen.text.tokenizer_config import DESCRIPTION_FILE, SPECIAL_NAMES, VOCABULARY_FILE
 
 TokenizerT = TypeVar("TokenizerT", bound="Tokenizer")
 
 # The first ids of every vocabulary that is built here. No text is tokenized to them.
 SPECIAL_PIECES = tuple(name.encode() for name in SPECIAL_NAMES)
-DESCRIPTION_FILE = "tokenizer.json"
-VOCABULARY_FILE = "vocabulary.json"
 FORMAT_VERSION = 1
 
 

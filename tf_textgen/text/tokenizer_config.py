@@ -9,6 +9,11 @@ from tf_textgen.config import Config, field
 from tf_textgen.errors import UserError
 
 KINDS_WITH_SYMBOLS = ("sentencepiece", "words")
+DESCRIPTION_FILE = "tokenizer.json"
+VOCABULARY_FILE = "vocabulary.json"
+SENTENCEPIECE_FILE = "sentencepiece.model"
+TOKENIZER_FILES = (DESCRIPTION_FILE, VOCABULARY_FILE, SENTENCEPIECE_FILE)
+"""The files in the folder of a tokenizer."""
 SPECIAL_NAMES = ("<pad>", "<unk>", "<s>", "</s>", "<sep>")
 
 
