@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_REPLACED = ".old"
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replaces the file at `path`; a reader sees the old or the new content, never a part."""
@@ -58,7 +60,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     left behind.
     """
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    old = temporary.with_name(temporary.name + ".old")
+    old = temporary.with_name(temporary.name + _REPLACED)
     try:
         yield temporary
         os.chmod(temporary, 0o755)
@@ -73,6 +75,25 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
     sync_directory(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def clean_up(directory: Path) -> None:
+    """Removes what killed processes were writing in a directory, and takes back what they were
+    replacing.
+
+    To be called if no other process writes there.
+    """
+    for path in directory.glob(f".*{_REPLACED}"):
+        # The name is that of a temporary folder, `.NAME.RANDOM`, with the suffix.
+        name = path.name.removesuffix(_REPLACED).rpartition(".")[0].removeprefix(".")
+        before = directory / name
+        if name and not before.exists():
+            path.rename(before)
+    for path in directory.glob(".*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def reason(error: Exception) -> str:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_textgen import atomic_files
 from tf_textgen.config import flag_line
 from tf_textgen.errors import UserError
 from tf_textgen.models.base import TextModel
+from tf_textgen.runs.checkpoint_folder import retry_if_removed
 from tf_textgen.runs.checkpoints import Checkpoints, by_path
 from tf_textgen.runs.record import describe_origin
 from tf_textgen.runs.run_folder import make_model
@@ -35,7 +35,7 @@ def last_steps(checkpoints: Checkpoints, count: int) -> list[int]:
     Raises:
       UserError: if there are fewer.
     """
-    steps = sorted(islice(checkpoints.whole(), count))
+    steps = sorted(retry_if_removed(lambda: list(islice(checkpoints.whole(), count))))
     if len(steps) < count:
         listed = f" (of steps {', '.join(map(str, steps))})" if steps else ""
         raise UserError(
@@ -54,20 +54,14 @@ def restore_mean(checkpoints: Checkpoints, steps: Sequence[int], model: TextMode
     no mean: they stay as the last checkpoint has them.
 
     Raises:
-      UserError: if a checkpoint does not fit the model or went away.
+      UserError: if a checkpoint does not fit the model; a `RemovedCheckpoint` if a running training
+        has removed it.
     """
     variables = {path: v for path, v in by_path(model.variables).items() if v.dtype.is_floating}
     sums = {path: np.zeros(variable.shape, np.float64) for path, variable in variables.items()}
     state = RunState()
     for step in steps:
-        try:
-            state = checkpoints.restore(step, model)
-        except (OSError, tf.errors.OpError) as error:
-            raise UserError(
-                f"{checkpoints.folder(step)} cannot be read any more "
-                f"({atomic_files.reason(error)}): expected a checkpoint that stays; a run in "
-                "training removes its older ones, give the same command again"
-            ) from error
+        state = checkpoints.restore(step, model)
         for path, variable in variables.items():
             sums[path] += variable.numpy()
     for path, variable in variables.items():
@@ -95,9 +89,13 @@ def write_average(
       UserError: if there are too few whole checkpoints, or no room on the disk.
     """
     checkpoints = Checkpoints(source / "checkpoints")
-    steps = last_steps(checkpoints, last)
     model = make_model(config)
-    state = restore_mean(checkpoints, steps, model)
+
+    def restore() -> tuple[list[int], RunState]:
+        found = last_steps(checkpoints, last)
+        return found, restore_mean(checkpoints, found, model)
+
+    steps, state = retry_if_removed(restore)
     about = {"averaged_run": str(source), "averaged_steps": steps}
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_files.new_folder(output) as folder:

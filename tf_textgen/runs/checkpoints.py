@@ -1,26 +1,20 @@
 """Checkpoints: every variable by its path, in a folder that is whole or absent.
 
-    checkpoints/step-00001000/  model.* optimizer.*  (tf.train.Checkpoint format, apart: inference
-                                needs the first) carried.*            recurrent states of all rows,
-                                where batches hand them on average.*            moving averages of
-                                the weights, if they are kept state.json           RunState
-                                manifest.json        sizes and SHA-256 of the files; paths, shapes,
-                                dtypes of variables
-    checkpoints/best.json       step and loss of the best validation
+    checkpoints/step-00001000/
+        model.*      the variables of the model, in the format of tf.train.Checkpoint
+        optimizer.*  those of the optimizer, apart, since inference needs the first only
+        carried.*    recurrent states of all rows, if batches carry them
+        average.*    moving averages of the weights, if they are kept
 
-`tf.train.Checkpoint(model=model)` would silently leave out layers held in lists and the state of
-dropout.
+The other files are those of `CheckpointFolder`. `tf.train.Checkpoint(model=model)` would silently
+leave out layers held in lists and the state of dropout.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
-import logging
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +24,20 @@ import tensorflow as tf
 from tf_textgen import atomic_files
 from tf_textgen.errors import UserError
 from tf_textgen.models.moving_average import UPDATES
+from tf_textgen.runs.checkpoint_folder import CheckpointFolder, retry_if_removed
 from tf_textgen.runs.run_state import RunState
 
-_logger = logging.getLogger(__name__)
 _SEED_GENERATOR = re.compile(r"seed_generator(_\d+)?/seed_generator_state$")
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
-
-
-class DamagedCheckpoint(Exception):
-    """A checkpoint folder whose files are not what was written."""
 
 
 def by_path(variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
     """The TensorFlow variables keyed by Keras path.
 
     Keras numbers seed generators through the whole process; here they are numbered through the
-    model, so that a checkpoint can be read where other models were made before.
+    model, so that a checkpoint can be read in a process that made other models before.
 
     Raises:
-      UserError: where two variables have one path, which would leave one of them out.
+      UserError: if two variables have one path, which would leave one of them out.
     """
     found: dict[str, tf.Variable] = {}
     generators = itertools.count()
@@ -66,7 +55,7 @@ def by_path(variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
     return found
 
 
-class Checkpoints:
+class Checkpoints(CheckpointFolder):
     """The checkpoints of one run.
 
     Args:
@@ -75,137 +64,6 @@ class Checkpoints:
       writes: whether this process is the one that writes; the other workers of a training only
         read, but have to call `save` as well, if the states of their rows are gathered.
     """
-
-    def __init__(self, directory: str | Path, keep: int = 2, *, writes: bool = True) -> None:
-        self.directory = Path(directory)
-        self.keep = keep
-        self.writes = writes
-
-    # Finding.
-
-    def steps(self) -> list[int]:
-        """Steps of all checkpoints, oldest first."""
-        names = [path.name for path in self.directory.glob("step-*") if path.is_dir()]
-        return sorted(int(name[5:]) for name in names if name[5:].isdecimal())
-
-    def folder(self, step: int) -> Path:
-        return self.directory / f"step-{step:08d}"
-
-    def best_step(self) -> int | None:
-        """The step that `best.json` names, if its checkpoint is there."""
-        try:
-            step = json.loads((self.directory / "best.json").read_text("utf-8"))["step"]
-        except _DAMAGE:
-            return None
-        return step if isinstance(step, int) and self.folder(step).is_dir() else None
-
-    def whole(self) -> Iterator[int]:
-        """The steps whose files are undamaged, newest first; each damaged one on the way is named
-        in a warning.
-        """
-        for step in reversed(self.steps()):
-            try:
-                self._verify(step)
-            except DamagedCheckpoint as error:
-                _logger.warning(
-                    "checkpoint of step %d is damaged (%s); going back to the one before",
-                    step,
-                    error,
-                )
-            else:
-                yield step
-
-    def newest_whole(self) -> int | None:
-        """The newest step whose files are undamaged, or None."""
-        return next(self.whole(), None)
-
-    def find(self, which: str | int) -> int:
-        """The step that "best" (the newest if there is none yet), "last" or a number means.
-
-        Raises:
-          UserError: if there is no such checkpoint.
-        """
-        if which == "best" and (best := self.best_step()) is not None:
-            try:
-                self._verify(best)
-                return best
-            except DamagedCheckpoint as error:
-                _logger.warning(
-                    "the best checkpoint, of step %d, is damaged (%s); taking the newest",
-                    best,
-                    error,
-                )
-        if which in ("best", "last"):
-            newest = self.newest_whole()
-            if newest is None and self.steps():
-                raise UserError(self._all_damaged())
-            if newest is None:
-                raise UserError(f"{self.directory}: no checkpoint there, expected one; train first")
-            return newest
-        if not str(which).isdecimal() or int(which) not in self.steps():
-            listed = ", ".join(map(str, self.steps())) or "none"
-            raise UserError(
-                f"checkpoint {which!r}: expected best, last or one of the steps {listed}"
-            )
-        try:
-            self._verify(int(which))
-        except DamagedCheckpoint as error:
-            raise UserError(
-                f"checkpoint of step {which} is damaged ({error}); choose another step"
-            ) from error
-        return int(which)
-
-    def newest_to_go_on(self) -> int | None:
-        """The newest whole step, for whoever holds the run's lock and writes on; None if there
-        is no checkpoint.
-
-        What an earlier process left unfinished is removed, undone (a checkpoint set aside for
-        another of its step) or finished (a best checkpoint that was yet to be marked). Damaged
-        newer checkpoints are kept under another
-        name: under their own they would count as the newest, and those to come would be pruned
-          before them.
-
-        Raises:
-          UserError: if all checkpoints are damaged; beginning again would replace them.
-        """
-        if not self.writes:
-            raise UserError(
-                f"{self.directory}: only the first worker decides if a training continues"
-            )
-        self._tidy()
-        newest = self.newest_whole()
-        if newest is None and self.steps():
-            raise UserError(self._all_damaged())
-        for step in self.steps():
-            if newest is not None and step > newest:
-                aside = self.directory / f"damaged-{self.folder(step).name}"
-                shutil.rmtree(aside, ignore_errors=True)
-                self.folder(step).rename(aside)
-        if newest is not None:
-            state = self._state(newest)
-            if state.best_step == newest != self.best_step() and state.best_loss is not None:
-                self.mark_best(newest, state.best_loss)
-        return newest
-
-    def _tidy(self) -> None:
-        """Takes back or removes what a killed process had written next to, or was removing."""
-        for path in self.directory.glob(".step-*.old"):
-            if not (before := self.directory / path.name.split(".")[1]).exists():
-                path.rename(before)
-        for path in self.directory.glob(".*"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink()
-
-    def _all_damaged(self) -> str:
-        listed = ", ".join(map(str, self.steps()))
-        return (
-            f"{self.directory}: all checkpoints (of steps {listed}) are damaged, expected a whole "
-            "one; put one back, or train in another --run.dir"
-        )
-
-    # Writing.
 
     def save(
         self,
@@ -232,50 +90,12 @@ class Checkpoints:
             with atomic_files.new_folder(path) as folder:
                 for part, variables in parts.items():
                     tf.train.Checkpoint(**variables).write(str(folder / part))
-                atomic_files.write_json(folder / "state.json", state.to_json())
-                atomic_files.write_json(
-                    folder / "manifest.json", {"files": _files(folder), **_describe(parts)}
-                )
+                shapes = {part: _shapes(variables) for part, variables in parts.items()}
+                self.write_description(folder, state, shapes)
         except (OSError, tf.errors.OpError) as error:
-            raise UserError(self._cannot_save(state.step, error)) from error
-        self._prune()
+            raise UserError(self.cannot_save(state.step, error)) from error
+        self.prune()
         return path
-
-    def mark_best(self, step: int, loss: float) -> None:
-        """Makes the checkpoint of `step` the best one."""
-        if not self.writes:
-            return
-        try:
-            atomic_files.write_json(self.directory / "best.json", {"step": step, "loss": loss})
-        except OSError as error:
-            raise UserError(self._cannot_save(step, error)) from error
-        self._prune()
-
-    def _cannot_save(self, step: int, error: Exception) -> str:
-        free = shutil.disk_usage(self.directory if self.directory.exists() else "/").free / 1e6
-        kept = (
-            f"the checkpoint of step {self.steps()[-1]} is kept"
-            if self.steps()
-            else "there is none before it"
-        )
-        return (
-            f"cannot save the checkpoint of step {step} in {self.directory} "
-            f"({atomic_files.reason(error)}; {free:.0f} MB free); {kept}; make room and give the "
-            "same command again"
-        )
-
-    def _prune(self) -> None:
-        keep = {*self.steps()[-self.keep :], self.best_step()}
-        for step in self.steps():
-            if step not in keep:
-                removed = (
-                    self.directory / f".step-{step:08d}.removed"
-                )  # half a checkpoint must not be seen
-                with contextlib.suppress(OSError):
-                    self.folder(step).rename(removed)
-                    shutil.rmtree(removed, ignore_errors=True)
-
-    # Reading.
 
     def restore(
         self, step: int, model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
@@ -283,21 +103,46 @@ class Checkpoints:
         """Sets every variable of a built model (and built optimizer) to its value at `step`.
 
         Raises:
-          UserError: where variables of the checkpoint and the model differ, naming the first.
+          UserError: if variables of the checkpoint and the model differ, naming the first; a
+            `RemovedCheckpoint` if a running training has removed it.
         """
-        folder = self.folder(step)
-        saved = json.loads((folder / "manifest.json").read_text("utf-8"))["variables"]
-        for part, variables in _weights(model, optimizer).items():
-            _check_same(folder, saved.get(part, {}), _shapes(variables))
-            tf.train.Checkpoint(**variables).read(str(folder / part)).assert_consumed()
-        if optimizer is not None and (carried := getattr(model, "carried_state", None)) is not None:
-            values = _read_carried(folder, saved.get("carried", {}))
-            _check_same(folder, _shapes(values), _shapes(carried.specs))
-            carried.scatter(values)
-        return self._state(step)
+        with self.reading(step):
+            folder = self.folder(step)
+            saved = self.saved_variables(step)
+            for part, variables in _weights(model, optimizer).items():
+                _check_same(folder, saved.get(part, {}), _shapes(variables))
+                tf.train.Checkpoint(**variables).read(str(folder / part)).assert_consumed()
+            carried = getattr(model, "carried_state", None)
+            if optimizer is not None and carried is not None:
+                values = _read_carried(folder, saved.get("carried", {}))
+                _check_same(folder, _shapes(values), _shapes(carried.specs))
+                carried.scatter(values)
+            return self.state(step)
 
-    def _state(self, step: int) -> RunState:
-        return RunState.from_json(json.loads((self.folder(step) / "state.json").read_text("utf-8")))
+    def restore_found(
+        self, which: str | int, model: keras.Model, weights: str | None = None
+    ) -> tuple[int, str]:
+        """Finds a checkpoint and sets a built model to its weights.
+
+        If a running training removes the checkpoint meanwhile, another one is found.
+
+        Args:
+          which: as `find` takes it.
+          model: built.
+          weights: as `restore_weights` takes it.
+
+        Returns:
+          The step, and which of the weights they are: "average" or "trained".
+
+        Raises:
+          UserError: if there is no such checkpoint, or it does not fit the model.
+        """
+
+        def restore() -> tuple[int, str]:
+            step = self.find(which)
+            return step, self.restore_weights(step, model, weights)
+
+        return retry_if_removed(restore)
 
     def restore_weights(self, step: int, model: keras.Model, which: str | None = None) -> str:
         """Sets a built model to its weights at `step`, as they are used after the training.
@@ -315,46 +160,26 @@ class Checkpoints:
           UserError: if there are no averages, or what was saved does not fit the model.
         """
         self.restore(step, model)
-        folder = self.folder(step)
-        saved = json.loads((folder / "manifest.json").read_text("utf-8"))["variables"].get(
-            "average"
-        )
-        if which == "average" and saved is None:
-            raise UserError(
-                f"--run.weights=average: {folder} has no moving averages, expected a run trained "
-                "with --optimizer.ema_decay; choose trained"
-            )
-        if which == "trained" or saved is None:
-            return "trained"
-        weights = by_path(model.trainable_variables)
-        _check_same(
-            folder,
-            {path: shape for path, shape in saved.items() if path != UPDATES},
-            _shapes(weights),
-        )
-        status = tf.train.Checkpoint(**weights).read(str(folder / "average"))
-        status.assert_existing_objects_matched().expect_partial()  # all but the number of updates
+        with self.reading(step):
+            saved = self.saved_variables(step).get("average")
+            if which == "average" and saved is None:
+                raise UserError(
+                    f"--run.weights=average: {self.folder(step)} has no moving averages, expected "
+                    "a run trained with --optimizer.ema_decay; choose trained"
+                )
+            if which == "trained" or saved is None:
+                return "trained"
+            self._restore_average(step, model, saved)
         return "average"
 
-    def _verify(self, step: int) -> None:
+    def _restore_average(self, step: int, model: keras.Model, saved: dict[str, list[Any]]) -> None:
         folder = self.folder(step)
-        try:
-            manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-            files = manifest["files"]
-            if not files or not isinstance(manifest["variables"]["model"], dict):
-                raise DamagedCheckpoint("manifest.json names no files or variables")
-            for name, expected in files.items():
-                path = folder / name
-                if not path.is_file():
-                    raise DamagedCheckpoint(f"{name} is missing")
-                if path.stat().st_size != expected["bytes"]:
-                    raise DamagedCheckpoint(
-                        f"{name} has {path.stat().st_size} bytes instead of {expected['bytes']}"
-                    )
-                if atomic_files.sha256(path) != expected["sha256"]:
-                    raise DamagedCheckpoint(f"{name} has another content than was written")
-        except _DAMAGE as error:
-            raise DamagedCheckpoint(f"manifest.json: {error}") from error
+        weights = by_path(model.trainable_variables)
+        averages = {path: shape for path, shape in saved.items() if path != UPDATES}
+        _check_same(folder, averages, _shapes(weights))
+        status = tf.train.Checkpoint(**weights).read(str(folder / "average"))
+        # The number of updates is not read.
+        status.assert_existing_objects_matched().expect_partial()
 
 
 def _parts(
@@ -364,7 +189,8 @@ def _parts(
     to continue.
     """
     parts = _weights(model, optimizer)
-    if optimizer is not None and (carried := getattr(model, "carried_state", None)) is not None:
+    carried = getattr(model, "carried_state", None)
+    if optimizer is not None and carried is not None:
         parts["carried"] = {name: tf.Variable(value) for name, value in carried.gather().items()}
     return parts
 
@@ -372,20 +198,21 @@ def _parts(
 def _weights(
     model: keras.Model, optimizer: keras.optimizers.Optimizer | None
 ) -> dict[str, dict[str, tf.Variable]]:
-    """The variables that stay if they are, by part and path."""
+    """Returns the variables that outlive a step, by part and path."""
     parts = {"model": by_path(model.variables)}
     if optimizer is not None:
         parts["optimizer"] = by_path(optimizer.variables)
-        if (average := getattr(model, "moving_average", None)) is not None:
+        average = getattr(model, "moving_average", None)
+        if average is not None:
             parts["average"] = average.by_path()
     return parts
 
 
 def _read_carried(folder: Path, saved: dict[str, list[Any]]) -> dict[str, tf.Tensor]:
-    """The carried states of all rows, by name.
+    """Returns the carried states of all rows, by name.
 
-    Older checkpoints hold those of each replica apart, as `replica_0/state_0`: they are put side by
-      side.
+    Older checkpoints hold those of each replica apart, as `replica_0/state_0`: they are
+    concatenated.
     """
     variables = {
         path: tf.Variable(tf.zeros(shape, dtype)) for path, (shape, dtype) in sorted(saved.items())
@@ -396,18 +223,6 @@ def _read_carried(folder: Path, saved: dict[str, list[Any]]) -> dict[str, tf.Ten
     for path, variable in variables.items():
         parts.setdefault(path.rpartition("/")[2], []).append(variable.value())
     return {name: tf.concat(values, axis=0) for name, values in parts.items()}
-
-
-def _files(folder: Path) -> dict[str, Any]:
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return {
-        path.name: {"bytes": path.stat().st_size, "sha256": atomic_files.sha256(path)}
-        for path in files
-    }
-
-
-def _describe(parts: dict[str, dict[str, tf.Variable]]) -> dict[str, Any]:
-    return {"variables": {part: _shapes(variables) for part, variables in parts.items()}}
 
 
 def _shapes(variables: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -29,6 +29,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from tf_textgen import atomic_files
 from tf_textgen.errors import UserError
 from tf_textgen.models import family
+from tf_textgen.runs.checkpoint_folder import CheckpointFolder
 from tf_textgen.runs.kept_files import RECIPE, RECIPE_HEADING, check_new_folder, keep_recipe
 from tf_textgen.runs.recipe import PARTS
 
@@ -107,7 +108,9 @@ class RunFolder:
 
     def recorded(self) -> dict[str, Any] | None:
         """`config.json`, or None before the first checkpoint: till then, any run may begin here."""
-        return read_config(self.path) if any(self.checkpoints.glob("step-*")) else None
+        if not CheckpointFolder(self.checkpoints).steps():
+            return None
+        return read_config(self.path)
 
     def write_recipe(self, lines: Sequence[str]) -> None:
         """Writes the flags, one a line, under a comment that says how to use them."""
@@ -304,14 +307,13 @@ def load_run(
 
     config = read_config(directory)
     checkpoints = Checkpoints(Path(directory) / "checkpoints")
-    step = checkpoints.find(checkpoint)
     try:
         model = make_model(config)
     except UserError:
         raise
     except _DAMAGE as error:
         raise _damaged(Path(directory) / "config.json", error) from error
-    found = checkpoints.restore_weights(step, model, weights)
+    step, found = checkpoints.restore_found(checkpoint, model, weights)
     shared = config.get("tokenizer", {}).get("shared", True)
     source_tokenizer = None if shared else load_tokenizer(Path(directory) / "source_tokenizer")
     return LoadedRun(
