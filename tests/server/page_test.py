@@ -65,7 +65,7 @@ def test_a_prompt_is_continued_and_its_tokens_coloured(clean, tmp_path, toy_root
         assert text_of(page, "#text .token") == list(expected(2, 20))
         assert page.evaluate("document.querySelectorAll('#text b').length") == 0
         assert text_of(page, "#state") == [
-            "20 tokens, log-probability -10.00, most new tokens reached"
+            "20 tokens, log-probability -10.00, max new tokens reached"
         ]
         page.evaluate("document.getElementById('text').focus()")
         page.press("ArrowRight")
@@ -89,7 +89,7 @@ def test_an_export_that_gives_no_tokens_shows_its_text(clean, tmp_path):
             "从前 " + expected(2, 3)
         ]
         assert text_of(clean, "#state") == [
-            "3 tokens, log-probability -1.50, most new tokens reached"
+            "3 tokens, log-probability -1.50, max new tokens reached"
         ]
 
 
