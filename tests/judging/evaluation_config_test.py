@@ -45,6 +45,19 @@ def test_files_are_the_split_test(tmp_path):
     assert EvaluationConfig(split="train").evaluated_split == "train"
 
 
+def test_a_metric_without_its_package_is_an_error(monkeypatch):
+    EvaluationConfig(metrics=("bleu,chrf,rouge,distinct",)).check_packages()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    EvaluationConfig(metrics=("likelihood,distinct,memorization",)).check_packages()
+    for metric, package in (("bleu", "sacrebleu"), ("chrf", "sacrebleu"), ("rouge", "rouge_score")):
+        with pytest.raises(UserError) as caught:
+            EvaluationConfig(metrics=("distinct", metric)).check_packages()
+        assert str(caught.value) == (
+            f"--metrics={metric} needs the package {package}, which is not installed; pip install "
+            "'tf_textgen[metrics]'"
+        )
+
+
 def test_results_overwrite_neither_the_data_nor_a_folder(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
     path.write_text("text\n")

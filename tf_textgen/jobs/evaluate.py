@@ -27,6 +27,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def run(flag_values: flags.FlagValues) -> None:
     evaluation = config.from_flags(EvaluationConfig, flag_values)
     evaluation.check_used([name for name in flag_values if flag_values[name].present])
+    evaluation.check_packages()
     run_flags.check_decoding(flag_values)
     evaluation.check_writable()
     loaded = run_flags.load(flag_values)

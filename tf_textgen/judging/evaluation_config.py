@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from tf_textgen.runs.kept_files import check_not_read, check_outside_runs
 REFERENCE_METRICS = ("bleu", "chrf", "rouge")
 GENERATION_METRICS = (*REFERENCE_METRICS, "distinct", "memorization")
 METRICS = ("likelihood", *GENERATION_METRICS)
+_PACKAGES = {"bleu": "sacrebleu", "chrf": "sacrebleu", "rouge": "rouge_score"}
 NUM_PROMPTS = 100
 """Texts to generate with a run on texts, whose split has no sources to count."""
 _WRITTEN = ("record", "output")
@@ -137,6 +139,16 @@ class EvaluationConfig(Config):
                 raise UserError(
                     f"--{name} with --metrics={','.join(self.metric_names)}: expected some of "
                     f"{', '.join(metrics)} too; add one, or leave --{name} out"
+                )
+
+    def check_packages(self) -> None:
+        """Raises `UserError` if the package of a metric is missing, before texts are generated."""
+        for metric in self.metric_names:
+            package = _PACKAGES.get(metric)
+            if package is not None and importlib.util.find_spec(package) is None:
+                raise UserError(
+                    f"--metrics={metric} needs the package {package}, which is not installed; pip "
+                    "install 'tf_textgen[metrics]'"
                 )
 
     def check_writable(self) -> None:

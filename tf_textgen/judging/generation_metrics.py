@@ -14,11 +14,8 @@ from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.references import Example
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
-from tf_textgen.evaluation.bleu import bleu
-from tf_textgen.evaluation.chrf import chrf
 from tf_textgen.evaluation.distinct import distinct
 from tf_textgen.evaluation.memorization import memorization
-from tf_textgen.evaluation.rouge import rouge
 from tf_textgen.evaluation.scores import Scores
 from tf_textgen.generator import Continuation, TextGenerator
 from tf_textgen.judging import batch_generation
@@ -110,11 +107,18 @@ def _score(
     evaluation: EvaluationConfig,
 ) -> Scores:
     references = [example.references for example in examples]
+    # Their packages are an extra.
     if name == "bleu":
+        from tf_textgen.evaluation.bleu import bleu
+
         return bleu(texts, references, tokenizer=_chosen(evaluation.bleu_tokenizer))
     if name == "chrf":
+        from tf_textgen.evaluation.chrf import chrf
+
         return chrf(texts, references)
     if name == "rouge":
+        from tf_textgen.evaluation.rouge import rouge
+
         return rouge(texts, references, tokenizer=_chosen(evaluation.rouge_tokenizer))
     if name == "distinct":
         return distinct(texts)
