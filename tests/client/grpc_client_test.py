@@ -35,6 +35,7 @@ def running():
 def services(running):
     """The server as new."""
     running[0].faults.clear()
+    running[0].serving.most_rows = None
     running[0].specs.clear()
     return running[0]
 
@@ -129,6 +130,36 @@ def test_an_unavailable_server_is_asked_again(client, services, pauses):
         match=r"the server is overloaded \(UNAVAILABLE: The batch scheduling queue",
     ):
         client.generate("ab")
+
+
+def test_a_call_that_the_server_refuses_as_too_large_is_split(client, services):
+    services.serving.most_rows = 32
+    prompts = [f"p{number}" for number in range(33)]
+    completions = client.generate(prompts, max_new_tokens=9)
+    assert [one.text for one in completions] == [prompt[::-1] for prompt in prompts]
+    samples = client.generate(["ab", "cd"], num_samples=20, max_new_tokens=2)
+    assert [(one.text, one.sample) for one in samples] == [
+        (text, sample) for text in ("ba", "dc") for sample in range(20)
+    ]
+
+
+def test_a_request_refused_for_its_neighbor_is_repeated_once(client, services, pauses):
+    client.metadata()
+    details = "Tensors with name 'x' from different tasks have different shapes and padding is "
+    fault = ("FAILED_PRECONDITION", details + "turned off.Set pad_variable_length_inputs to true")
+    services.faults.append(fault)
+    assert client.generate("ab")[0].text == "ba"
+    services.faults.extend([fault, fault])
+    with pytest.raises(errors.InvalidRequest, match="another client's request was in the same"):
+        client.generate("ab")
+    assert not pauses
+
+
+def test_no_request_is_without_rows(client, services):
+    client.metadata()
+    before = len(services.specs)
+    assert client.generate([]) == client.tokenize([]) == client.embed([]) == client.score([]) == []
+    assert len(services.specs) == before
 
 
 def test_a_server_that_comes_late_is_waited_for(services):

@@ -2,6 +2,7 @@
 it can.
 """
 
+import json
 import math
 import os
 import re
@@ -26,6 +27,8 @@ from tf_textgen.client.rest_client import (
     Overloaded,
     ServerError,
     ServerUnavailable,
+    StreamInterrupted,
+    TooManyRows,
 )
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.length_penalty import LengthPenalty
@@ -56,6 +59,11 @@ def saying(status, value, **headers):
 def reset(handler):
     """A fault: the connection ends without an answer."""
     handler.close_connection = True
+
+
+def answer_as_usual(handler):
+    """No fault: the server's own answer to a GET."""
+    handler.send(200, handler.serving.reply("GET", handler.path, b""))
 
 
 def predicts(serving):
@@ -173,6 +181,119 @@ def test_a_stream_stays_with_the_version_that_began_it(connect, serving):
         }
         assert next(client.stream("abcd", chunk_tokens=2)) == "dc"
     assert predicts(serving)[-1] == "/v1/models/model/versions/2:predict"
+
+
+def test_a_stream_whose_version_is_gone_ends_with_the_text_so_far(connect, serving):
+    with connect() as client:
+        stream = client.stream("abcd", chunk_tokens=2)
+        assert next(stream) == "dc"
+        serving.states = {2: "AVAILABLE"}
+        with pytest.raises(
+            StreamInterrupted,
+            match=r"version 1, which began the stream, is no longer served \(version 2 is\); expected",
+        ) as raised:
+            next(stream)
+    assert raised.value.text == "dc"
+    assert isinstance(raised.value, ModelNotFound)
+
+
+def test_a_stream_without_text_yet_goes_on_with_the_new_version(connect, serving):
+    switched = []
+
+    def switch(handler):
+        serving.states = {2: "AVAILABLE"}
+        switched.append(handler.path)
+        handler.send(404, {"error": "Servable not found for request: Specific(model, 1)"})
+
+    with connect() as client:
+        client.metadata()
+        stream = client.stream("abcd", chunk_tokens=2)
+        serving.faults.extend([answer_as_usual, switch])
+        assert list(stream) == ["dc", "ba"]
+    assert switched == ["/v1/models/model/versions/1:predict"]
+    assert predicts(serving)[-2:] == ["/v1/models/model/versions/2:predict"] * 2
+
+
+def test_a_stream_whose_model_is_gone_is_an_error(connect, serving):
+    with connect() as client:
+        stream = client.stream("abcd", chunk_tokens=2)
+        assert next(stream) == "dc"
+        serving.states = {}
+        with pytest.raises(StreamInterrupted, match=r"\(no other version was found\)"):
+            next(stream)
+
+
+def test_a_call_that_the_server_refuses_as_too_large_is_split(client, serving):
+    serving.most_rows = 3
+    prompts = ["ab", "cd", "ef", "gh"]
+    completions = client.generate(prompts, num_samples=2, max_new_tokens=2)
+    assert [(one.prompt, one.sample, one.text) for one in completions] == [
+        ("ab", 0, "ba"),
+        ("ab", 1, "ba"),
+        ("cd", 0, "dc"),
+        ("cd", 1, "dc"),
+        ("ef", 0, "fe"),
+        ("ef", 1, "fe"),
+        ("gh", 0, "hg"),
+        ("gh", 1, "hg"),
+    ]
+    sent = [json.loads(body)["inputs"]["prompt"] for *_, body in serving.requests if body]
+    assert [len(rows) for rows in sent] == [8, 3, 3, 2]
+    assert [tokens.texts for tokens in client.tokenize(prompts)] == [
+        ("a", "b"),
+        ("c", "d"),
+        ("e", "f"),
+        ("g", "h"),
+    ]
+
+
+def test_a_call_that_cannot_be_split_says_what_to_change(client, serving):
+    serving.most_rows = 0
+    with pytest.raises(
+        TooManyRows,
+        match=r"Task size 2 is larger than maximum input batch size 0\); expected fewer rows: .* set "
+        r"enable_large_batch_splitting, max_execution_batch_size and a larger max_batch_size in",
+    ):
+        client.generate(["a", "b"])
+    assert len(predicts(serving)) == 1
+
+
+MERGED = {
+    "error": "Tensors with name 'prompt:0' from different tasks have different shapes and padding is "
+    "turned off.Set pad_variable_length_inputs to true, or ensure that all tensors with the same "
+    "namehave equal dimensions starting with the first dim."
+}
+
+
+def test_a_request_refused_for_its_neighbor_is_repeated_once(client, serving, pauses):
+    client.metadata()
+    serving.faults.append(saying(400, MERGED))
+    assert client.generate("ab", max_new_tokens=2)[0].text == "ba"
+    serving.faults.extend([saying(400, MERGED)] * 2)
+    with pytest.raises(InvalidRequest, match="another client's request was in the same batch"):
+        client.generate("ab", max_new_tokens=2)
+    assert len(predicts(serving)) == 4
+    assert not pauses
+
+
+def test_no_request_is_without_rows(client, serving):
+    before = len(serving.requests)
+    for answer in (
+        client.generate([]),
+        client.generate([], num_samples=3),
+        client.beam_search([]),
+        client.score([]),
+        client.score([], []),
+        client.tokenize([]),
+        client.detokenize([]),
+        client.embed([]),
+    ):
+        assert answer == []
+    assert len(serving.requests) == before
+    signature = client.metadata().signatures["tokenize"]
+    with pytest.raises(InvalidRequest, match=r"^tokenize: no rows came; expected at least one"):
+        client._predict(signature, {"text": []}, None, client._deadline(1.0))
+    assert not predicts(serving)
 
 
 @pytest.mark.parametrize("turn", [{"text": ["?"]}, {"state": ["2"]}])

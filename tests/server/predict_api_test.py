@@ -62,8 +62,11 @@ def test_bytes_are_written_as_base64_where_their_name_says_so():
     assert answer == {"predictions": [{"a_bytes": {"b64": "/w=="}, "b": "\ufffd"}]}
 
 
-def test_no_rows_of_the_column_form(client):
-    assert client.post(PREDICT, {"inputs": {"text": []}}).json == {"outputs": []}
+@pytest.mark.parametrize("inputs", [[], {"text": []}])
+def test_no_rows_of_the_column_form(client, inputs):
+    answer = client.post(PREDICT, {"inputs": inputs})
+    assert answer.code == 400
+    assert answer.json["error"] == "No values in 'inputs': expected at least one row"
 
 
 def test_the_best_of_a_beam_lose_the_padding_of_other_rows(pair_root):

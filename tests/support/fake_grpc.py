@@ -62,6 +62,7 @@ class FakeGrpc:
                 raise Refused(
                     400, f"input size does not match signature: missing {sorted(missing)}"
                 )
+            self.serving.check_rows(inputs)
             response = predict_pb2.PredictResponse()
             for name, values in self.serving.answer(
                 request.model_spec.signature_name, inputs

@@ -22,6 +22,7 @@ def serving(running):
     serving, _ = running
     serving.answer, serving.signatures = fake_texts.answer, fake_texts.signatures()
     serving.states = {1: "AVAILABLE"}
+    serving.most_rows = None
     serving.faults.clear()
     serving.requests.clear()
     return serving

@@ -53,6 +53,7 @@ class FakeServing:
       requests: `(method, path, headers, body)` of all that came.
       connections: how many were accepted.
       states: version -> its state.
+      most_rows: more in a request are refused; None takes any number.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class FakeServing:
         self.faults: collections.deque[Callable[[Any], None]] = collections.deque()
         self.requests: list[tuple[str, str, Any, bytes]] = []
         self.connections = 0
+        self.most_rows: int | None = None
 
     @contextlib.contextmanager
     def running(
@@ -119,6 +121,17 @@ class FakeServing:
         if name != self.name or (version and int(version) not in self.states):
             raise Refused(404, missing.format(name))
 
+    def check_rows(self, inputs: Mapping[str, list]) -> None:
+        """Raises `Refused` as TF Serving's batching does without splitting, and for no rows."""
+        rows = len(next(iter(inputs.values())))
+        if not rows:
+            raise AssertionError("TF Serving never answers a request without rows")
+        if self.most_rows is not None and rows > self.most_rows:
+            raise Refused(
+                400,
+                f"Task size {rows} is larger than maximum input batch size {self.most_rows}",
+            )
+
     def status(self, version: str | int | None) -> Any:
         """The JSON of `GetModelStatusResponse`."""
         shown = [int(version)] if version else sorted(self.states, reverse=True)
@@ -152,6 +165,7 @@ class FakeServing:
                     raise Refused(
                         400, f"JSON Value: {value} Type: Number is not of expected type: {kind}"
                     )
+        self.check_rows(inputs)
         outputs = dict(self.answer(name, inputs))
         outputs = {
             key: _base64(values) if key.endswith("_bytes") else values

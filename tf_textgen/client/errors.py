@@ -6,6 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import math
+import re
 from time import monotonic
 
 
@@ -38,6 +39,18 @@ class ModelNotFound(ServingError):
     """The server has no such model or version, or has not loaded it yet."""
 
 
+class StreamInterrupted(ModelNotFound):
+    """The version that began a stream is no longer served, and another would continue otherwise.
+
+    Attributes:
+      text: the part of the text that was received.
+    """
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(message)
+        self.text = text
+
+
 class Overloaded(ServingError):
     """The server has no room for the request now."""
 
@@ -47,15 +60,30 @@ class ServerError(ServingError):
 
 
 class InvalidRequest(ServingError):
-    """The request can never succeed as it is.
+    """The server refuses the request, or the client does not send it.
 
     Attributes:
       parameter: which decoding parameter is wrong, if it is one.
+      may_retry: whether the fault is in another request of the same batch.
     """
 
-    def __init__(self, message: str, *, parameter: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, parameter: str | None = None, may_retry: bool = False
+    ) -> None:
+        super().__init__(message, may_retry=may_retry)
         self.parameter = parameter
+
+
+class TooManyRows(InvalidRequest):
+    """The request has more rows than the server takes at once.
+
+    Attributes:
+      most_rows: the number that it takes.
+    """
+
+    def __init__(self, message: str, *, most_rows: int) -> None:
+        super().__init__(message)
+        self.most_rows = most_rows
 
 
 class Deadline:
@@ -98,6 +126,11 @@ _INVALID = (
     "PERMISSION_DENIED",
     "UNAUTHENTICATED",
 )
+# The words of TensorFlow Serving and of the local server.
+_TOO_MANY_ROWS = re.compile(
+    r"larger than maximum input batch size (\d+)|rows came: expected at most (\d+)"
+)
+_MERGED = "different shapes and padding is turned off"
 
 
 def error_of(code: str, message: str, where: str, *, retry_after_s: float = 0.0) -> ServingError:
@@ -131,8 +164,23 @@ def error_of(code: str, message: str, where: str, *, retry_after_s: float = 0.0)
         )
         return DeadlineExceeded(f"{where}: the server gave up ({said}); {advice}")
     if code in _INVALID:
+        refused = f"{where}: the server refused the request ({said})"
+        too_many = _TOO_MANY_ROWS.search(message)
+        if too_many:
+            return TooManyRows(
+                f"{refused}; expected fewer rows: send fewer texts or samples, or set "
+                "enable_large_batch_splitting, max_execution_batch_size and a larger "
+                "max_batch_size in the server's batching_parameters.txt",
+                most_rows=int(too_many[1] or too_many[2]),
+            )
+        if _MERGED in message:
+            return InvalidRequest(
+                f"{refused}; expected inputs of one rank from all clients: another client's "
+                "request was in the same batch, look for the one that nests its inputs",
+                may_retry=True,
+            )
         advice = "expected a request as the model's signature asks for: change what it names"
-        return InvalidRequest(f"{where}: the server refused the request ({said}); {advice}")
+        return InvalidRequest(f"{refused}; {advice}")
     return ServerError(
         f"{where}: the server failed ({said}); expected an answer: look into the server's log"
     )

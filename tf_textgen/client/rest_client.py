@@ -30,6 +30,8 @@ from tf_textgen.client.errors import (
     ServerError,
     ServerUnavailable,
     ServingError,
+    StreamInterrupted,
+    TooManyRows,
     error_of,
 )
 from tf_textgen.client.http_pool import MAX_RESPONSE_BYTES, HttpAnswer, HttpPool, parse_address
@@ -59,11 +61,13 @@ __all__ = [
     "ServerUnavailable",
     "ServingError",
     "Signature",
+    "StreamInterrupted",
     "TensorInfo",
     "TextEmbedding",
     "TextScore",
     "TextStream",
     "Tokens",
+    "TooManyRows",
     "VersionStatus",
 ]
 # The reverse of how TensorFlow Serving turns its kinds of errors into HTTP's.

@@ -152,6 +152,11 @@ def check_answer(answer: Mapping[str, Any], names: Sequence[str], rows: int, whe
             )
 
 
+def joined(answers: Sequence[Mapping[str, list[Any]]]) -> dict[str, list[Any]]:
+    """The answers to parts of a request as one, with the rows of the first part first."""
+    return {name: [row for answer in answers for row in answer[name]] for name in answers[0]}
+
+
 def check_refusals(answer: Mapping[str, Any], inputs: Mapping[str, Sequence[Any]]) -> None:
     """Raises `InvalidRequest` if a row was refused: its finish reason, or error, is `invalid
     NAME: expected ...`.

@@ -17,6 +17,9 @@ from tf_textgen.client.errors import (
     Overloaded,
     ServerError,
     ServerUnavailable,
+    ServingError,
+    StreamInterrupted,
+    TooManyRows,
 )
 from tf_textgen.client.inputs import DEFAULTS, as_input, check_texts, inputs_of
 from tf_textgen.client.results import (
@@ -102,9 +105,10 @@ class TextClient:
     """The methods of `Client` and `GrpcClient`; all are safe to call from several threads.
 
     Every method takes `timeout_s`, which replaces the client's and holds for the call with all its
-    attempts. A request is tried again, after a pause that doubles and has a random part, where
-    there was no connection or the server is
-    UNAVAILABLE: it draws nothing from the server's state, so a second time does no harm.
+    attempts. A request is repeated, after a pause that doubles and has a random part, if there is
+    no connection or the server is UNAVAILABLE: it does not depend on the server's state, so that
+    repeating it does no harm. A request that the server refuses because of another one in its batch
+    is repeated once. A call with more rows than the server takes at once is split.
 
     Args:
       transport: the way to the model.
@@ -268,6 +272,9 @@ class TextClient:
 
         Each piece is a request to the version that gave the first one.
 
+        Raises:
+          StreamInterrupted: if that version is no longer served, with the text so far.
+
         Args:
           text: a prompt or source.
           chunk_tokens: new tokens a piece. 8 come in a fraction of a second and cost few requests.
@@ -318,26 +325,26 @@ class TextClient:
     def _pieces(
         self, prompt: str, chunk_tokens: int, timeout_s: float | None, parameters: dict[str, Any]
     ) -> Generator[str, None, Completion]:
-        version = self.metadata(
-            timeout_s=timeout_s
-        ).version  # another version's ids would be other tokens
+        # The token ids in a state have another meaning for another version.
+        version = self.metadata(timeout_s=timeout_s).version
         seen = ""
         state = ""
-        columns = {"chunk_tokens": [as_input("chunk_tokens", chunk_tokens, "DT_INT32")]}
-        question = _Question(
-            "generate_chunk",
-            columns,
-            parameters,
-            client_results.CHUNK,
-            self._deadline(None),
-            version,
-        )
+        chunk_column = [as_input("chunk_tokens", chunk_tokens, "DT_INT32")]
         while True:
-            deadline = self._deadline(timeout_s)
-            answer = self._decode(
-                [prompt],
-                question._replace(columns={**columns, "state": [state]}, deadline=deadline),
+            question = _Question(
+                "generate_chunk",
+                {"chunk_tokens": chunk_column, "state": [state]},
+                parameters,
+                client_results.CHUNK,
+                self._deadline(timeout_s),
+                version,
             )
+            try:
+                answer = self._decode([prompt], question)
+            except ModelNotFound as error:
+                version = self._version_after(version, seen, timeout_s, error)
+                state = ""
+                continue
             ((chunk, after, finished),) = self._shaped(answer, [prompt], client_results.chunk)
             if not chunk.text.startswith(seen) or (after == state and not finished):
                 raise ServerError(
@@ -351,6 +358,37 @@ class TextClient:
             state = after
             if finished:
                 return chunk
+
+    def _version_after(
+        self, version: int, text: str, timeout_s: float | None, error: ModelNotFound
+    ) -> int:
+        """The version with which a stream restarts whose version is not served any more.
+
+        Args:
+          version: the version that began the stream.
+          text: the part that the caller already has, which another version would not continue.
+          timeout_s: for the request.
+          error: the answer to the request for the next part.
+
+        Raises:
+          StreamInterrupted: if there is text already.
+          ModelNotFound: if no other version is served.
+        """
+        try:
+            current = self.metadata(timeout_s=timeout_s).version
+        except ServingError:
+            current = version
+        if text:
+            now = f"version {current} is" if current != version else "no other version was found"
+            raise StreamInterrupted(
+                f"{self._transport.where}: version {version}, which began the stream, is no longer "
+                f"served ({now}); expected it until the end of the text: ask again for the whole "
+                "text, or keep both versions loaded during a rollout",
+                text=text,
+            ) from error
+        if current == version:
+            raise error
+        return current
 
     def _shaped(
         self,
@@ -423,9 +461,47 @@ class TextClient:
         version: int | None,
         deadline: Deadline,
     ) -> Mapping[str, Any]:
-        return self._tried(
-            lambda: self._transport.predict(signature, inputs, version, deadline), deadline
-        )
+        """The outputs for all rows, from several requests if the server takes no more at once."""
+        rows = len(next(iter(inputs.values())))
+        if rows == 0:
+            raise InvalidRequest(
+                f"{signature.name}: no rows came; expected at least one, since a server never "
+                "answers a request without rows"
+            )
+        try:
+            return self._predict_at_once(signature, inputs, version, deadline)
+        except TooManyRows as error:
+            size = error.most_rows
+            if not 1 <= size < rows:
+                raise
+        answers = []
+        for start in range(0, rows, size):
+            part = {name: values[start : start + size] for name, values in inputs.items()}
+            answer = self._predict(signature, part, version, deadline)
+            part_rows = min(size, rows - start)
+            client_results.check_answer(
+                answer, [*signature.outputs], part_rows, self._transport.where
+            )
+            answers.append(answer)
+        return client_results.joined(answers)
+
+    def _predict_at_once(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, list[Any]],
+        version: int | None,
+        deadline: Deadline,
+    ) -> Mapping[str, Any]:
+        def attempt() -> Mapping[str, Any]:
+            return self._transport.predict(signature, inputs, version, deadline)
+
+        try:
+            return self._tried(attempt, deadline)
+        except InvalidRequest as error:
+            if not error.may_retry:
+                raise
+        # The other request is most likely not in the next batch.
+        return self._tried(attempt, deadline)
 
     def _signature(self, name: str, deadline: Deadline) -> Signature:
         known = self._known or self._tried(lambda: self._transport.metadata(deadline), deadline)

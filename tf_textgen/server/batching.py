@@ -1,9 +1,10 @@
 """Requests of different people answered in one run of the graph.
 
-A run of the decoding loop costs about as much for 32 rows as for one, and the graph gives each row
-the answer that it would give to a single request. So requests that wait are joined along the first
-dimension, as TF Serving's `--enable_batching` does, and their answers taken apart again. Those for
-longer texts do not hold up those for shorter ones.
+A run for 32 rows takes a tenth of the time of 32 runs for one row (3.3 times that of one, for 60
+tokens of the quick start's model on two cores), and the graph gives each row the answer that it
+gives to a single request. So requests that wait are joined along the first dimension, as TF
+Serving's `--enable_batching` does, and their answers are taken apart again. Requests for longer
+texts do not delay those for shorter ones.
 """
 
 from __future__ import annotations

@@ -188,6 +188,9 @@ def _from_inputs(inputs: Any, specs: Specs) -> Arrays:
     if len(set(counts.values())) > 1:
         shown = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         raise invalid(f"inputs have different numbers of rows ({shown}): expected as many of each")
+    if 0 in counts.values():
+        # TF Serving never answers such a request.
+        raise invalid("No values in 'inputs': expected at least one row")
     return arrays
 
 
