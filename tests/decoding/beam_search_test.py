@@ -31,6 +31,7 @@ from tf_textgen.decoding.constraints import parse
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.length_penalty import LENGTH_PENALTY_DTYPES, LengthPenalty
 from tf_textgen.decoding.parameters import DTYPES, Parameters
+from tf_textgen.decoding.search import SearchInputs
 
 CODES = [piece.encode() for piece in PIECES]
 ROWS = 24
@@ -87,24 +88,22 @@ class History:
             parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK
         )
         tf.debugging.assert_equal(problem, "")
-        search, more = (beam_search, (penalty,)) if width else (single_search.decode, ())
-        return search(
-            logits_of(state),
-            state,
-            step,
-            parameters,
-            *more,
-            **width,
+        inputs = SearchInputs(
+            parameters=parameters,
+            constraints=constraints,
             prompt_tokens=prompts,
             prompt_lengths=lengths,
+            max_new_tokens=self.bound,
             eos_id=self.eos_id,
             banned_ids=self.banned_ids,
-            constraints=constraints,
             detokenize=lambda tokens: tf.strings.reduce_join(
                 tf.gather(tf.constant(CODES), tokens), axis=-1
             ),
-            max_new_tokens=self.bound,
         )
+        logits = logits_of(state)
+        if width:
+            return beam_search(logits, state, step, inputs, penalty, **width)
+        return single_search.decode(logits, state, step, inputs)
 
     def graph(self, **width):
         key = tuple(width.items())

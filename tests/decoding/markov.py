@@ -12,6 +12,7 @@ from tf_textgen.decoding import single_search
 from tf_textgen.decoding.constraints import parse
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import DTYPES, Parameters
+from tf_textgen.decoding.search import SearchInputs
 
 PAD, UNK, BOS, EOS, SEP = range(5)
 BANNED = (PAD, UNK, BOS, SEP)
@@ -43,8 +44,8 @@ class Markov:
             prompts, lengths, tf.reduce_sum(kept, axis=-1), tf.zeros_like(lengths), None, parameters
         )
 
-    def search(self, prompts, lengths, salts, counts, begun, parameters):
-        """`prompts` end with what is begun, `counts` tokens of each row."""
+    def search(self, prompts, lengths, salts, counts, paused, parameters):
+        """`prompts` end with the tokens of `paused`, `counts` of each row."""
         table = tf.constant(self.table)
         state = {"salt": salts, "counts": (counts + 1,)}
 
@@ -57,20 +58,18 @@ class Markov:
             parameters, self.tokenize, vocabulary_size=self.size, unk_id=UNK
         )
         tf.debugging.assert_equal(problem, "")
-        return single_search.decode(
-            tf.gather(table, self.row(prompts[:, -1], salts, counts)),
-            state,
-            step,
-            parameters,
+        inputs = SearchInputs(
+            parameters=parameters,
+            constraints=constraints,
             prompt_tokens=prompts,
             prompt_lengths=lengths,
+            max_new_tokens=self.bound,
             eos_id=EOS,
             banned_ids=BANNED,
-            constraints=constraints,
             detokenize=self.detokenize,
-            max_new_tokens=self.bound,
-            begun=begun,
         )
+        logits = tf.gather(table, self.row(prompts[:, -1], salts, counts))
+        return single_search.decode(logits, state, step, inputs, paused=paused)
 
     def tokenize(self, texts):
         """Letter by letter; what is no letter of the alphabet is unknown."""

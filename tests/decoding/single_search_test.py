@@ -7,9 +7,11 @@ import tensorflow as tf
 from tests.decoding.markov import BANNED, EOS, PAD, Markov, random_configs, stack
 from tf_textgen.decoding import cutoffs, repetition
 from tf_textgen.decoding import logits as processors
+from tf_textgen.decoding.constraints import no_constraints
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameters import DTYPES, Parameters
-from tf_textgen.decoding.single_search import BEGUN_SPECS, Begun, Decoded, decode
+from tf_textgen.decoding.search import SearchInputs
+from tf_textgen.decoding.single_search import PAUSED_SPECS, Decoded, Paused, decode
 
 ROWS = 48
 
@@ -104,7 +106,7 @@ class Pausing(Markov):
     def __init__(self):
         super().__init__(bound=12)
         ids = tf.TensorSpec([None], tf.int32)
-        signature = [tf.TensorSpec([None, None], tf.int32), *[ids] * 3, BEGUN_SPECS]
+        signature = [tf.TensorSpec([None, None], tf.int32), *[ids] * 3, PAUSED_SPECS]
         signature.append(Parameters(*(tf.TensorSpec([None], dtype) for dtype in DTYPES)))
         self.graph = tf.function(self.search, autograph=False, input_signature=signature)
 
@@ -112,13 +114,13 @@ class Pausing(Markov):
         """Each row with its prompt, tokens so far, word, place and configuration; what it has after
         `more` tokens.
         """
-        read, begun = [row.prompt + row.tokens for row in rows], [row.tokens for row in rows]
-        vectors = [[*map(len, read)], [sum(row.prompt) for row in rows], [*map(len, begun)]]
+        read, written = [row.prompt + row.tokens for row in rows], [row.tokens for row in rows]
+        vectors = [[*map(len, read)], [sum(row.prompt) for row in rows], [*map(len, written)]]
         found = self.graph(
             left_padded(read),
             *(np.array(vector, np.int32) for vector in vectors),
-            Begun(
-                left_padded(begun),
+            Paused(
+                left_padded(written),
                 *(
                     np.array(v, np.int32)
                     for v in (vectors[2], [r.word for r in rows], [r.place for r in rows], more)
@@ -307,17 +309,27 @@ def test_per_row_limits_are_clipped_to_the_bound():
     assert decoded.token_count.tolist() == [3, 5]
 
 
+def inputs_of(configs, **others):
+    """Rows whose prompts are one token each, the ids from 5 on."""
+    rows = len(configs)
+    return SearchInputs(
+        parameters=stack(configs),
+        constraints=no_constraints(rows),
+        prompt_tokens=tf.range(5, 5 + rows)[:, tf.newaxis],
+        prompt_lengths=tf.ones([rows], tf.int32),
+        max_new_tokens=4,
+        eos_id=EOS,
+        **others,
+    )
+
+
 def test_without_detokenizer_there_are_no_texts():
     table = tf.zeros([8, 8])
     decoded = decode(
         tf.gather(table, [5, 6]),
         (),
         lambda tokens, state: (tf.gather(table, tokens), state),
-        stack([DecodingConfig(max_new_tokens=4, min_new_tokens=4, stop=("a",))] * 2),
-        prompt_tokens=tf.constant([[5], [6]]),
-        prompt_lengths=tf.constant([1, 1]),
-        eos_id=EOS,
-        max_new_tokens=4,
+        inputs_of([DecodingConfig(max_new_tokens=4, min_new_tokens=4, stop=("a",))] * 2),
     )
     assert decoded.texts.numpy().tolist() == [b"", b""]
     assert decoded.finish_reason.numpy().tolist() == [b"length", b"length"]
@@ -385,17 +397,13 @@ def test_the_model_is_not_stepped_past_the_last_token(in_graph):
             tf.zeros([2, 8]),
             tf.zeros([2]),
             step,
-            stack(
+            inputs_of(
                 [
                     DecodingConfig(max_new_tokens=n, min_new_tokens=n, temperature=0.0)
                     for n in (2, 4)
-                ]
+                ],
+                banned_ids=BANNED,
             ),
-            prompt_tokens=tf.constant([[5], [6]]),
-            prompt_lengths=tf.constant([1, 1]),
-            eos_id=EOS,
-            banned_ids=BANNED,
-            max_new_tokens=4,
         )
 
     (tf.function(run, autograph=False) if in_graph else run)()
@@ -410,11 +418,7 @@ def test_logits_of_steps_may_have_another_dtype_and_a_batch_its_static_size():
             tf.gather(table, [5]),
             (),
             lambda tokens, state: (tf.cast(tf.gather(table, tokens), dtype), state),
-            stack([DecodingConfig(max_new_tokens=4, min_new_tokens=4, temperature=0.0)]),
-            prompt_tokens=tf.constant([[5]]),
-            prompt_lengths=tf.constant([1]),
-            eos_id=EOS,
-            max_new_tokens=4,
+            inputs_of([DecodingConfig(max_new_tokens=4, min_new_tokens=4, temperature=0.0)]),
         )
         return found.tokens
 

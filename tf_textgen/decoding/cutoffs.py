@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-_TIERS = (256, 1024)  # candidates tried before all of the vocabulary is sorted
+# Numbers of candidates that are tried before the whole vocabulary is sorted.
+_TIERS = (256, 1024)
 
 
 def keep_top_k(logits: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
@@ -42,20 +43,24 @@ def keep_top_p(logits: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
     Reference: Holtzman et al. (2020), The curious case of neural text degeneration, section 3.1.
     """
     changes = p < 1.0
+    vocabulary_size = logits.shape[-1]
     best = tf.reduce_max(logits, axis=-1)
-    goal = tf.cast(p, tf.float64) * tf.reduce_sum(masses(logits, best), axis=-1)  # --> [B]
+    total = tf.reduce_sum(masses(logits, best), axis=-1)
+    goal = tf.cast(p, tf.float64) * total
 
     def last_kept(width: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        values, ids = tf.math.top_k(logits, width)  # of equals the lower id first
-        below = tf.cumsum(masses(values, best), axis=-1) < goal[:, tf.newaxis]
-        last = tf.reduce_sum(tf.cast(below[:, :-1], tf.int32), axis=-1)
-        reached = ~(changes & below[:, -1])
-        return tf.gather(values, last, batch_dims=1), tf.gather(ids, last, batch_dims=1), reached
+        # Of equals the lower id is first.
+        values, ids = tf.math.top_k(logits, width)
+        last, reached = _first_to_reach(goal, masses(values, best), changes)
+        value = tf.gather(values, last, batch_dims=1)
+        token = tf.gather(ids, last, batch_dims=1)
+        return value, token, reached
 
-    value, token = _tiered(last_kept, logits.shape[-1])
+    value, token = _tiered(last_kept, vocabulary_size)
     value = value[:, tf.newaxis]
     token = token[:, tf.newaxis]
-    kept = (logits > value) | (tf.equal(logits, value) & (tf.range(logits.shape[-1]) <= token))
+    is_lower = tf.range(vocabulary_size) <= token
+    kept = (logits > value) | (tf.equal(logits, value) & is_lower)
     return restrict(kept, changes, logits)
 
 
@@ -65,9 +70,10 @@ def keep_min_p(logits: tf.Tensor, min_p: tf.Tensor) -> tf.Tensor:
     Reference: Nguyen et al. (2024), Turning up the heat: min-p sampling for creative and coherent
     LLM outputs.
     """
-    distance = tf.cast(tf.math.log(tf.cast(min_p, tf.float64)), tf.float32)[:, tf.newaxis]
-    kept = logits - tf.reduce_max(logits, axis=-1, keepdims=True) >= distance
-    return restrict(kept, min_p > 0.0, logits)
+    distance = tf.math.log(tf.cast(min_p, tf.float64))
+    distance = tf.cast(distance, tf.float32)[:, tf.newaxis]
+    best = tf.reduce_max(logits, axis=-1, keepdims=True)
+    return restrict(logits - best >= distance, min_p > 0.0, logits)
 
 
 def keep_typical(logits: tf.Tensor, mass: tf.Tensor) -> tf.Tensor:
@@ -83,16 +89,15 @@ def keep_typical(logits: tf.Tensor, mass: tf.Tensor) -> tf.Tensor:
     best = tf.reduce_max(logits, axis=-1)
     unnormalized = masses(logits, best)
     total = tf.reduce_sum(unnormalized, axis=-1)
-    nearness = -tf.cast(
-        tf.abs(_above(logits, best) - _expected(logits, unnormalized, best)), tf.float32
-    )
+    distance = tf.abs(_above(logits, best) - _expected(logits, unnormalized, best))
+    nearness = -tf.cast(distance, tf.float32)
     goal = tf.cast(mass, tf.float64) * total
 
     def farthest(width: int) -> tuple[tf.Tensor, tf.Tensor]:
         values, ids = tf.math.top_k(nearness, width)
-        below = tf.cumsum(tf.gather(unnormalized, ids, batch_dims=1), axis=-1) < goal[:, tf.newaxis]
-        last = tf.reduce_sum(tf.cast(below[:, :-1], tf.int32), axis=-1)
-        return tf.gather(values, last, batch_dims=1), ~(changes & below[:, -1])
+        candidates = tf.gather(unnormalized, ids, batch_dims=1)
+        last, reached = _first_to_reach(goal, candidates, changes)
+        return tf.gather(values, last, batch_dims=1), reached
 
     (border,) = _tiered(farthest, logits.shape[-1])
     return restrict(nearness >= border[:, tf.newaxis], changes, logits)
@@ -106,9 +111,9 @@ def keep_epsilon(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
     """
     best = tf.reduce_max(logits, axis=-1)
     total = tf.reduce_sum(masses(logits, best), axis=-1)
-    return restrict(
-        _is_probable(logits, best, total, tf.cast(epsilon, tf.float64)), epsilon > 0.0, logits
-    )
+    border = tf.cast(epsilon, tf.float64)
+    kept = _is_probable(logits, best, total, border)
+    return restrict(kept, epsilon > 0.0, logits)
 
 
 def keep_eta(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
@@ -121,9 +126,11 @@ def keep_eta(logits: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
     unnormalized = masses(logits, best)
     total = tf.reduce_sum(unnormalized, axis=-1)
     border = tf.cast(epsilon, tf.float64)
-    entropy = tf.math.log(total) - _expected(logits, unnormalized, best)[:, 0]
+    expected = _expected(logits, unnormalized, best)[:, 0]
+    entropy = tf.math.log(total) - expected
     border = tf.minimum(border, tf.sqrt(border) * tf.exp(-entropy))
-    return restrict(_is_probable(logits, best, total, border), epsilon > 0.0, logits)
+    kept = _is_probable(logits, best, total, border)
+    return restrict(kept, epsilon > 0.0, logits)
 
 
 def masses(logits: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
@@ -141,6 +148,13 @@ def masses(logits: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
 
 
 def restrict(kept: tf.Tensor, changes: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Sets logits to -inf.
+
+    Args:
+      kept: `[B, V]` bool, the tokens that stay.
+      changes: `[B]` bool, the rows that lose the others.
+      logits: `[B, V]` float32.
+    """
     return tf.where(kept | ~changes[:, tf.newaxis], logits, -float("inf"))
 
 
@@ -151,12 +165,10 @@ def _above(logits: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
 
 def _expected(logits: tf.Tensor, unnormalized: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
     """The expectation of `_above` under the row's distribution, `[B, 1]` float64."""
-    products = tf.math.multiply_no_nan(
-        _above(logits, best), unnormalized
-    )  # an impossible token adds nothing
-    return tf.reduce_sum(products, axis=-1, keepdims=True) / tf.reduce_sum(
-        unnormalized, axis=-1, keepdims=True
-    )
+    # An impossible token adds nothing.
+    products = tf.math.multiply_no_nan(_above(logits, best), unnormalized)
+    total = tf.reduce_sum(unnormalized, axis=-1, keepdims=True)
+    return tf.reduce_sum(products, axis=-1, keepdims=True) / total
 
 
 def _is_probable(
@@ -165,10 +177,28 @@ def _is_probable(
     """Tokens of probability `border` (`[B]` float64) or more, or as probable as the most probable:
     `[B, V]` bool.
     """
-    distance = tf.cast(
-        tf.math.log(border * total), tf.float32
-    )  # from the best logit; above 0 if no token is
-    return logits - best[:, tf.newaxis] >= tf.minimum(distance, 0.0)[:, tf.newaxis]
+    # The distance from the best logit, above 0 if no token is probable.
+    distance = tf.cast(tf.math.log(border * total), tf.float32)
+    distance = tf.minimum(distance, 0.0)
+    return logits - best[:, tf.newaxis] >= distance[:, tf.newaxis]
+
+
+def _first_to_reach(
+    goal: tf.Tensor, candidates: tf.Tensor, changes: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The first candidate at which the cumulative mass reaches the goal, or else the last one.
+
+    Args:
+      goal: `[B]` float64.
+      candidates: `[B, K]` float64, masses.
+      changes: `[B]` bool, rows that have a goal.
+
+    Returns:
+      `[B]` int32, and `[B]` bool, whether the goal is reached.
+    """
+    below = tf.cumsum(candidates, axis=-1) < goal[:, tf.newaxis]
+    last = tf.reduce_sum(tf.cast(below[:, :-1], tf.int32), axis=-1)
+    return last, ~(changes & below[:, -1])
 
 
 def _tiered(find: Callable[[int], tuple], vocabulary_size: int) -> tuple:
@@ -179,7 +209,8 @@ def _tiered(find: Callable[[int], tuple], vocabulary_size: int) -> tuple:
     enough. The others must not depend on the width if they were. To sort 50,257 logits takes 20
     times as long as the largest 256.
     """
-    widths = [tier for tier in _TIERS if tier < vocabulary_size] + [vocabulary_size]
+    widths = [tier for tier in _TIERS if tier < vocabulary_size]
+    widths.append(vocabulary_size)
 
     def widen(widths: list[int]) -> tuple:
         *most, reached = find(widths[0])

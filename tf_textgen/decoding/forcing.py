@@ -1,12 +1,10 @@
-"""Words that a text must have: written if the model would end without them, at the latest where
-room runs out.
+"""Words that a text must have: written if the model would end without them, or room runs out.
 
 The guarantee is exact: a row that ends by its end token or its length has every forced word, since
   - the end token is impossible while a word is missing: a search that picks it writes the first
     missing word instead;
-  - a missing word is begun as soon as the tokens left are as many as all missing words together
-    take;
-  - a word that is begun is written to its last token.
+  - a missing word is started as soon as all missing words together take the tokens that are left;
+  - a word that is started is written to its last token.
 A word counts as written if its tokens are consecutive in the continuation.
 """
 
@@ -20,25 +18,37 @@ from tf_textgen.decoding.constraints import Words, contained, ends_with
 
 
 class Forcing(NamedTuple):
-    """How far the forced words of each row are."""
+    """How far the forced words of each row are.
 
-    found: tf.Tensor  # [B, K] bool, words that the continuation has, or that are none
-    word: tf.Tensor  # [B] int32, the word that is being written
-    place: tf.Tensor  # [B] int32, how many of its tokens are written; 0 where none is being written
+    Attributes:
+      found: `[B, K]` bool, words that the continuation has, or empty places.
+      word: `[B]` int32, the word that is being written.
+      place: `[B]` int32, number of its tokens that are written; 0 if no word is being written.
+    """
+
+    found: tf.Tensor
+    word: tf.Tensor
+    place: tf.Tensor
 
 
 def begin(words: Words) -> Forcing:
-    """Nothing is written yet."""
-    none = tf.zeros(tf.shape(words.lengths)[:1], tf.int32)
-    return Forcing(tf.equal(words.lengths, 0), none, none)
+    """The state before the first token."""
+    zeros = tf.zeros(tf.shape(words.lengths)[:1], tf.int32)
+    return Forcing(tf.equal(words.lengths, 0), zeros, zeros)
 
 
 def resume(words: Words, tokens: tf.Tensor, word: tf.Tensor, place: tf.Tensor) -> Forcing:
-    """The state after `tokens` (`[B, N]` int32), from `word` and `place` as they were reported;
-    nonsense counts as none.
+    """The state after an earlier search.
+
+    Args:
+      words: the forced words.
+      tokens: `[B, N]` int32, the continuations.
+      word: `[B]` int32, as reported by that search; an impossible value counts as no word.
+      place: `[B]` int32, as reported by that search.
     """
     own = tf.equal(tf.range(tf.shape(words.lengths)[1]), word[:, tf.newaxis])
-    fits = tf.reduce_any(own & (place[:, tf.newaxis] < words.lengths), axis=1) & (place >= 0)
+    is_within = own & (place[:, tf.newaxis] < words.lengths)
+    fits = tf.reduce_any(is_within, axis=1) & (place >= 0)
     found = tf.equal(words.lengths, 0) | contained(words, tokens)
     return Forcing(found, tf.where(fits, word, 0), tf.where(fits, place, 0))
 
@@ -54,23 +64,24 @@ def is_due(state: Forcing, words: Words, left: tf.Tensor) -> tf.Tensor:
     Args:
       state: of the rows.
       words: the forced words.
-      left: `[B]` int32, how many tokens a row may still have.
+      left: `[B]` int32, number of tokens that a row may still have.
 
     Returns:
       `[B]` bool.
     """
     needed = tf.reduce_sum(tf.where(state.found, 0, words.lengths), axis=1)
-    return (state.place > 0) | (missing(state) & (left <= needed))
+    is_started = state.place > 0
+    return is_started | (missing(state) & (left <= needed))
 
 
 def next_token(state: Forcing, words: Words) -> tf.Tensor:
-    """The token with which the word being written, or else the first missing one, continues: `[B]`
-    int32.
+    """The next token of the word that is being written, or of the first missing word: `[B]` int32.
 
     Of no meaning in rows that miss no word.
     """
     places = tf.stack([_current(state), state.place], axis=1)
-    return tf.maximum(tf.gather_nd(words.tokens, places, batch_dims=1), 0)
+    tokens = tf.gather_nd(words.tokens, places, batch_dims=1)
+    return tf.maximum(tokens, 0)
 
 
 def advance(
@@ -82,7 +93,7 @@ def advance(
       state: before it.
       words: the forced words.
       tokens: `[B, N]` int32, the continuations.
-      end: scalar int32, how many tokens they have now.
+      end: scalar int32, number of tokens that they have now.
       wrote: `[B]` bool, rows whose last token was that of `next_token`.
     """
     word = _current(state)
@@ -94,5 +105,6 @@ def advance(
 
 def _current(state: Forcing) -> tf.Tensor:
     last = tf.shape(state.found)[1] - 1
-    first_missing = tf.reduce_min(tf.where(state.found, last, tf.range(last + 1)), axis=1)
+    missing_words = tf.where(state.found, last, tf.range(last + 1))
+    first_missing = tf.reduce_min(missing_words, axis=1)
     return tf.where(state.place > 0, state.word, first_missing)

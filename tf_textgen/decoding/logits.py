@@ -38,13 +38,13 @@ def adjust(
 ) -> tf.Tensor:
     """Applies the processors of all rows, also of greedy ones.
 
-    What must be written wins over all that forbids, the prefix over forced words.
+    Tokens that must be written win over all bans, the prefix over forced words.
 
     Args:
       logits: `[B, V]` float32.
       parameters: of the rows.
       constraints: of the rows.
-      history: what the rows have so far.
+      history: of the rows.
       eos_id: the end token.
       banned_ids: never generated.
       replaces_end: whether the caller writes `forcing.next_token` if it picks the end token
@@ -72,8 +72,8 @@ def _write(
     history: History,
     held_id: int | None,
 ) -> tf.Tensor:
-    """Leaves nothing possible but what must be written, and not `held_id` as long as words are
-    missing.
+    """Leaves only the tokens that must be written; `held_id` is impossible while words
+    are missing.
     """
     words = constraints.forced
     state = history.forcing
@@ -82,7 +82,8 @@ def _write(
     def force(x: tf.Tensor) -> tf.Tensor:
         if held_id is not None:
             x = suppress(x, held_id, forcing.missing(state))
-        due = forcing.is_due(state, words, parameters.max_new_tokens - history.step)
+        left = parameters.max_new_tokens - history.step
+        due = forcing.is_due(state, words, left)
         return only(x, own, forcing.next_token(state, words), due)
 
     def begin(x: tf.Tensor) -> tf.Tensor:
@@ -145,45 +146,52 @@ def _is_used(row: Parameter, value: tf.Tensor) -> tf.Tensor:
 
 
 def forbid_words(logits: tf.Tensor, words: Words, history: History) -> tf.Tensor:
-    """Forbids the last token of each word whose first tokens are at the end of prompt and
-    continuation.
-    """
+    """Forbids the last token of each word whose first tokens end the prompt and continuation."""
     complete = ends_with(words, history.sequence, history.start, history.end, dropped=1)
-    last = tf.gather(words.tokens, tf.maximum(words.lengths - 1, 0), batch_dims=2)
+    last_place = tf.maximum(words.lengths - 1, 0)
+    last = tf.gather(words.tokens, last_place, batch_dims=2)
     return forbid(logits, last, complete)
 
 
 def allow(logits: tf.Tensor, allowed: tf.Tensor, eos_id: int) -> tf.Tensor:
-    """Takes all tokens but those of `allowed`, `[B, V]` bool, and the end token."""
-    return tf.where(allowed | tf.equal(tf.range(logits.shape[-1]), eos_id), logits, -float("inf"))
+    """Makes all tokens impossible except those of `allowed`, `[B, V]` bool, and the end token."""
+    is_end = tf.equal(tf.range(logits.shape[-1]), eos_id)
+    return tf.where(allowed | is_end, logits, -float("inf"))
 
 
 def only(logits: tf.Tensor, own: tf.Tensor, tokens: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Makes `tokens` (`[B]` int32) the only possible ones of some rows, `[B]` bool, however
-    improbable they are.
+    """Makes one token the only possible one in some rows, even if it is improbable.
 
-    They get back the model's `own` logits, by which a beam ranks its hypotheses, or 0 if that is
-    no number.
+    It gets back the model's own logit, by which a beam ranks its hypotheses, or 0 if that is not
+    finite.
+
+    Args:
+      logits: `[B, V]` float32.
+      own: `[B, V]` float32, those of the model.
+      tokens: `[B]` int32.
+      rows: `[B]` bool.
     """
     chosen = tf.equal(tf.range(logits.shape[-1]), tokens[:, tf.newaxis])
     own = tf.where(tf.math.is_finite(own), own, 0.0)
-    return tf.where(rows[:, tf.newaxis], tf.where(chosen, own, -float("inf")), logits)
+    only_chosen = tf.where(chosen, own, -float("inf"))
+    return tf.where(rows[:, tf.newaxis], only_chosen, logits)
 
 
 def ban(logits: tf.Tensor, ids: Sequence[int]) -> tf.Tensor:
-    """Takes the ids, and what is NaN or infinite, from every row: a diverged model must not crash
-    its neighbours.
+    """Makes the ids, and logits that are NaN or infinite, impossible in every row.
+
+    A diverged model must not crash its neighbors.
     """
-    allowed = np.isin(np.arange(logits.shape[-1]), list(ids), invert=True)  # --> [V]
+    # --> [V]
+    allowed = np.isin(np.arange(logits.shape[-1]), list(ids), invert=True)
     # Not `~(logits < inf)`: Grappler makes `logits >= inf` of it, which lets NaN through.
     return tf.where(allowed & (logits < float("inf")), logits, -float("inf"))
 
 
 def suppress(logits: tf.Tensor, token: int, rows: tf.Tensor) -> tf.Tensor:
-    """Takes one token from some rows, `[B]` bool."""
-    return tf.where(
-        rows[:, tf.newaxis] & tf.equal(tf.range(logits.shape[-1]), token), -float("inf"), logits
-    )
+    """Makes one token impossible in some rows, `[B]` bool."""
+    is_token = tf.equal(tf.range(logits.shape[-1]), token)
+    return tf.where(rows[:, tf.newaxis] & is_token, -float("inf"), logits)
 
 
 def scale(logits: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
@@ -193,7 +201,8 @@ def scale(logits: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
     """
     changes = tf.not_equal(temperature, 1.0) & (temperature > 0.0)
     divisor = tf.maximum(temperature, _TINY)[:, tf.newaxis]
-    scaled = (logits - tf.reduce_max(logits, axis=-1, keepdims=True)) / divisor
+    best = tf.reduce_max(logits, axis=-1, keepdims=True)
+    scaled = (logits - best) / divisor
     return tf.where(changes[:, tf.newaxis], scaled, logits)
 
 

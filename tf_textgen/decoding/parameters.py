@@ -113,19 +113,21 @@ def with_ratios(parameters: Parameters, source_lengths: tf.Tensor, needed: tf.Te
     """
     lengths = tf.cast(source_lengths, tf.float32)
     most = parameters.max_new_tokens
-    bound = tf.cast(parameters.max_new_tokens, tf.float32)
+    bound = tf.cast(most, tf.float32)
     # In float32 10 tokens times 1.1 are 11; in float64 they are more, since the ratio is a float32.
-    longest = tf.cast(tf.minimum(tf.floor(parameters.max_length_ratio * lengths), bound), tf.int32)
+    longest = tf.floor(parameters.max_length_ratio * lengths)
+    longest = tf.cast(tf.minimum(longest, bound), tf.int32)
     longest = tf.maximum(tf.maximum(longest, needed), 1)
     longest = tf.where(parameters.max_length_ratio > 0.0, longest, most)
-    shortest = tf.cast(
-        tf.minimum(tf.math.ceil(parameters.min_length_ratio * lengths), bound), tf.int32
-    )
-    shortest = tf.minimum(tf.maximum(shortest, parameters.min_new_tokens), longest)
+    shortest = tf.math.ceil(parameters.min_length_ratio * lengths)
+    shortest = tf.cast(tf.minimum(shortest, bound), tf.int32)
+    shortest = tf.maximum(shortest, parameters.min_new_tokens)
+    shortest = tf.minimum(shortest, longest)
     return parameters._replace(max_new_tokens=longest, min_new_tokens=shortest)
 
 
-Check = tuple[str, tf.Tensor]  # `NAME: expected ...`, and `[B]` bool, the rows that fulfil it
+# `NAME: expected ...`, and `[B]` bool, the rows that fulfil it.
+Check = tuple[str, tf.Tensor]
 
 
 def _checks(parameters: Parameters, bound: int, has_source: bool) -> list[Check]:
@@ -176,7 +178,8 @@ def _order_check(low: str, high: str, parameters: Parameters) -> Check:
 
 def _strings_check(row: Parameter, joined: tf.Tensor) -> Check:
     strings = tf.strings.split(joined, SEPARATOR)
-    longest = tf.reduce_max(tf.strings.length(strings).to_tensor(0), axis=-1)
+    sizes = tf.strings.length(strings).to_tensor(0)
+    longest = tf.reduce_max(sizes, axis=-1)
     fits = (strings.row_lengths() <= row.most) & (longest <= row.most_bytes)
     expected = f"at most {row.most} strings of at most {row.most_bytes} bytes"
     return f"{row.name}: expected {expected}", fits

@@ -30,15 +30,16 @@ def uniforms(seed: tf.Tensor, steps: int | tf.Tensor) -> tf.Tensor:
             [steps], tf.stack([row_seed, 0]), dtype=tf.float64, alg="philox"
         )
 
-    seed = tf.concat([seed, [0]], axis=0)  # eager map_fn does not know the shape of no rows
-    return tf.map_fn(draw, seed, fn_output_signature=tf.TensorSpec([None], tf.float64))[:-1]
+    # In eager mode, map_fn does not know the shape of no rows.
+    seed = tf.concat([seed, [0]], axis=0)
+    of_row = tf.TensorSpec([None], tf.float64)
+    return tf.map_fn(draw, seed, fn_output_signature=of_row)[:-1]
 
 
 def greedy(logits: tf.Tensor) -> tf.Tensor:
     """The most probable token, the lowest id on ties. `[B, V]` float32 -> `[B]` int32."""
-    return tf.math.top_k(logits, 1).indices[
-        :, 0
-    ]  # unlike tf.argmax it says which of two equals comes first
+    # Unlike tf.argmax, top_k defines which of two equals is first.
+    return tf.math.top_k(logits, 1).indices[:, 0]
 
 
 def inverse_cdf(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
@@ -54,12 +55,13 @@ def inverse_cdf(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     Returns:
       `[B]` int32.
     """
-    cumulative = tf.cumsum(masses(logits, tf.reduce_max(logits, axis=-1)), axis=-1)
-    goal = uniform[:, tf.newaxis] * cumulative[:, -1:]  # --> [B, 1]
+    best = tf.reduce_max(logits, axis=-1)
+    cumulative = tf.cumsum(masses(logits, best), axis=-1)
+    # --> [B, 1]
+    goal = uniform[:, tf.newaxis] * cumulative[:, -1:]
     index = tf.searchsorted(cumulative, goal, side="right")[:, 0]
-    return tf.minimum(
-        index, logits.shape[-1] - 1
-    )  # beyond the end only in a row without any possible token
+    # The index is beyond the end only in a row without any possible token.
+    return tf.minimum(index, logits.shape[-1] - 1)
 
 
 def log_normalizer(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -73,7 +75,8 @@ def log_normalizer(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       `[B]` float64.
     """
     best = tf.reduce_max(logits, axis=-1)
-    return best, tf.math.log(tf.reduce_sum(masses(logits, best), axis=-1))
+    total = tf.reduce_sum(masses(logits, best), axis=-1)
+    return best, tf.math.log(total)
 
 
 def normalize(logits: tf.Tensor, normalizer: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -99,7 +102,8 @@ def log_probability(logits: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     `[B, V]` float32, `[B]` int32 -> `[B]` float32.
     """
     chosen = tf.gather(logits, tokens, batch_dims=1)[:, tf.newaxis]
-    return tf.cast(normalize(chosen, log_normalizer(logits))[:, 0], tf.float32)
+    values = normalize(chosen, log_normalizer(logits))
+    return tf.cast(values[:, 0], tf.float32)
 
 
 def pick(logits: tf.Tensor, uniform: tf.Tensor, parameters: Parameters) -> tf.Tensor:
@@ -117,7 +121,7 @@ def pick(logits: tf.Tensor, uniform: tf.Tensor, parameters: Parameters) -> tf.Te
     samples = parameters.temperature > 0.0
 
     def sample() -> tf.Tensor:
-        asked = neutral_where(~samples, parameters)
-        return tf.where(samples, inverse_cdf(narrow(logits, asked), uniform), best)
+        narrowed = narrow(logits, neutral_where(~samples, parameters))
+        return tf.where(samples, inverse_cdf(narrowed, uniform), best)
 
     return tf.cond(tf.reduce_any(samples), sample, lambda: best)

@@ -10,16 +10,27 @@ from tf_textgen.decoding.forcing import Forcing
 
 
 class Progress(NamedTuple):
-    """The continuations so far; `N` columns, as in `single_search.Decoded`."""
+    """The continuations so far; `N` columns, as in `single_search.Decoded`.
 
-    step: tf.Tensor  # [] int32, the column that is written next
-    tokens: tf.Tensor  # [B, N] int32, aligned to the right up to `step`; pad elsewhere
-    log_probabilities: tf.Tensor  # [B, N] float32, 0 beyond a row's end
-    token_count: tf.Tensor  # [B] int32, of what had been begun too
-    finish: tf.Tensor  # [B] int32, index into stopping.REASONS
-    forcing: Forcing  # which forced words are written
-    repeats: tf.Tensor  # [B, R] int32 of `stopping.count_repeats`; R is 0 if no row checks loops
-    text: tf.Tensor  # [B] string, kept where stop strings are looked for
+    Attributes:
+      step: scalar int32, the column that is written next.
+      tokens: `[B, N]` int32, aligned to the right up to `step`; pad elsewhere.
+      log_probabilities: `[B, N]` float32, 0 beyond a row's end.
+      token_count: `[B]` int32, with the tokens of earlier searches.
+      finish: `[B]` int32, index into `stopping.REASONS`.
+      forcing: the forced words that are written.
+      repeats: `[B, R]` int32 of `stopping.count_repeats`; R is 0 if no row checks loops.
+      text: `[B]` string, kept if stop strings are looked for.
+    """
+
+    step: tf.Tensor
+    tokens: tf.Tensor
+    log_probabilities: tf.Tensor
+    token_count: tf.Tensor
+    finish: tf.Tensor
+    forcing: Forcing
+    repeats: tf.Tensor
+    text: tf.Tensor
 
 
 class History(NamedTuple):
@@ -27,16 +38,23 @@ class History(NamedTuple):
 
     The source of a target is no prompt, and is not part of the sequence. A prompt ends at the start
     of its continuation, so that both together are one sequence with one end for all rows.
+
+    Attributes:
+      prompt_tokens: `[B, P]` int32, left-padded.
+      prompt_lengths: `[B]` int32, number of the last tokens of `prompt_tokens` that belong to the
+        text.
+      tokens: `[B, N]` int32, the continuations; those from `step` on are not read.
+      step: scalar int32.
+      forcing: of the rows.
+      overlap: scalar int32, number of columns of `tokens` that are the end of `prompt_tokens` too.
     """
 
-    prompt_tokens: tf.Tensor  # [B, P] int32, left-padded
-    prompt_lengths: tf.Tensor  # [B] int32, of the last tokens of `prompt_tokens`; 0 of a source
-    tokens: tf.Tensor  # [B, N] int32, the continuations; those from `step` on are not read
-    step: tf.Tensor  # [] int32
+    prompt_tokens: tf.Tensor
+    prompt_lengths: tf.Tensor
+    tokens: tf.Tensor
+    step: tf.Tensor
     forcing: Forcing
-    overlap: tf.Tensor | int = (
-        0  # [] int32, how many columns of `tokens` end `prompt_tokens` already
-    )
+    overlap: tf.Tensor | int = 0
 
     @property
     def sequence(self) -> tf.Tensor:
@@ -50,14 +68,12 @@ class History(NamedTuple):
 
     @property
     def end(self) -> tf.Tensor:
-        """The column of `sequence` in which the next token of every row will be,
-        scalar int32.
-        """
+        """The column of `sequence` of the next token of every row, scalar int32."""
         return tf.shape(self.prompt_tokens)[1] + self.step - self.overlap
 
 
 def write_column(matrix: tf.Tensor, column: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """`matrix[:, column] = values`, in place where TensorFlow can.
+    """`matrix[:, column] = values`, in place if TensorFlow can.
 
     `[B, N]`, scalar, `[B]` -> `[B, N]`.
     """

@@ -141,17 +141,10 @@ class BeamDecoder:
             prefilled.logits,
             prefilled.state,
             self.prefill.step,
-            prefilled.parameters,
+            prefilled.inputs,
             penalty,
             width=width,
             num_best=num_best,
-            prompt_tokens=prefilled.prompt_tokens,
-            prompt_lengths=prefilled.prompt_lengths,
-            eos_id=self.tokenizer.eos_id,
-            banned_ids=self.prefill.banned_ids,
-            constraints=request.constraints,
-            detokenize=self.encoder.detokenize_after(prompts),
-            max_new_tokens=self.prefill.max_new_tokens,
         )
         normalized = tf.where(tf.equal(problem, ""), found.normalized_score, 0.0)
         return BestGeneration(

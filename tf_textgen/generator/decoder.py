@@ -11,7 +11,13 @@ from tf_textgen.decoding.continuation import Continuation
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameter_table import sample_seed
 from tf_textgen.decoding.parameters import Parameters, from_config, values_of
-from tf_textgen.decoding.single_search import BEGUN_SPECS, Begun, Decoded, decode, nothing_begun
+from tf_textgen.decoding.single_search import (
+    PAUSED_SPECS,
+    Decoded,
+    Paused,
+    decode,
+    not_started,
+)
 from tf_textgen.generator.compiled import decoding_graph
 from tf_textgen.generator.prefill import Prefill
 from tf_textgen.generator.results import (
@@ -44,12 +50,13 @@ class Decoder:
       prefill: reads the prompts.
 
     Attributes:
-      continue_graph: `(prompts [B] string, Parameters, Begun) -> Continued`. One trace of the model
+      continue_graph: `(prompts [B] string, Parameters, Paused) -> Continued`. One trace of the
+        model
         serves whole texts and chunks of them.
       graph: `(prompts [B] string, Parameters) -> Generation`.
     """
 
-    continue_graph: Callable[[tf.Tensor, Parameters, Begun], Continued]
+    continue_graph: Callable[[tf.Tensor, Parameters, Paused], Continued]
     graph: Callable[[tf.Tensor, Parameters], Generation]
 
     def __init__(self, prefill: Prefill) -> None:
@@ -59,7 +66,7 @@ class Decoder:
         self.max_new_tokens = prefill.max_new_tokens
         self.continue_graph = decoding_graph(
             self._continue,
-            [TEXTS, PARAMETER_SPECS, BEGUN_SPECS],
+            [TEXTS, PARAMETER_SPECS, PAUSED_SPECS],
             in_few_shapes=prefill.jit_compile,
         )
         self.graph = tf.function(
@@ -126,28 +133,21 @@ class Decoder:
         return self.graph(prompts, Parameters(**inputs))._asdict()
 
     def _generate(self, prompts: tf.Tensor, parameters: Parameters) -> Generation:
-        nothing = nothing_begun(tf.shape(prompts)[0], self.max_new_tokens)
+        nothing = not_started(tf.shape(prompts)[0], self.max_new_tokens)
         found, problem, truncated = self.continue_graph(prompts, parameters, nothing)
         outputs = shared_outputs(found, problem, self.tokenizer)
         return Generation(**outputs, prompt_truncated=truncated)
 
-    def _continue(self, prompts: tf.Tensor, parameters: Parameters, begun: Begun) -> Continued:
+    def _continue(self, prompts: tf.Tensor, parameters: Parameters, paused: Paused) -> Continued:
         request = self.prefill.check(parameters)
-        begun = _only_in(tf.equal(request.problem, ""), begun, self.tokenizer.pad_id)
-        prefilled = self.prefill.start(prompts, request, begun)
+        paused = _only_in(tf.equal(request.problem, ""), paused, self.tokenizer.pad_id)
+        prefilled = self.prefill.start(prompts, request, paused)
         found = decode(
             prefilled.logits,
             prefilled.state,
             self.prefill.step,
-            prefilled.parameters,
-            prompt_tokens=prefilled.prompt_tokens,
-            prompt_lengths=prefilled.prompt_lengths,
-            eos_id=self.tokenizer.eos_id,
-            banned_ids=self.prefill.banned_ids,
-            constraints=request.constraints,
-            detokenize=self.encoder.detokenize_after(prompts),
-            max_new_tokens=self.max_new_tokens,
-            begun=begun,
+            prefilled.inputs,
+            paused=paused,
         )
         return Continued(found, request.problem, prefilled.prompt_truncated)
 
@@ -160,13 +160,13 @@ def generate_inputs(text_name: str, texts: Sequence[str], decoding: DecodingConf
     return inputs
 
 
-def _only_in(rows: tf.Tensor, begun: Begun, pad_id: int) -> Begun:
+def _only_in(rows: tf.Tensor, paused: Paused, pad_id: int) -> Paused:
     """The tokens so far of some rows, `[B]` bool, in as few columns as hold them."""
-    lengths = tf.where(rows, begun.lengths, 0)
-    unused = tf.shape(begun.tokens)[1] - tf.reduce_max(tf.concat([[0], lengths], axis=0))
-    return begun._replace(
-        tokens=tf.where(rows[:, tf.newaxis], begun.tokens, pad_id)[:, unused:],
+    lengths = tf.where(rows, paused.lengths, 0)
+    unused = tf.shape(paused.tokens)[1] - tf.reduce_max(tf.concat([[0], lengths], axis=0))
+    return paused._replace(
+        tokens=tf.where(rows[:, tf.newaxis], paused.tokens, pad_id)[:, unused:],
         lengths=lengths,
-        word=tf.where(rows, begun.word, 0),
-        place=tf.where(rows, begun.place, 0),
+        word=tf.where(rows, paused.word, 0),
+        place=tf.where(rows, paused.place, 0),
     )

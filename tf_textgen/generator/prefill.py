@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tf_textgen.decoding.constraints import Constraints, needed_tokens, parse
 from tf_textgen.decoding.parameters import Parameters, harmless_where, sanitize, with_ratios
-from tf_textgen.decoding.single_search import Begun
+from tf_textgen.decoding.search import SearchInputs
+from tf_textgen.decoding.single_search import Paused
 from tf_textgen.generator.compiled import FEWEST_SLOTS, compiled_step, power_of_two, widen
 from tf_textgen.generator.prompt_encoder import PromptEncoder
 from tf_textgen.models.base import TextModel
@@ -30,23 +31,18 @@ class CheckedRequest(NamedTuple):
 
 
 class Prefilled(NamedTuple):
-    """The inputs of a search.
+    """The start of a search.
 
     Attributes:
       logits: `[B, V]` float32 of the first new token.
       state: of the model.
-      parameters: with lengths relative to the source made numbers of tokens.
-      prompt_tokens: `[B, P]` int32, left-padded.
-      prompt_lengths: `[B]` int32, number of the last tokens that belong to the text: the prompt and
-        its continuation so far, or the target so far. A source belongs to no text.
+      inputs: of the search; lengths relative to the source are numbers of tokens.
       prompt_truncated: `[B]` bool.
     """
 
     logits: tf.Tensor
     state: Any
-    parameters: Parameters
-    prompt_tokens: tf.Tensor
-    prompt_lengths: tf.Tensor
+    inputs: SearchInputs
     prompt_truncated: tf.Tensor
 
 
@@ -102,39 +98,43 @@ class Prefill:
         return CheckedRequest(safe, constraints, problem)
 
     def start(
-        self, prompts: tf.Tensor, request: CheckedRequest, begun: Begun | None = None
+        self, prompts: tf.Tensor, request: CheckedRequest, paused: Paused | None = None
     ) -> Prefilled:
-        """Reads the prompts, and the tokens of `begun` after them.
+        """Reads the prompts, and the tokens of `paused` after them.
 
         Args:
           prompts: `[B]` string.
           request: as `check` returns it.
-          begun: the rows so far; None if they have no tokens yet.
+          paused: the rows so far; None if they have no tokens.
         """
         parameters = request.parameters
         features, truncated = self.encoder.features(prompts, parameters.max_new_tokens)
         parameters = self._with_ratios(parameters, features, needed_tokens(request.constraints))
+        # The source of a target does not belong to the text.
         lengths = tf.zeros_like(features["target_lengths"])
         if not self.encoder.is_pair:
             lengths = features["target_lengths"]
         more = parameters.max_new_tokens
-        if begun is not None:
-            features = _append(features, begun, self.tokenizer.pad_id)
-            lengths += begun.lengths
-            more = tf.minimum(begun.more, more - begun.lengths)
+        if paused is not None:
+            features = _append(features, paused, self.tokenizer.pad_id)
+            lengths += paused.lengths
+            more = tf.minimum(paused.more, more - paused.lengths)
         longest = tf.reduce_max(tf.concat([[1], more], axis=0))
         capacity = tf.shape(features["target_tokens"])[1] + longest
         if self.jit_compile:
             features, capacity = self._rounded(features, capacity)
         logits, state = self.model.start(features, capacity)
-        return Prefilled(
-            logits=logits,
-            state=state,
+        inputs = SearchInputs(
             parameters=parameters,
+            constraints=request.constraints,
             prompt_tokens=features["target_tokens"],
             prompt_lengths=lengths,
-            prompt_truncated=truncated,
+            max_new_tokens=self.max_new_tokens,
+            eos_id=self.tokenizer.eos_id,
+            banned_ids=self.banned_ids,
+            detokenize=self.encoder.detokenize_after(prompts),
         )
+        return Prefilled(logits, state, inputs, truncated)
 
     def _rounded(
         self, features: dict[str, tf.Tensor], capacity: tf.Tensor
@@ -160,21 +160,19 @@ class Prefill:
         return with_ratios(parameters, lengths, needed)
 
 
-def _append(features: Mapping[str, tf.Tensor], begun: Begun, pad_id: int) -> dict[str, tf.Tensor]:
+def _append(features: Mapping[str, tf.Tensor], paused: Paused, pad_id: int) -> dict[str, tf.Tensor]:
     """`features` with the tokens so far behind the prompts, `[B, P']` and left-padded again."""
     prompt = features["target_tokens"]
-    first = begun.first[:, tf.newaxis]
+    first = paused.first[:, tf.newaxis]
     length = tf.shape(prompt)[1]
-    both = tf.concat([prompt, begun.tokens], axis=1)
+    both = tf.concat([prompt, paused.tokens], axis=1)
     columns = tf.range(tf.shape(both)[1])
     # A prompt moves to the right by the gap before its row's tokens.
-    moved = tf.gather(
-        both,
-        tf.where(columns >= length + first, columns, tf.maximum(columns - first, 0)),
-        batch_dims=1,
-    )
+    of_prompt = tf.maximum(columns - first, 0)
+    at = tf.where(columns >= length + first, columns, of_prompt)
+    moved = tf.gather(both, at, batch_dims=1)
     tokens = tf.where(columns >= first, moved, pad_id)
-    lengths = features["target_lengths"] + begun.lengths
+    lengths = features["target_lengths"] + paused.lengths
     unused = tf.reduce_min(
         tf.concat([[tf.shape(both)[1] - 1], tf.shape(both)[1] - lengths], axis=0)
     )

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.loop import Detokenize
+from tf_textgen.decoding.search import Detokenize
 from tf_textgen.text.rows import keep_first, keep_last, pad_left, repeat_id
 from tf_textgen.text.tokenizer import Tokenizer
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_textgen.decoding.single_search import Begun
+from tf_textgen.decoding.single_search import Paused
 from tf_textgen.text.decimal_ids import join_ids, split_ids
 from tf_textgen.text.rows import pad_left
 from tf_textgen.text.tokenizer import Tokenizer
@@ -30,11 +30,11 @@ class Resumed(NamedTuple):
 
     Attributes:
       score: `[B]` float64, nats.
-      begun: the tokens, as a search continues them.
+      paused: the tokens, as a search continues them.
     """
 
     score: tf.Tensor
-    begun: Begun
+    paused: Paused
 
 
 class StreamStates:
@@ -94,8 +94,8 @@ class StreamStates:
         lengths = tf.cast(tokens.row_lengths(), tf.int32)
         word = tf.cast(word, tf.int32)
         place = tf.cast(place, tf.int32)
-        begun = Begun(pad_left(tokens, self.tokenizer.pad_id), lengths, word, place, more)
-        return Resumed(tf.cast(_from_bits(score), tf.float64), begun)
+        paused = Paused(pad_left(tokens, self.tokenizer.pad_id), lengths, word, place, more)
+        return Resumed(tf.cast(_from_bits(score), tf.float64), paused)
 
     def write(
         self,
@@ -112,8 +112,8 @@ class StreamStates:
           prompts: `[B]` string.
           tokens: `[B, None]` int64, all of them so far.
           score: `[B]` float32, nats.
-          word: `[B]` int32, as in `single_search.Begun`.
-          place: `[B]` int32, as in `single_search.Begun`.
+          word: `[B]` int32, as in `single_search.Paused`.
+          place: `[B]` int32, as in `single_search.Paused`.
         """
         header = tf.stack(
             [_to_bits(score), tf.cast(word, tf.int64), tf.cast(place, tf.int64)], axis=1

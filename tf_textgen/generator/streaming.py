@@ -54,7 +54,7 @@ class Streamer:
     """Continues prompts in chunks, which end as the same text that one request for all of it gives.
 
     Args:
-      decoder: continues a text that has begun.
+      decoder: continues a text from an earlier state.
 
     Attributes:
       graph: `(prompts [B] string, states [B] string, chunk_tokens [B] int32, Parameters) -> Chunk`.
@@ -111,8 +111,8 @@ class Streamer:
         good = tf.equal(problem, "")
         more = tf.where(good, tf.minimum(chunk_tokens, most), 1)
         numbers = keep_first(numbers, tf.where(good, numbers.row_lengths(), 0))
-        before, begun = self.states.resume(numbers, more)
-        found, refused, truncated = self.decoder.continue_graph(prompts, parameters, begun)
+        before, paused = self.states.resume(numbers, more)
+        found, refused, truncated = self.decoder.continue_graph(prompts, parameters, paused)
         problem = tf.where(tf.equal(refused, ""), problem, refused)
         good = tf.equal(problem, "")
         score = tf.saturate_cast(before + tf.cast(found.score, tf.float64), tf.float32)
