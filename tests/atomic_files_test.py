@@ -15,6 +15,17 @@ def test_text_is_replaced(tmp_path):
     assert listing(tmp_path) == {"file": "new 中"}
 
 
+def test_a_temporary_file_is_removed_after_an_error(tmp_path):
+    with pytest.raises(KeyboardInterrupt), atomic_files.temporary_file(tmp_path / "a") as (_, file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="folder") as caught:
+        atomic_files.write_text(tmp_path / "folder", "text")
+    assert caught.value.filename == str(tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_a_failed_write_leaves_the_old_text(tmp_path):
     atomic_files.write_text(tmp_path / "file", "old")
     with pytest.raises(UnicodeEncodeError):

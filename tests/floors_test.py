@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "tf_textgen"
 FLOORS = (
     ("errors", ""),
     ("fields",),
-    ("config", "atomic_files", "compat"),
+    ("config", "atomic_files", "file_locks", "progress_line", "compat"),
     ("objectives",),
     ("layers", "evaluation"),
     ("models", "text", "decoding", "optimizers"),

@@ -12,25 +12,29 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _REPLACED = ".old"
+_BLOCK_BYTES = 1 << 20
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replaces the file at `path`; a reader sees the old or the new content, never a part."""
+@contextlib.contextmanager
+def temporary_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Gives the name of a file next to `path`, and the file opened for writing.
+
+    When the block ends, the content is on the disk. After an error the file is removed.
+    """
     temporary = None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield temporary, file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
     except BaseException as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -38,7 +42,24 @@ def write_bytes(path: Path, content: bytes) -> None:
             # A full disk names no file, and the name of the temporary one helps nobody.
             error.filename = str(path)
         raise
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Renames a temporary file of `path` to it."""
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
     sync_directory(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces the file at `path`; a reader sees the old or the new content, never a part."""
+    with temporary_file(path) as (temporary, file):
+        file.write(content)
+    move_into_place(temporary, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -106,10 +127,16 @@ def reason(error: Exception) -> str:
 
 
 def sha256(path: str | Path) -> str:
-    digest = hashlib.sha256()
+    """Returns the SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        return sha256_of(iter(lambda: file.read(_BLOCK_BYTES), b""))
+
+
+def sha256_of(blocks: Iterable[bytes]) -> str:
+    """Returns the SHA-256 of all blocks together, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
     return digest.hexdigest()
 
 

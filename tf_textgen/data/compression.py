@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import hashlib
 import importlib
 import lzma
 import os
@@ -12,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
+from tf_textgen import atomic_files
 from tf_textgen.data import files
 from tf_textgen.errors import UserError
 
@@ -54,10 +54,7 @@ def blocks(path: str, block_bytes: int = _BLOCK_BYTES) -> Iterator[bytes]:
 
 def text_sha256(path: str) -> str:
     """Returns the SHA-256 of the uncompressed bytes of a file; raises as `blocks`."""
-    sha256 = hashlib.sha256()
-    for block in blocks(path):
-        sha256.update(block)
-    return sha256.hexdigest()
+    return atomic_files.sha256_of(blocks(path))
 
 
 def without_extension(path: str) -> str:

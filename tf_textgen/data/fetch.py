@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import io
 import os
+import pathlib
 import shutil
 import tempfile
 import urllib.error
@@ -18,6 +19,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO
 
+from tf_textgen import atomic_files
 from tf_textgen.data import compression
 from tf_textgen.errors import UserError
 
@@ -92,29 +94,22 @@ def written_beside(path: str, keep: bool = False) -> Iterator[tuple[str, IO[byte
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(
-            dir=folder, prefix=f".{os.path.basename(path)}.", suffix=".part"
-        )
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror}; choose a folder that you can write to"
         ) from error
     try:
-        with open(handle, "wb") as out:
-            yield temporary, out
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(temporary, 0o644)
+        with atomic_files.temporary_file(pathlib.Path(path)) as (temporary, out):
+            yield str(temporary), out
         if not keep:
-            os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        if isinstance(error, OSError) and not isinstance(error, urllib.error.URLError):
-            raise UserError(
-                f"cannot write {path}: {error.strerror or error}; make room on the disk"
-            ) from error
-        raise
+            atomic_files.move_into_place(temporary, pathlib.Path(path))
+    except OSError as error:
+        if isinstance(error, urllib.error.URLError):
+            raise
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; make room on the disk"
+        ) from error
 
 
 def copy_span(source: str, span: tuple[int, int], path: str, sha256: str) -> None:

@@ -10,7 +10,6 @@ is removed and built again.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from tf_textgen.data import compression, files, sources, token_streams, tokenizi
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.tokenizing_processes import choose_processes
 from tf_textgen.errors import UserError
+from tf_textgen.file_locks import lock
 
 _FORMAT = 3
 
@@ -160,21 +160,18 @@ def _locked(cache: str, key: str) -> Iterator[None]:
     """Holds the lock of a key. It is released when the process ends for any reason."""
     try:
         os.makedirs(cache, exist_ok=True)
-        with open(os.path.join(cache, f"{key}.lock"), "ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(
-                    "tokenizing: waiting for another process that works on the same files",
-                    file=sys.stderr,
-                )
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with open(os.path.join(cache, f"{key}.lock"), "ab") as file:
+            lock(file, _report_waiting)
             yield
     except OSError as error:
         raise UserError(
             f"--data.cache_dir={cache}: cannot be written ({error.strerror or error}); expected a "
             "folder with room for tokenized files; name another"
         ) from error
+
+
+def _report_waiting() -> None:
+    print("tokenizing: waiting for another process that works on the same files", file=sys.stderr)
 
 
 def _build(

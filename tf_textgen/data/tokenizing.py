@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from tf_textgen.data.documents import Documents
 from tf_textgen.data.tokenized_batches import DocumentBatch, DocumentsToTokens, PairsToTokens
 from tf_textgen.data.tokenizing_processes import map_batches
 from tf_textgen.errors import UserError
+from tf_textgen.progress_line import ProgressLine
 
 ItemT = TypeVar("ItemT")
 _BATCH_BYTES = 1 << 20  # of text that is tokenized at once
@@ -173,16 +173,13 @@ class _Progress:
     """Prints the progress of a long tokenization on standard error, every few seconds."""
 
     def __init__(self) -> None:
+        self._line = ProgressLine(period_s=_PROGRESS_SECONDS)
         self._start = time.monotonic()
-        self._last_shown = self._start
 
     def show(self, text_bytes: int, tokens: int) -> None:
-        now = time.monotonic()
-        if now - self._last_shown >= _PROGRESS_SECONDS:
-            self._last_shown = now
-            seconds = now - self._start
-            print(
-                f"tokenizing: {text_bytes / 1e6:.0f} MB, {tokens / 1e6:.1f} M tokens, "
-                f"{seconds:.0f} s",
-                file=sys.stderr,
+        if self._line.is_due():
+            megabytes = text_bytes / 1e6
+            seconds = time.monotonic() - self._start
+            self._line.write(
+                f"tokenizing: {megabytes:.0f} MB, {tokens / 1e6:.1f} M tokens, {seconds:.0f} s"
             )

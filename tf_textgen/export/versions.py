@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import re
@@ -14,6 +13,7 @@ import tensorflow as tf
 
 from tf_textgen.atomic_files import reason
 from tf_textgen.errors import UserError
+from tf_textgen.file_locks import lock
 
 # TensorFlow Serving holds a version in 64 bits.
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -75,7 +75,7 @@ def locked(root: pathlib.Path) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         handle = os.open(root, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        lock(handle)
         yield
     finally:
         os.close(handle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import TextIO
@@ -10,6 +9,7 @@ from typing import TextIO
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.decoding.parameter_table import sample_seed
 from tf_textgen.generator import Continuation, TextGenerator
+from tf_textgen.progress_line import ProgressLine
 
 _PROGRESS_SECONDS = 10.0
 
@@ -38,7 +38,7 @@ def generate_all(
     """
     order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place].encode()))
     found: dict[int, Continuation] = {}
-    progress = _Progress(len(prompts), output or sys.stderr)
+    progress = _Progress(len(prompts), output)
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
         batch = [prompts[place] for place in places]
@@ -54,22 +54,17 @@ def generate_all(
 class _Progress:
     """The number of texts, redrawn on a terminal, otherwise as a line every ten seconds."""
 
-    def __init__(self, total: int, output: TextIO) -> None:
+    def __init__(self, total: int, output: TextIO | None) -> None:
         self._total = total
-        self._output = output
+        self._line = ProgressLine(output, period_s=_PROGRESS_SECONDS)
         self._start = time.monotonic()
-        self._last_shown = self._start
 
     def show(self, done: int) -> None:
-        now = time.monotonic()
         is_last = done == self._total
-        speed = done / max(now - self._start, 1e-9)
-        line = f"generated {done:,} of {self._total:,} texts, {speed:.1f} a second"
-        if self._output.isatty():
-            self._output.write(f"\r{line}")
-            if is_last:
-                self._output.write("\n")
-        elif is_last or now - self._last_shown >= _PROGRESS_SECONDS:
-            self._last_shown = now
-            self._output.write(f"{line}\n")
-        self._output.flush()
+        speed = done / max(time.monotonic() - self._start, 1e-9)
+        text = f"generated {done:,} of {self._total:,} texts, {speed:.1f} a second"
+        self._line.draw(text)
+        if is_last:
+            self._line.keep_drawn()
+        if not self._line.is_terminal and self._line.is_due(is_last=is_last):
+            self._line.write(text)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import itertools
 import json
 import os
@@ -28,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from tf_textgen import atomic_files
 from tf_textgen.errors import UserError
+from tf_textgen.file_locks import lock
 from tf_textgen.models import family
 from tf_textgen.runs.checkpoint_folder import CheckpointFolder
 from tf_textgen.runs.kept_files import RECIPE, RECIPE_HEADING, check_new_folder, keep_recipe
@@ -78,28 +78,31 @@ class RunFolder:
         check_new_folder(self.path, self._tokenizers)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / "lock", "a+", encoding="utf-8")
+            file = open(self.path / "lock", "a+", encoding="utf-8")
         except OSError as error:
             raise UserError(
                 f"--run.dir={self.path}: {error.strerror}; expected a folder that can be made and "
                 "written"
             ) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            lock.close()
-            raise UserError(
-                f"run folder in use: {holder} trains in {self.path}; wait for its end or choose "
-                "another --run.dir"
-            ) from None
-        self._lock = lock
-        lock.truncate(0)
+            lock(file, lambda: self._refuse(file))
+        except UserError:
+            file.close()
+            raise
+        self._lock = file
+        file.truncate(0)
         # The name is a courtesy; a full disk is reported when something is lost.
         with contextlib.suppress(OSError):
-            os.write(lock.fileno(), f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+            os.write(file.fileno(), f"process {os.getpid()} on {os.uname().nodename}\n".encode())
         return self
+
+    def _refuse(self, lock_file: IO[str]) -> None:
+        lock_file.seek(0)
+        holder = lock_file.read().strip() or "another process"
+        raise UserError(
+            f"run folder in use: {holder} trains in {self.path}; wait for its end or choose "
+            "another --run.dir"
+        )
 
     def __exit__(self, *unused: object) -> None:
         if self._lock is not None:

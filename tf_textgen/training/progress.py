@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
+from tf_textgen.progress_line import ProgressLine
 from tf_textgen.runs.measurement import Measurement
 from tf_textgen.runs.run_state import RunState
 from tf_textgen.training.callbacks import RunCallback
 
 _BAR_CHARACTERS = 20
-_LINE_SECONDS = 10.0
 
 
 class Progress(RunCallback):
@@ -27,32 +27,28 @@ class Progress(RunCallback):
     def __init__(self, state: RunState, output: TextIO | None = None) -> None:
         super().__init__()
         self.state = state
-        self.output = output or sys.stdout
-        self.is_terminal = self.output.isatty()
-        self._last_line_at = float("-inf")
-        self._bar_length = 0
+        self._line = ProgressLine(output or sys.stdout, starts_due=True)
         self._start: tuple[float, int] | None = None
         self._has_validated = False
 
     def on_measurement(self, measurement: Measurement) -> None:
-        if self.is_terminal:
-            self._draw(f"{self._bar()} {self._describe(measurement)}")
-        elif time.monotonic() - self._last_line_at >= _LINE_SECONDS or self.state.finished:
-            self._last_line_at = time.monotonic()
-            self._write(self._describe(measurement))
+        if self._line.is_terminal:
+            self._line.draw(f"{self._bar()} {self._describe(measurement)}")
+        elif self._line.is_due(is_last=self.state.finished):
+            self._line.write(self._describe(measurement))
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
         if not self._has_validated:  # it took the time of its compilation, as no other will
             self._has_validated = True
             self._start = None
         best = " (best so far)" if self.state.best_step == step else ""
-        self._write(f"step {step}: {describe_metrics(metrics)}{best}")
+        self._line.write(f"step {step}: {describe_metrics(metrics)}{best}")
 
     def on_message(self, text: str) -> None:
-        self._write(text)
+        self._line.write(text)
 
     def on_train_end(self, logs: object = None) -> None:
-        self._draw("")
+        self._line.draw("")
 
     def _describe(self, measurement: Measurement) -> str:
         total = f"/{self.state.total_steps}" if self.state.total_steps else ""
@@ -82,18 +78,6 @@ class Progress(RunCallback):
             return "[" + " " * _BAR_CHARACTERS + "]"
         filled = min(_BAR_CHARACTERS * self.state.step // self.state.total_steps, _BAR_CHARACTERS)
         return "[" + "=" * filled + " " * (_BAR_CHARACTERS - filled) + "]"
-
-    def _draw(self, text: str) -> None:
-        """Replaces the bar."""
-        if self.is_terminal:
-            self.output.write("\r" + text.ljust(self._bar_length) + ("" if text else "\r"))
-            self.output.flush()
-            self._bar_length = len(text)
-
-    def _write(self, line: str) -> None:
-        self._draw("")
-        self.output.write(line + "\n")
-        self.output.flush()
 
 
 def describe_metrics(metrics: Mapping[str, float]) -> str:
