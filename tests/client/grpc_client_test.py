@@ -9,10 +9,6 @@ import threading
 
 import pytest
 
-pytest.importorskip(
-    "tensorflow_serving", reason="no tensorflow-serving-api: pip install 'tf_textgen[grpc]'"
-)
-
 from tests.server.contract import *  # noqa: F403
 from tests.support import fake_texts
 from tests.support.fake_grpc import FakeGrpc
