@@ -27,7 +27,7 @@ def test_there_are_few_steps():
 
 
 def test_the_packages_are_on_the_floors_of_the_test():
-    rows = re.findall(r"^\| (\d) \| (.*?) \|", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", TEXT, re.MULTILINE)
     shown = {int(floor): set(re.findall(r"`(\w+)`", packages)) for floor, packages in rows}
     assert shown == {floor: set(FLOORS[floor]) for floor in shown}
     assert len(shown) == len(FLOORS) - 2
