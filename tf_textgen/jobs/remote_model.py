@@ -1,4 +1,4 @@
-"""A model on a server, asked over REST, and the flags that name it. Does not import TensorFlow."""
+"""A client of a model on a server, and the flags that name both. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def remote_model(
     """Yields the model on the server, with the decoding flags of the command line.
 
     Raises:
-      UserError: if the server cannot be asked, also within the block, or refuses a parameter.
+      UserError: if the server does not answer, also within the block, or refuses a parameter.
     """
     if not remote_config.server_model:
         raise UserError("--server_model is missing: expected the name of the model on --server")
-    # Bad values are reported before the server is asked.
+    # Bad values are reported before a request is sent.
     decoding = config.override(DecodingConfig(), flag_values)
     if decoding.beam_width > 1:
         flag = f"--{decoding.prefix}.beam_width={decoding.beam_width}"

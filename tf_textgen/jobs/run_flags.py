@@ -1,5 +1,6 @@
-"""The flags by which jobs name a trained run, and what follows from them. Does not import
-TensorFlow until a run is loaded.
+"""The flags by which jobs name a trained run, and the run, generator and decoding of them.
+
+Does not import TensorFlow until a run is loaded.
 """
 
 from __future__ import annotations

@@ -118,21 +118,16 @@ def write_average(
 
 
 def _recipe(source: Path, steps: Sequence[int], output: Path) -> str:
-    """The flags that trained the run, for another `--run.dir`: there is nothing to continue with in
-    `output`.
-    """
+    """Returns the recipe of the run with another `--run.dir`, under a comment on its origin."""
     heading = [
         f"# The mean of the checkpoints of steps {', '.join(map(str, steps))} of {source}, made by "
         "average.",
         "# The run was trained with these flags; train accepts them with another --run.dir only.",
     ]
-    lines = [
-        line
-        for line in (source / "recipe.flags").read_text("utf-8").splitlines()
-        if not line.startswith("#")
-    ]
-    lines = [
-        flag_line("run.dir", str(output)) if line.startswith("--run.dir=") else line
-        for line in lines
-    ]
-    return "\n".join([*heading, *lines]) + "\n"
+    lines = heading
+    for line in (source / "recipe.flags").read_text("utf-8").splitlines():
+        if line.startswith("--run.dir="):
+            lines.append(flag_line("run.dir", str(output)))
+        elif not line.startswith("#"):
+            lines.append(line)
+    return "\n".join(lines) + "\n"

@@ -45,7 +45,7 @@ def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_baseline(baseline: Mapping[str, Any]) -> str:
-    """In words."""
+    """Returns the validation of the baseline in words."""
     words = [f"baseline {baseline['model']}: validation"]
     if "nats_per_token" in baseline:
         words.append(f"{baseline['nats_per_token']:.4f} nats/token,")
@@ -63,10 +63,12 @@ def _difference(other: Mapping[str, Any], config: Mapping[str, Any]) -> str | No
     # Which pairs are too long depends on how both sides are cut into tokens.
     if data.is_pairs and _tokenizers(other) != _tokenizers(config):
         return "a tokenizer, on which over-long pairs depend,"
-    differing = [name for name in names if other["data"].get(name) != config["data"].get(name)]
+    for name in names:
+        if other["data"].get(name) != config["data"].get(name):
+            return f"data.{name}"
     if bool(other["data"].get("valid")) != bool(data.valid):
-        differing.append("valid")
-    return f"data.{differing[0]}" if differing else None
+        return "data.valid"
+    return None
 
 
 def _tokenizers(config: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -1,6 +1,6 @@
 """The cost of a model before it is trained: weights, operations and memory.
 
-The formulas, and what they leave out, are in `models.cost_parts`. Does not import TensorFlow.
+The formulas and their limits are in `models.cost_parts`. Does not import TensorFlow.
 """
 
 from __future__ import annotations

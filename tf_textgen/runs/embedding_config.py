@@ -13,9 +13,9 @@ from tf_textgen.errors import UserError
 class EmbeddingConfig(Config):
     """The vectors of the embedding tables at the start of a training.
 
-    A table is as wide as the vectors: set the model's embedding_width to their width. What follows
-      adapts it by learned
-    weights: a projection in Transformers, the first layer's own input weights in recurrent models.
+    A table is as wide as the vectors: set the model's embedding_width to their width. Learned
+    weights adapt it to the model: a projection in Transformers, the input weights of the first
+    layer in recurrent models.
     """
 
     prefix: ClassVar[str] = "embedding"
@@ -45,8 +45,8 @@ class EmbeddingConfig(Config):
         super().__post_init__()
         if self.file is None and (self.side != "all" or not self.trainable):
             name = "side" if self.side != "all" else "trainable"
-            came = f"--embedding.{name}={str(getattr(self, name)).lower()}"
+            given = f"--embedding.{name}={str(getattr(self, name)).lower()}"
             raise UserError(
-                f"{came} without --embedding.file: expected a file of word vectors; give one or "
+                f"{given} without --embedding.file: expected a file of word vectors; give one or "
                 "leave it out"
             )

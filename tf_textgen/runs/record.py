@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -58,16 +59,9 @@ def make_record(
       before: an earlier record of the run, whose speed and `train.*` stay if `result` has none.
       baseline: another run's validation, written as `baseline.NAME`.
     """
-    train = {name: value for name, value in (before or {}).items() if name.startswith("train.")}
-    if result.last is not None:
-        last = result.last
-        train = {
-            "train.nats_per_token": last.loss,
-            "train.perplexity": last.perplexity,
-            "train.accuracy": last.accuracy,
-        }
-    speed = result.tokens_per_second or (before or {}).get("tokens_per_second", 0.0)
-    return {
+    earlier = before or {}
+    speed = result.tokens_per_second or earlier.get("tokens_per_second", 0.0)
+    record = {
         **describe_origin("train", command, config, model),
         "steps": state.step,
         "steps_for_minutes": state.steps_for_minutes,
@@ -76,10 +70,26 @@ def make_record(
         "tokens": state.tokens,
         "wall_time_s": round(state.seconds, 1),
         "tokens_per_second": round(speed, 1),
-        **({"ema_decay": decay} if (decay := config["optimizer"]["ema_decay"]) else {}),
-        **train,
-        **{f"validation.{name}": value for name, value in validation.items()},
-        **{f"baseline.{name}": value for name, value in (baseline or {}).items()},
+    }
+    decay = config["optimizer"]["ema_decay"]
+    if decay:
+        record["ema_decay"] = decay
+    record.update(_train_metrics(result.last, earlier))
+    for name, value in validation.items():
+        record[f"validation.{name}"] = value
+    for name, value in (baseline or {}).items():
+        record[f"baseline.{name}"] = value
+    return record
+
+
+def _train_metrics(last: Measurement | None, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the metrics of the last measurement, or those of an earlier record without one."""
+    if last is None:
+        return {name: value for name, value in before.items() if name.startswith("train.")}
+    return {
+        "train.nats_per_token": last.loss,
+        "train.perplexity": last.perplexity,
+        "train.accuracy": last.accuracy,
     }
 
 
@@ -103,58 +113,47 @@ def describe_origin(
 
 
 def source_version() -> dict[str, str]:
-    """`version` of the package, and `commit` if it runs from a git checkout of itself."""
-    found = {"version": importlib.metadata.version("tf_textgen")} if _is_installed() else {}
-    package = Path(__file__).resolve().parent.parent
-    commands = {
-        "tracked": ["git", "ls-files", "--error-unmatch", "__init__.py"],
-        "commit": ["git", "rev-parse", "HEAD"],
-        "changes": ["git", "status", "--porcelain", "."],
-    }
+    """Returns `version` of the package, and `commit` if it runs from a git checkout of itself."""
+    found = {}
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found["version"] = importlib.metadata.version("tf_textgen")
     try:
-        outputs = {
-            name: subprocess.run(
-                command,
-                cwd=package,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                check=True,
-                timeout=10,
-            ).stdout
-            for name, command in commands.items()
-        }
+        # Fails unless git tracks the package.
+        _git("ls-files", "--error-unmatch", "__init__.py")
+        commit = _git("rev-parse", "HEAD").strip()
+        has_changes = bool(_git("status", "--porcelain", ".").strip())
     except (OSError, subprocess.SubprocessError):
         return found or {"version": "unknown"}
-    return {
-        **found,
-        "commit": outputs["commit"].strip() + ("-dirty" if outputs["changes"].strip() else ""),
-    }
+    found["commit"] = f"{commit}-dirty" if has_changes else commit
+    return found
 
 
-def _is_installed() -> bool:
-    try:
-        importlib.metadata.version("tf_textgen")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def _git(*arguments: str) -> str:
+    process = subprocess.run(
+        ["git", *arguments],
+        cwd=Path(__file__).resolve().parent.parent,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=True,
+        timeout=10,
+    )
+    return process.stdout
 
 
 def describe_device() -> str:
-    """Describes the device as next to a speed: `NVIDIA A100, 1 GPU` or `x86_64, 2 CPU cores`."""
+    """Returns the device for a table of speeds: `NVIDIA A100, 1 GPU` or `x86_64, 2 CPU cores`."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return f"{name}, {len(gpus)} GPU"
-    return f"{_processor()}, {len(_cores())} CPU cores"
+    return f"{_processor()}, {_num_cores()} CPU cores"
 
 
-def _cores() -> set[int]:
-    return (
-        os.sched_getaffinity(0)
-        if hasattr(os, "sched_getaffinity")
-        else set(range(os.cpu_count() or 1))
-    )
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""The state of a run besides its variables: `state.json` of a checkpoint.
+"""The state of a run without its variables: `state.json` of a checkpoint.
 
 Does not import TensorFlow.
 """

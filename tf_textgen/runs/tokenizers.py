@@ -29,27 +29,26 @@ def make_tokenizer(config: TokenizerConfig, data: DataConfig, side: Side | None)
     """Builds a tokenizer from the training files.
 
     Args:
-      config: how. The speakers of dialogues become symbols by themselves, if the kind has such;
-        replies, the targets, never contain them.
-      data: names the files.
-      side: of the pairs; None is both.
+      config: the configuration of the tokenizer. The speakers of dialogues are added to the
+        symbols if the kind has symbols; the targets, which are replies, never contain them.
+      data: the configuration of the files.
+      side: the side of the pairs; None is both.
     """
     if data.format == "dialogue" and side != "target" and config.kind in KINDS_WITH_SYMBOLS:
-        config = dataclasses.replace(
-            config, symbols=tuple(dict.fromkeys((*SPEAKERS, *config.symbols)))
-        )
+        symbols = dict.fromkeys((*SPEAKERS, *config.symbols))
+        config = dataclasses.replace(config, symbols=tuple(symbols))
     return build_tokenizer(config, training_texts(data, side))
 
 
 def run_tokenizers(recipe: Recipe, folder: RunFolder) -> tuple[Tokenizer, Tokenizer | None]:
-    """That of the run, and that of its sources if it is another one; both saved in the run folder.
+    """Returns the run's tokenizer, and that of its sources if they have their own; saves both.
 
-    Each is the one of its `dir` flag, else the run's own, else made from the training files. A
-    worker that does not write takes those that the first one has put into the folder.
+    Each tokenizer is loaded from its `dir` flag or from the run folder, or built from the training
+    files. A worker that does not write loads those that the first worker has saved.
 
     Raises:
-      UserError: if a run that is taken up again has another one, or it cannot tell the speakers
-        of dialogues apart.
+      UserError: if a resumed run has another tokenizer, or the tokenizer cannot represent the
+        speakers of dialogues.
     """
     if recipe.tokenizer.shared:
         return _run_tokenizer(recipe, folder, None), None
@@ -76,18 +75,18 @@ def _run_tokenizer(recipe: Recipe, folder: RunFolder, side: Side | None) -> Toke
 
 
 def _check_speakers(tokenizer: Tokenizer, flag: str, given: str | None) -> None:
-    """Says where a speaker takes more tokens than need be; one that is unknown to the tokenizer is
-    an error.
+    """Prints a note if a speaker of dialogues takes several tokens.
+
+    Raises:
+      UserError: if the tokenizer does not know a speaker.
     """
     tokens = tokenizer.tokenize(list(SPEAKERS))
     names = " and ".join(SPEAKERS)
     origin = f"--{flag}={given}" if given else "the training files"
     if [text.decode() for text in tokenizer.detokenize(tokens).numpy()] != list(SPEAKERS):
-        way = (
-            f"leave --{flag} out, or build it with --data.format=dialogue"
-            if given
-            else "enlarge the vocabulary"
-        )
+        way = "enlarge the vocabulary"
+        if given:
+            way = f"leave --{flag} out, or build it with --data.format=dialogue"
         raise UserError(
             f"the {tokenizer.kind} tokenizer of {origin} has no {names}: expected one that "
             f"separates the speakers of a dialogue apart; {way}"
