@@ -2,6 +2,7 @@
 it can.
 """
 
+import importlib
 import json
 import math
 import os
@@ -551,16 +552,22 @@ def test_the_server_says_when_to_come_back(client, serving, pauses, form):
         )
 
 
-@pytest.mark.parametrize("drip", [False, True])
-def test_the_deadline_holds_for_answers_that_stall_or_drip(connect, serving, drip):
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (b"HTTP/1.1 2", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
+    ],
+)
+def test_the_deadline_holds_for_answers_that_stall_or_drip(connect, serving, head, drop):
     over = threading.Event()
 
     def stall(handler):
-        handler.wfile.write(
-            b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" if drip else b"HTTP/1.1 2"
-        )
+        handler.wfile.write(head)
         while not over.wait(0.02):
-            handler.wfile.write(b" " if drip else b"")
+            handler.wfile.write(drop)
 
     serving.faults.append(stall)
     with connect() as client:
@@ -742,3 +749,12 @@ def test_proxies_are_ignored_and_no_tensorflow_is_imported(running, serving):
         [sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8"
     )
     assert (done.returncode, done.stdout.splitlines()) == (0, ["🙂ba", "[]"]), done.stderr
+
+
+def test_a_missing_package_is_a_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "urllib3", None)
+    monkeypatch.delitem(sys.modules, "tf_textgen.client.http_pool")
+    with pytest.raises(
+        ImportError, match=r"the client needs urllib3 \(.*\): pip install 'tf_textgen\[client\]'"
+    ):
+        importlib.import_module("tf_textgen.client.http_pool")

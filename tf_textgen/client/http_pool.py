@@ -1,13 +1,11 @@
-"""HTTP connections that are kept open between requests, with a deadline over every byte.
+"""Requests over kept HTTP connections, with a deadline over every byte.
 
-Standard library only.
+Uses urllib3. Does not import TensorFlow.
 """
 
 from __future__ import annotations
 
-import collections
-import contextlib
-import email.message
+import contextvars
 import functools
 import http.client
 import io
@@ -15,7 +13,7 @@ import re
 import socket
 import ssl
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tf_textgen.client.errors import (
@@ -26,9 +24,19 @@ from tf_textgen.client.errors import (
     ServingError,
 )
 
-MAX_RESPONSE_BYTES = (
-    64 * 2**20
-)  # a thousand texts of a thousand tokens with their log-probabilities
+try:
+    import urllib3
+    from urllib3 import connection, connectionpool, exceptions
+except ImportError as error:
+    raise ImportError(
+        f"the client needs urllib3 ({error}): pip install 'tf_textgen[client]'"
+    ) from error
+
+# A thousand texts of a thousand tokens with their log-probabilities.
+MAX_RESPONSE_BYTES = 64 * 2**20
+# Connections that are kept; more may be open at once.
+_KEPT_CONNECTIONS = 256
+_PART_BYTES = 2**16
 _PORTS = {"http": 80, "https": 443}
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):\d+")
 
@@ -73,18 +81,16 @@ class HttpAnswer(NamedTuple):
     """An HTTP answer."""
 
     status: int
-    headers: email.message.Message
+    headers: Mapping[str, str]
     body: bytes
 
 
 class HttpPool:
-    """Sends requests to one server, from any number of threads; each has a connection to itself
-    while it lasts.
+    """Sends requests to one server, from any number of threads.
 
-    A connection is kept for the next request. One that the server has closed meanwhile is opened
-    again, once, unseen.
-    The environment's proxies are not used: the server is in the same network. After a
-      `fork`, make a new pool.
+    A connection is kept for the next request. If the server has closed it in the meantime, the
+    request is repeated once over a new one. The environment's proxies are not used: the server is
+    in the same network. After a `fork`, make a new pool.
 
     Args:
       address: of the server.
@@ -101,12 +107,10 @@ class HttpPool:
     ) -> None:
         self._address = address
         self._max_response_bytes = max_response_bytes
-        self._ssl_context = None
-        if address.scheme == "https":
-            self._ssl_context = ssl_context or ssl.create_default_context()
-        self._idle: collections.deque[_Connection] = (
-            collections.deque()
-        )  # its append and pop are atomic
+        self._ssl_context = ssl_context
+        if address.scheme == "https" and ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
+        self._pool = self._new_pool()
 
     def request(
         self,
@@ -124,135 +128,150 @@ class HttpPool:
           DeadlineExceeded: at the deadline, however far the answer is.
           ServerError: if the answer is no HTTP, or longer than `max_response_bytes`.
         """
-        kept = self._kept()
+        attempt = _Attempt(deadline)
         try:
-            return self._exchange(kept or self._new(), method, path, body, headers, deadline)
+            return self._exchange(attempt, method, path, body, headers)
         except ServerUnavailable as error:
-            if kept is None or not error.may_retry:
+            if attempt.is_new_connection or not error.may_retry:
                 raise
-        self.close()  # the others that were kept are older still
-        return self._exchange(self._new(), method, path, body, headers, deadline)
+        # The other kept connections are older still.
+        self.close()
+        return self._exchange(_Attempt(deadline), method, path, body, headers)
 
     def close(self) -> None:
         """Closes the connections that no request is using; a later request opens a new one."""
-        while (connection := self._kept()) is not None:
-            connection.close()
+        pool = self._pool
+        self._pool = self._new_pool()
+        pool.close()
 
-    def _kept(self) -> _Connection | None:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
-
-    def _new(self) -> _Connection:
-        return _Connection(self._address.host, self._address.port, self._ssl_context)
+    def _new_pool(self) -> connectionpool.HTTPConnectionPool:
+        host = self._address.host
+        port = self._address.port
+        if self._ssl_context is None:
+            pool = connectionpool.HTTPConnectionPool(host, port, maxsize=_KEPT_CONNECTIONS)
+            pool.ConnectionCls = _HttpConnection
+            return pool
+        secure_pool = connectionpool.HTTPSConnectionPool(
+            host, port, maxsize=_KEPT_CONNECTIONS, ssl_context=self._ssl_context
+        )
+        secure_pool.ConnectionCls = _HttpsConnection
+        return secure_pool
 
     def _exchange(
         self,
-        connection: _Connection,
+        attempt: _Attempt,
         method: str,
         path: str,
         body: bytes | None,
         headers: Mapping[str, str],
-        deadline: Deadline,
     ) -> HttpAnswer:
-        answered = False
+        deadline = attempt.deadline
+        token = _ATTEMPT.set(attempt)
+        response = None
         try:
-            connection.begin(deadline)
-            # A server that refuses a long body answers before it has read all of it, and closes.
-            with contextlib.suppress(BrokenPipeError):
-                connection.request(
-                    method, self._address.path + path, body=body, headers=dict(headers)
-                )
-            response = connection.getresponse()
-            answered = True
-            answer = HttpAnswer(response.status, response.headers, self._read(response))
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, (OSError, http.client.HTTPException)):
-                raise self._told(error, deadline, answered) from error
-            raise
-        if response.will_close:
-            connection.close()
-        else:
-            self._idle.append(connection)
-        return answer
+            response = self._pool.urlopen(
+                method,
+                self._address.path + path,
+                body=body,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=urllib3.Timeout(total=deadline.remaining()),
+                preload_content=False,
+                decode_content=False,
+            )
+            content = b"".join(self._parts(response))
+            return HttpAnswer(response.status, response.headers, content)
+        except (exceptions.HTTPError, OSError, http.client.HTTPException) as error:
+            raise self._serving_error(error, deadline, response is not None) from error
+        finally:
+            _ATTEMPT.reset(token)
+            if response is not None:
+                _give_back(response)
 
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
+    def _parts(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        """The body; raises `ServerError` as soon as it is known to be too long."""
         most = self._max_response_bytes
-        length = response.length
-        if length is None:
-            body = response.read(most + 1)
-            length = len(body)
-        elif length <= most:
-            body = response.read()  # with a number, a body that breaks off would go unnoticed
+        announced = response.headers.get("Content-Length", "")
+        length = int(announced) if announced.isdecimal() else 0
+        if length <= most:
+            length = 0
+            for part in response.stream(_PART_BYTES):
+                length += len(part)
+                if length > most:
+                    break
+                yield part
         if length > most:
             raise ServerError(
                 f"{self._address}: the answer is longer than {most} bytes; expected at most "
                 "max_response_bytes: ask for less at once, or allow more"
             )
-        return body
 
-    def _told(self, error: Exception, deadline: Deadline, answered: bool) -> ServingError:
-        if isinstance(error, TimeoutError):
+    def _serving_error(self, error: Exception, deadline: Deadline, answered: bool) -> ServingError:
+        cause = _cause(error)
+        if isinstance(cause, (TimeoutError, exceptions.TimeoutError)):
             return deadline.exceeded()
-        came = str(error) or type(error).__name__
+        reason = str(cause) or type(cause).__name__
         if answered:
-            advice = "expected a whole answer: ask again, or look into the server's log"
             return ServerUnavailable(
-                f"{self._address}: the connection broke in the middle of the answer ({came}); "
-                f"{advice}"
+                f"{self._address}: the connection broke in the middle of the answer ({reason}); "
+                "expected a whole answer: ask again, or look into the server's log"
             )
-        if isinstance(error, OSError):
-            advice = "expected a server there: start it, or check host and port"
-            may_retry = isinstance(error, ConnectionError)
-            return ServerUnavailable(
-                f"{self._address}: no connection ({came}); {advice}", may_retry=may_retry
+        if isinstance(cause, http.client.HTTPException) and not isinstance(cause, OSError):
+            return ServerError(
+                f"{self._address}: the answer is no HTTP ({reason}); expected the port of the "
+                "server's REST API (8501 by default, where 8500 is gRPC)"
             )
-        return ServerError(
-            f"{self._address}: the answer is no HTTP ({came}); expected the port of the server's "
-            "REST API (8501 by default, where 8500 is gRPC)"
+        return ServerUnavailable(
+            f"{self._address}: no connection ({reason}); expected a server there: start it, or "
+            "check host and port",
+            may_retry=isinstance(cause, ConnectionError),
         )
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection whose every wait ends at the deadline of the request it serves."""
+class _Attempt:
+    """One attempt of a request: its deadline, and whether a connection was made for it."""
 
-    def __init__(self, host: str, port: int, ssl_context: ssl.SSLContext | None) -> None:
-        super().__init__(host, port)
-        self._ssl_context = ssl_context
-        self.default_port = _PORTS["https" if ssl_context else "http"]
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.is_new_connection = False
 
-    def begin(self, deadline: Deadline) -> None:
-        """Sets the deadline of the next request."""
-        self._deadline = deadline
-        self.response_class = functools.partial(_Response, deadline=deadline)  # type: ignore[assignment]
-        if self.sock is not None:
-            self.sock.settimeout(deadline.remaining())
+
+# urllib3 has no deadline for a whole request, and gives its connections no argument of ours.
+_ATTEMPT: contextvars.ContextVar[_Attempt] = contextvars.ContextVar("attempt")
+
+
+class _DeadlineConnection(connection.HTTPConnection):
+    """A connection whose every wait ends at the deadline of the request that it serves."""
 
     def connect(self) -> None:
-        """Tries the host's addresses in turn, each for its share of the time that is left."""
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        for number, (family, kind, protocol, _, address) in enumerate(found):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(self._deadline.remaining() / (len(found) - number))
-                sock.connect(address)
-                self.sock = self._secured(sock)
-                return
-            except BaseException as error:
-                sock.close()
-                if number == len(found) - 1 or not isinstance(error, OSError):
-                    raise
+        """Connects to the host's addresses in turn, each with its share of the time left."""
+        attempt = _ATTEMPT.get()
+        attempt.is_new_connection = True
+        addresses = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        self.timeout = attempt.deadline.remaining() / len(addresses)
+        super().connect()
 
-    def _secured(self, sock: socket.socket) -> socket.socket:
-        sock.settimeout(self._deadline.remaining())
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body go out at once
-        return (
-            self._ssl_context.wrap_socket(sock, server_hostname=self.host)
-            if self._ssl_context
-            else sock
-        )
+    def request(self, *args: Any, **options: Any) -> None:
+        """Sends a request."""
+        if self.sock is not None:
+            self.sock.settimeout(_ATTEMPT.get().deadline.remaining())
+        super().request(*args, **options)
+
+    def getresponse(self) -> Any:
+        """The answer, whose head has come."""
+        deadline = _ATTEMPT.get().deadline
+        self.response_class = functools.partial(_Response, deadline=deadline)  # type: ignore[assignment]
+        return super().getresponse()
+
+
+class _HttpConnection(_DeadlineConnection):
+    """Over TCP."""
+
+
+class _HttpsConnection(_DeadlineConnection, connection.HTTPSConnection):
+    """Over TLS."""
 
 
 class _Response(http.client.HTTPResponse):
@@ -265,7 +284,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _TimedReader(io.RawIOBase):
-    """The bytes of a socket, whose own timeout would begin again with each of them."""
+    """The bytes of a socket, whose own timeout would restart with each of them."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
@@ -282,3 +301,20 @@ class _TimedReader(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+def _give_back(response: urllib3.BaseHTTPResponse) -> None:
+    """Keeps the connection if the answer was read to its end, and closes it otherwise."""
+    response.close()
+    response.release_conn()
+
+
+def _cause(error: Exception) -> BaseException:
+    """The error of the system or of HTTP in an error of urllib3."""
+    if isinstance(error, exceptions.ProtocolError) and len(error.args) > 1:
+        found = error.args[1]
+        if isinstance(found, Exception):
+            return found
+    if isinstance(error, (exceptions.NewConnectionError, exceptions.SSLError)):
+        return error.__cause__ or error
+    return error

@@ -1,12 +1,13 @@
-"""A client of a served model over REST, from the standard library alone: no TensorFlow is imported.
+"""A client of a served model over REST. Does not import TensorFlow.
 
     with Client("localhost:8501", "quickstart") as client:
         client.wait_until_ready()
         for completion in client.generate(["Once upon a time"], temperature=0.8, stop=["\\n"]):
             print(completion.text)
 
-It speaks TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest). Where
-only the client is needed, `pip install --no-deps tf_textgen` is enough.
+It speaks TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest). It needs
+urllib3 (`pip install 'tf_textgen[client]'`). If only the client is needed, `pip install --no-deps
+tf_textgen` and `pip install urllib3` are enough.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def export_saved_model(
             with failure_as_user_error(root):
                 tf.saved_model.save(_Served(generator), str(staging), signatures=functions)
                 _write_extras(staging, description, card)
-                requests = warm_up_requests(signatures, decoding)
+                requests = warm_up_requests(signatures, decoding, jit_compile=generator.jit_compile)
                 write_requests(staging / REQUESTS_FILE, model_name(root), requests)
             check_export(signatures, staging, decoding, prompts)
             with failure_as_user_error(root):
