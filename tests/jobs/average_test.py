@@ -107,7 +107,12 @@ def test_the_folder_tells_what_it_is(run, averaged):
         record["command"]
         == f"python -m tf_textgen average --run.dir={run} --last=3 --output={averaged}"
     )
-    assert config == {**before, "run": {**before["run"], "dir": str(averaged)}, **about}
+    assert config == {
+        **before,
+        "run": {**before["run"], "dir": str(averaged)},
+        **about,
+        "kind": "average",
+    }
     heading, hint, *flags = (averaged / "recipe.flags").read_text().splitlines()
     assert heading == f"# The mean of the checkpoints of steps 3, 5, 8 of {run}, made by average."
     assert hint.startswith("# ")
@@ -193,7 +198,8 @@ def test_an_export_writes_nothing_into_a_run(run, averaged, job):
 
 def test_counts_have_no_mean(run, tmp_path, job):
     config = json.loads((run / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "model": "ngram"}))
+    counted = {"model": "ngram", "model_config": {"vocabulary_size": 9}, "kind": "counted"}
+    (tmp_path / "config.json").write_text(json.dumps({**config, **counted}))
     code, _, errors = job("average", f"--run.dir={tmp_path}", f"--output={tmp_path / 'new'}")
     assert (
         code == 2

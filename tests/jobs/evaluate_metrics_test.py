@@ -80,9 +80,7 @@ def one_trace():
     generators = functools.cache(lambda folder: make_generator(runs(folder)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_flags, "load", lambda flag_values: runs(flag_values["run.dir"].value))
-        patch.setattr(
-            loading, "generator_of", lambda run, **_: generators(run.config["run"]["dir"])
-        )
+        patch.setattr(loading, "generator_of", lambda run, **_: generators(run.config.run.dir))
         yield
 
 
@@ -167,9 +165,9 @@ def test_decoding_flags_are_checked_beside_those_of_the_run(tmp_path, capsys, mo
     monkeypatch.setattr(run_flags, "load", load)
     parts = {
         "model": "transformer_lm",
-        "model_config": {},
+        "model_config": {"vocabulary_size": 9},
         "data": {},
-        "run": {},
+        "run": {"seed": 0, "precision": "float32"},
         "decoding": {"max_new_tokens": 300},
     }
     (tmp_path / "config.json").write_text(json.dumps(parts))

@@ -58,9 +58,7 @@ def one_trace():
     generators = functools.cache(lambda folder: make_generator(runs(folder)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_flags, "load", lambda flag_values: runs(flag_values["run.dir"].value))
-        patch.setattr(
-            loading, "generator_of", lambda run, **_: generators(run.config["run"]["dir"])
-        )
+        patch.setattr(loading, "generator_of", lambda run, **_: generators(run.config.run.dir))
         patch.setattr(exported, "Exported", functools.cache(exported.Exported))
         yield
 

@@ -172,11 +172,9 @@ def test_typed_prompts_of_other_runs_stand_alone(generate):
 
 
 def test_runs_and_exports_of_dialogues_alone_converse():
-    assert (
-        conversation_of({"data": DataConfig(format="dialogue").to_json()}).prompt("hi") == "<A> hi"
-    )
-    assert conversation_of({"data": DataConfig(format="tsv").to_json()}) is None
-    assert conversation_of({"decoding": {}}) is None  # an export made from Python
+    assert conversation_of(DataConfig(format="dialogue")).prompt("hi") == "<A> hi"
+    assert conversation_of(DataConfig(format="tsv")) is None
+    assert conversation_of(None) is None  # an export made from Python
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_decoding_flags_are_checked_beside_those_of_the_run(tmp_path):
     recorded = {"beam_width": 4, "num_best": 2}
     parts = {
         "model": "transformer_lm",
-        "model_config": {},
+        "model_config": {"vocabulary_size": 9},
         "data": {},
         "run": {"seed": 0, "precision": "float32"},
         "decoding": recorded,

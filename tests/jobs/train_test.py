@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.dataset import evaluation_batches, open_corpus
 from tf_textgen.jobs import main
 from tf_textgen.judging.likelihood import evaluate_split
@@ -128,10 +127,10 @@ def test_a_run_is_loaded_with_what_was_validated(finished):
     run = load_run(finished)
     assert (
         run.step == record["best_step"]
-        and run.tokenizer.vocabulary_size == run.config["model_config"]["vocabulary_size"]
+        and run.tokenizer.vocabulary_size == run.config.model_config.vocabulary_size
     )
 
-    data = DataConfig.from_json(run.config["data"])
+    data = run.config.data
     total = count = 0.0
     for features, labels, weights in evaluation_batches(
         open_corpus(data, run.tokenizer)["valid"], data
@@ -331,15 +330,18 @@ def test_flags_are_checked_before_tensorflow_is_imported():
 
 def test_an_encoder_decoder_trains_on_dialogues_with_two_vocabularies(dialogue_run):
     run = load_run(dialogue_run)
-    assert run.config["model"] == "rnn_seq2seq" and run.step == 2
+    assert run.config.model == "rnn_seq2seq" and run.step == 2
     sizes = [
-        run.config["model_config"][name] for name in ("source_vocabulary_size", "vocabulary_size")
+        getattr(run.config.model_config, name)
+        for name in ("source_vocabulary_size", "vocabulary_size")
     ]
     assert (
         sizes == [run.source_tokenizer.vocabulary_size, run.tokenizer.vocabulary_size]
         and sizes[0] > sizes[1]
     )
-    prints = [run.config[f"{name}_fingerprint"] for name in ("source_tokenizer", "tokenizer")]
+    prints = [
+        getattr(run.config, f"{name}_fingerprint") for name in ("source_tokenizer", "tokenizer")
+    ]
     assert prints == [run.source_tokenizer.fingerprint, run.tokenizer.fingerprint]
 
 
@@ -362,7 +364,7 @@ def test_a_counted_run_is_a_run_like_others(counted, finished, text):
     assert (counted / "samples.txt").read_text().count("=== step 1 ===") == 1
     run = load_run(counted)
     assert run.step == 1 and record["parameters"] == run.model.count_params()
-    data = DataConfig.from_json(run.config["data"])
+    data = run.config.data
     run.model.compile()
     batches = evaluation_batches(open_corpus(data, run.tokenizer)["valid"], data)
     again = run.model.evaluate(batches, verbose=0, return_dict=True)["loss"]
@@ -490,7 +492,7 @@ def test_a_recurrent_model_carries_its_state_and_is_judged_likewise(text, tmp_pa
     flags = ["--model=rnn_lm", "--rnn_lm.width=8", "--data.carry_state", "--run.samples=0"]
     assert main(arguments(text, run, *flags)) == 0
     record, loaded = json.loads((run / "run.json").read_text()), load_run(run)
-    data = DataConfig.from_json(loaded.config["data"])
+    data = loaded.config.data
     judged = evaluate_split(loaded, data)
     assert judged["nats_per_token"] == pytest.approx(record["validation.nats_per_token"], rel=1e-5)
     one_stream = evaluate_split(loaded, dataclasses.replace(data, batch_size=1))
@@ -525,4 +527,4 @@ def test_an_encoder_decoder_trains_on_pairs(tmp_path):
     flags += [f"--run.dir={tmp_path / 'run'}", "--run.steps=3", "--run.samples=0"]
     assert main(["train", *flags]) == 0
     run = load_run(tmp_path / "run")
-    assert run.config["model"] == "rnn_seq2seq" and run.step == 3
+    assert run.config.model == "rnn_seq2seq" and run.step == 3

@@ -5,9 +5,15 @@ import pytest
 
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
-from tf_textgen.runs.baseline import describe_baseline, read_baseline
+from tf_textgen.runs import baseline
+from tf_textgen.runs.baseline import describe_baseline
+from tf_textgen.runs.recorded_config import RecordedConfig
 
 FILES = {"valid": [[{"name": "a.txt", "size": 3, "sha256": "abc"}], []]}
+
+
+def read_baseline(directory, config):
+    return baseline.read_baseline(directory, RecordedConfig.from_json(config))
 
 
 def _config(**data):
@@ -15,7 +21,7 @@ def _config(**data):
         "model": "ngram",
         "model_config": {"vocabulary_size": 9},
         "data": DataConfig(**{"valid": ("a.txt",), **data}).to_json(),
-        "run": {},
+        "run": {"seed": 0, "precision": "float32"},
         "tokenizer_fingerprint": "t",
         "files": copy.deepcopy(FILES),
     }

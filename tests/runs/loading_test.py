@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support import tiny_models
+from tf_textgen.data.data_config import DataConfig
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.runs import loading, trained_generator
@@ -50,7 +51,7 @@ def test_more_tokens_than_the_context_has_are_an_error():
     ],
 )
 def test_prompt_format_is_that_of_the_training_rows(model, data, expected):
-    assert trained_generator.prompt_format({"model": model, "data": data}) == expected
+    assert trained_generator.prompt_format(model, DataConfig(**data)) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,6 @@ def test_prompt_format_is_that_of_the_training_rows(model, data, expected):
 )
 def test_a_long_prompt_loses_what_training_rows_lost(form, expected):
     """As `tests/data/tokenizing_test.py` has it of the rows."""
-    assert (
-        trained_generator.truncation_side({"model": "rnn_seq2seq", "data": {"format": form}})
-        == expected
-    )
+    sides = {"train": ("a",), "train_target": ("b",)} if form == "parallel" else {}
+    data = DataConfig(format=form, **sides)
+    assert trained_generator.truncation_side(data) == expected

@@ -10,14 +10,15 @@ import pytest
 from tests.support.run_folders import write_run
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
-from tf_textgen.runs import recipe
-from tf_textgen.runs.run_folder import RunFolder, load_run, make_model, read_config
+from tf_textgen.runs.recorded_config import PARTS as CONFIG_PARTS
+from tf_textgen.runs.recorded_config import RecordedConfig, read_config
+from tf_textgen.runs.run_folder import RunFolder, load_run
 from tf_textgen.text.bytes import ByteTokenizer
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 
 CONFIG = {
     "model": "transformer_lm",
-    "model_config": {"num_layers": 2, "width": 8},
+    "model_config": {"vocabulary_size": 9, "num_layers": 2, "width": 8, "num_heads": 2},
     "tokenizer": {"kind": "bytes"},
     "tokenizer_fingerprint": "abc",
     "files": {"train": [[{"name": "a.txt", "sha256": "1"}]]},
@@ -31,7 +32,7 @@ CONFIG = {
 def started(path):
     with RunFolder(path) as folder:
         folder.write_recipe(["--model=transformer_lm"])
-        folder.write_config(CONFIG)
+        folder.write_config(RecordedConfig.from_json(CONFIG))
         (folder.checkpoints / "step-00000001").mkdir(parents=True)
     return path
 
@@ -132,7 +133,7 @@ def test_of_long_values_that_differ_late_both_are_shown_there(tmp_path):
     ]
     with RunFolder(tmp_path) as folder:
         folder.write_recipe([])
-        folder.write_config({**CONFIG, "files": {"train": [files]}})
+        folder.write_config(RecordedConfig.from_json({**CONFIG, "files": {"train": [files]}}))
         (folder.checkpoints / "step-00000001").mkdir(parents=True)
         other = [*files[:2], {**files[2], "sha256": "a" * 64}]
         said = (
@@ -162,7 +163,7 @@ def test_budget_logging_and_places_may_change(tmp_path, config):
 def test_a_folder_without_a_checkpoint_takes_any_run(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.write_recipe([])
-        folder.write_config(CONFIG)
+        folder.write_config(RecordedConfig.from_json(CONFIG))
         folder.check_same_run(changed("optimizer", name="sgd"))
 
 
@@ -189,7 +190,7 @@ def test_records_survive(tmp_path):
 
 PARTS = {
     "model": "transformer_lm",
-    "model_config": {},
+    "model_config": {"vocabulary_size": 9},
     "data": {},
     "run": {"seed": 0, "precision": "float32"},
 }
@@ -238,12 +239,13 @@ def test_a_damaged_record_is_none(tmp_path):
         assert RunFolder(tmp_path).record() is None
 
 
-def test_a_run_without_its_seed_makes_no_model():
+def test_a_run_without_its_seed_is_damaged(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**PARTS, "run": {"precision": "float32"}}))
     with pytest.raises(
         UserError,
         match=r"config.json is damaged \(run has no seed\): expected JSON as train wrote it",
     ):
-        make_model({"model": "transformer_lm", "model_config": {}, "run": {"precision": "float32"}})
+        read_config(tmp_path)
 
 
 def test_fields_that_may_change_or_differ_between_workers_are_declared():
@@ -278,6 +280,6 @@ def test_fields_that_may_change_or_differ_between_workers_are_declared():
     for kind, expected in (("may_change", may_change), ("per_worker", per_worker)):
         found = {
             part: {e.name for e in dataclasses.fields(config) if e.metadata[kind]}
-            for part, config in recipe.PARTS.items()
+            for part, config in CONFIG_PARTS.items()
         }
         assert found == expected

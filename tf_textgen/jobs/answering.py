@@ -5,15 +5,16 @@ Does not import TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tf_textgen.jobs.conversation import Conversation
 from tf_textgen.jobs.writers import JsonWriter, TextWriter
 
 if TYPE_CHECKING:
     from tf_textgen.client.rest_client import TextStream
+    from tf_textgen.data.data_config import DataConfig
     from tf_textgen.jobs.writers import Written
 
 
@@ -24,14 +25,14 @@ class AnsweringModel(NamedTuple):
       generate: texts of prompts or sources.
       is_pair: whether prompts are sources.
       truncation_side: the side at which over-long prompts are cut.
-      config: the run's configuration; empty if it is not known.
+      data: the data that the model learned; None if it is not known.
       stream: one text piece by piece; None if the model cannot.
     """
 
     generate: Callable[[Sequence[str]], Sequence[Written]]
     is_pair: bool
     truncation_side: str
-    config: Mapping[str, Any]
+    data: DataConfig | None
     stream: Callable[[str], TextStream] | None = None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.config import define_path_flag
 from tf_textgen.errors import UserError, job_command
 from tf_textgen.jobs import run_flags
-from tf_textgen.models import family
 from tf_textgen.runs.kept_files import check_outside_runs
-from tf_textgen.runs.run_folder import read_config
+from tf_textgen.runs.recorded_config import RecordedConfig, read_config
 
 HELP = "Write the mean of the last checkpoints of a run as a new run."
 
@@ -44,24 +42,24 @@ def run(flag_values: flags.FlagValues) -> None:
     steps = write_average(source, config, last, output, given)
     listed = ", ".join(str(step) for step in steps)
     print(f"{output}: the mean of the weights of {source} at the steps {listed}")
-    if config.get("optimizer", {}).get("ema_decay"):
+    if config.optimizer.ema_decay:
         print("  of the trained weights, not of their moving averages")
     print("next:")
     for job in ("evaluate", "generate", "export"):
         print(f"  {job_command(job)} --run.dir={shlex.quote(str(output))}")
 
 
-def _check_source(source: Path, config: Mapping[str, Any]) -> None:
+def _check_source(source: Path, config: RecordedConfig) -> None:
     """Raises `UserError` if the checkpoints of a run cannot be averaged."""
-    if family(config["model"]).trained_by == "counting":
+    if config.kind == "counted":
         raise UserError(
-            f"--run.dir={source} holds counts (--model={config['model']}) in one checkpoint: "
+            f"--run.dir={source} holds counts (--model={config.model}) in one checkpoint: "
             "expected a model trained by steps; choose another run"
         )
-    if "averaged_run" in config:
+    if config.kind == "average":
         raise UserError(
             f"--run.dir={source} is already a mean of checkpoints: expected a run that train "
-            f"wrote; choose {config['averaged_run']}"
+            f"wrote; choose {config.averaged_run}"
         )
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tf_textgen.data import dialogues
 from tf_textgen.data.data_config import DataConfig
 
@@ -40,11 +37,8 @@ class Conversation:
         self._turns.clear()
 
 
-def conversation_of(config: Mapping[str, Any]) -> Conversation | None:
-    """Returns a conversation with the run or export of this `config.json`, or None if it did not
-    learn dialogues.
-    """
-    data = config.get("data") or {}
-    if data.get("format") != "dialogue":
+def conversation_of(data: DataConfig | None) -> Conversation | None:
+    """Returns a conversation with a model of this data, or None if it did not learn dialogues."""
+    if data is None or data.format != "dialogue":
         return None
-    return Conversation(DataConfig.from_json(data))
+    return Conversation(data)

@@ -17,7 +17,7 @@ from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.runs import recipe
 from tf_textgen.runs.description import Description, describe, format_table
-from tf_textgen.runs.run_folder import read_config
+from tf_textgen.runs.recorded_config import PARTS, read_config
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 
 HELP = "Describe a recipe or a run: parameters, FLOPs a token, memory for training and serving."
@@ -61,15 +61,13 @@ def _describe_run(directory: str, flag_values: flags.FlagValues) -> Description:
       UserError: if there is no run in the folder.
     """
     recorded = read_config(directory)
-    name = recorded["model"]
-    model: Any = family(name).config_class.from_json(recorded["model_config"])
-    model = config.override(model, flag_values)
+    name = recorded.model
+    model: Any = config.override(recorded.model_config, flag_values)
     if flag_values["vocabulary_size"].value:
         model = dataclasses.replace(model, vocabulary_size=flag_values["vocabulary_size"].value)
     parts: dict[str, Any] = {}
     for part in _DESCRIBED_PARTS:
-        of_run = recipe.PARTS[part].from_json(recorded.get(part, {}))
-        parts[part] = config.override(of_run, flag_values)
+        parts[part] = config.override(getattr(recorded, part), flag_values)
     recipe.check_embedding(name, parts["embedding"])
     return describe(name, model, **parts, context=flag_values["context"].value)
 
@@ -89,7 +87,7 @@ def _describe_recipe(flag_values: flags.FlagValues) -> Description:
     model: Config = config.from_flags(family(name).config_class, flag_values, **sizes)
     parts: dict[str, Any] = {}
     for part in _DESCRIBED_PARTS:
-        parts[part] = config.from_flags(recipe.PARTS[part], flag_values)
+        parts[part] = config.from_flags(PARTS[part], flag_values)
     recipe.check_embedding(name, parts["embedding"])
     description = describe(name, model, **parts, context=flag_values["context"].value)
     return dataclasses.replace(description, vocabulary_at_most=is_limit)

@@ -52,7 +52,7 @@ def run(flag_values: flags.FlagValues) -> None:
         export_config.dir or _default_folder(run_dir),
         decoding=decoding,
         version=export_config.version,
-        config=loaded.config,
+        config=loaded.config.to_json(),
         record=read_record(run_dir),
     )
     print(f"exported {version}; model card: {CARD_FILE}")

@@ -63,7 +63,7 @@ def run(flag_values: flags.FlagValues) -> None:
             writer = JsonWriter(model.is_pair, model.truncation_side)
         else:
             writer = TextWriter(model.is_pair, model.truncation_side, has_rules=not is_typed)
-        conversation = conversation_of(model.config) if is_typed else None
+        conversation = conversation_of(model.data) if is_typed else None
         if conversation:
             converse(model, conversation, _prompts(generate_config, DIALOGUE_HINT), writer)
         elif is_typed:
@@ -103,7 +103,7 @@ def _open_model(
                 generate=remote.generate,
                 is_pair=remote.is_pair,
                 truncation_side="beginning or end",
-                config={},
+                data=None,
                 stream=remote.stream if remote.can_stream else None,
             )
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from tf_textgen import config
+from tf_textgen.data.data_config import DataConfig
 from tf_textgen.decoding.decoding_config import check_against_source, check_against_vocabulary
 from tf_textgen.export.exported import Exported, decoding_of
 from tf_textgen.jobs import run_flags
@@ -20,7 +21,7 @@ def run_model(flag_values: flags.FlagValues, *, batch_size: int) -> AnsweringMod
         generate=lambda texts: generator.generate(texts, decoding, batch_size=batch_size),
         is_pair=generator.is_pair,
         truncation_side=generator.truncation_side,
-        config=run.config,
+        data=run.config.data,
     )
 
 
@@ -37,5 +38,11 @@ def exported_model(path: str, flag_values: flags.FlagValues) -> AnsweringModel:
         is_pair=exported.is_pair,
         # Exports of the first version do not record it, and cut the beginning.
         truncation_side=exported.config.get("truncation_side", "beginning"),
-        config=exported.config,
+        data=_data_of(exported),
     )
+
+
+def _data_of(exported: Exported) -> DataConfig | None:
+    """Returns the data of the run that was exported; None if it was made from Python."""
+    recorded = exported.config.get("data")
+    return DataConfig.from_json(recorded) if recorded else None

@@ -13,7 +13,8 @@ from tf_textgen.compat import import_tensorflow_quietly
 from tf_textgen.config import define_path_flag, override
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
-from tf_textgen.runs.run_folder import load_run, read_config
+from tf_textgen.runs.recorded_config import read_config
+from tf_textgen.runs.run_folder import load_run
 
 if TYPE_CHECKING:
     from tf_textgen.generator import TextGenerator
@@ -72,8 +73,8 @@ def check_decoding(flag_values: flags.FlagValues) -> None:
     It is called before a run is loaded, which takes seconds.
     """
     directory = flag_values["run.dir"].value
-    recorded = read_config(directory).get("decoding", {}) if directory else {}
-    override(DecodingConfig.from_json(recorded), flag_values)
+    recorded = read_config(directory).decoding if directory else DecodingConfig()
+    override(recorded, flag_values)
 
 
 def generator_and_decoding(
@@ -99,8 +100,7 @@ def generator_and_decoding(
     """
     from tf_textgen.runs import loading
 
-    recorded = DecodingConfig.from_json(run.config.get("decoding", {}))
-    decoding = override(recorded, flag_values)
+    decoding = override(run.config.decoding, flag_values)
     loading.check_decoding(run, decoding)
     generator = loading.generator_of(
         run,

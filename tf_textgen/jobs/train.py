@@ -39,7 +39,7 @@ def run(flag_values: flags.FlagValues) -> int:
     with RunFolder(recipe.run.dir, writes=cluster.is_chief, tokenizers=tokenizers) as folder:
         # Everything known from flags is compared, and the recipe written, before TensorFlow is
         # imported. The corpus may still change the configuration of the data.
-        known = {part: values for part, values in recipe.to_json().items() if part != "data"}
+        known = {part: values for part, values in recipe.known_parts().items() if part != "data"}
         folder.check_same_run(known)
         if folder.recorded() is None:
             folder.write_recipe(recipe.flag_lines())

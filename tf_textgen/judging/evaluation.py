@@ -72,7 +72,7 @@ def write_record(
         "command": shlex.join(["python", "-m", "tf_textgen", "evaluate", *flags]),
         **record.source_version(),
         "device": record.describe_device(),
-        "model": run.config["model"],
+        "model": run.config.model,
         "step": run.step,
         "weights": run.weights,
         "split": evaluation.evaluated_split,

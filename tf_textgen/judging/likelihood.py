@@ -14,7 +14,6 @@ from tf_textgen.errors import UserError
 from tf_textgen.models import model_kind
 from tf_textgen.objectives.perplexity import bits_per_byte, perplexity
 from tf_textgen.runs import loading
-from tf_textgen.runs.run_config import RunConfig
 from tf_textgen.runs.run_folder import LoadedRun
 from tf_textgen.runs.xla import use_xla
 
@@ -77,10 +76,9 @@ def evaluate_split(
         raise UserError(f"--stride={stride}: expected at most the context of {data.context} tokens")
     text = loading.open_split(run, data, split)
     _check_unchanged(run, data, text)
-    kind = model_kind(run.config["model"])
+    kind = model_kind(run.config.model)
     batches = evaluation_batches(text, data, model_kind=kind, stride=stride)
-    run_config = RunConfig.from_json(run.config["run"])
-    jit_compile = use_xla(run_config, run.model, is_pairs=data.is_pairs)
+    jit_compile = use_xla(run.config.run, run.model, is_pairs=data.is_pairs)
     run.model.compile(carried_rows=data.carried_rows, jit_compile=jit_compile)
     metrics = evaluate(
         run.model,
@@ -103,8 +101,8 @@ def _check_unchanged(run: LoadedRun, data: DataConfig, text: TokenizedSplit) -> 
 
     Files that the command line names instead are not compared.
     """
-    trained = DataConfig.from_json(run.config["data"])
-    recorded = run.config.get("files", {}).get(text.name)
+    trained = run.config.data
+    recorded = run.config.files.get(text.name)
     sources = ("train", "train_target") if text.is_cut else (text.name, f"{text.name}_target")
     is_own = all(getattr(data, name) == getattr(trained, name) for name in sources)
     if recorded is None or not is_own:

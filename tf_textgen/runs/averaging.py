@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from tf_textgen.models.base import TextModel
 from tf_textgen.runs.checkpoint_folder import retry_if_removed
 from tf_textgen.runs.checkpoints import Checkpoints, by_path
 from tf_textgen.runs.record import describe_origin
+from tf_textgen.runs.recorded_config import RecordedConfig, write_config
 from tf_textgen.runs.run_folder import make_model
 from tf_textgen.runs.run_state import RunState
 
@@ -70,14 +70,14 @@ def restore_mean(checkpoints: Checkpoints, steps: Sequence[int], model: TextMode
 
 
 def write_average(
-    source: Path, config: Mapping[str, Any], last: int, output: Path, flags: Sequence[str]
+    source: Path, config: RecordedConfig, last: int, output: Path, flags: Sequence[str]
 ) -> list[int]:
     """Writes the mean of the last checkpoints of a run to a new run folder, which is whole or
     absent.
 
     Args:
       source: folder of the run.
-      config: its config.json.
+      config: its configuration.
       last: number of checkpoints.
       output: folder to make.
       flags: those of the command, for the record.
@@ -99,16 +99,19 @@ def write_average(
     about = {"averaged_run": str(source), "averaged_steps": steps}
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_files.new_folder(output) as folder:
-        shared = config.get("tokenizer", {}).get("shared", True)
-        for name in ("tokenizer",) if shared else ("tokenizer", "source_tokenizer"):
-            shutil.copytree(source / name, folder / name)
+        shutil.copytree(source / "tokenizer", folder / "tokenizer")
+        if not config.tokenizer.shared:
+            shutil.copytree(source / "source_tokenizer", folder / "source_tokenizer")
         # The best validation was that of one checkpoint, not of their mean.
         state = dataclasses.replace(state, best_step=None, best_loss=None, validations_since_best=0)
         Checkpoints(folder / "checkpoints").save(state, model)
-        atomic_files.write_json(
-            folder / "config.json",
-            {**config, "run": {**config["run"], "dir": str(output)}, **about},
+        average = dataclasses.replace(
+            config,
+            run=dataclasses.replace(config.run, dir=str(output)),
+            averaged_run=str(source),
+            averaged_steps=tuple(steps),
         )
+        write_config(folder, average)
         atomic_files.write_text(folder / "recipe.flags", _recipe(source, steps, output))
         origin = describe_origin("average", flags, config, model)
         atomic_files.write_json(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tf_textgen.data.data_config import DataConfig
 from tf_textgen.errors import UserError
-from tf_textgen.runs.run_folder import read_config, read_record
+from tf_textgen.runs.recorded_config import RecordedConfig, read_config
+from tf_textgen.runs.run_folder import read_record
 
 
-def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads the validation of the run in `directory` on the validation data of `config` (this run's
-    config.json).
+def read_baseline(directory: str, config: RecordedConfig) -> dict[str, Any]:
+    """Reads the validation of the run in `directory` on the validation data of this run's `config`.
 
     Returns:
       `model`, `bits_per_byte`, and `nats_per_token` if both runs share their tokenizer: tokens of
@@ -22,7 +21,7 @@ def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
       UserError: if it is no finished run, or was validated on other text.
     """
     flag = f"--run.baseline={directory}"
-    if not config["files"].get("valid"):
+    if not config.files.get("valid"):
         raise UserError(
             f"{flag}: this run has no validation data to compare on; give --data.valid or leave it "
             "out"
@@ -39,7 +38,7 @@ def read_baseline(directory: str, config: Mapping[str, Any]) -> dict[str, Any]:
             "same validation data"
         )
     found = {"model": record["model"]}
-    if other.get("tokenizer_fingerprint") == config["tokenizer_fingerprint"]:
+    if other.tokenizer_fingerprint == config.tokenizer_fingerprint:
         found["nats_per_token"] = record["validation.nats_per_token"]
     return {**found, "bits_per_byte": record["validation.bits_per_byte"]}
 
@@ -52,11 +51,11 @@ def describe_baseline(baseline: Mapping[str, Any]) -> str:
     return " ".join([*words, f"{baseline['bits_per_byte']:.3f} bits/byte"])
 
 
-def _difference(other: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+def _difference(other: RecordedConfig, config: RecordedConfig) -> str | None:
     """Returns the difference of the validation texts, or None."""
     if _checksums(other) != _checksums(config):
         return "a checksum of the files"
-    data = DataConfig.from_json(config["data"])
+    data = config.data
     names = list(data.token_options)
     if not data.valid:
         names.append("validation_fraction")
@@ -64,20 +63,20 @@ def _difference(other: Mapping[str, Any], config: Mapping[str, Any]) -> str | No
     if data.is_pairs and _tokenizers(other) != _tokenizers(config):
         return "a tokenizer, on which over-long pairs depend,"
     for name in names:
-        if other["data"].get(name) != config["data"].get(name):
+        if getattr(other.data, name) != getattr(data, name):
             return f"data.{name}"
-    if bool(other["data"].get("valid")) != bool(data.valid):
+    if bool(other.data.valid) != bool(data.valid):
         return "data.valid"
     return None
 
 
-def _tokenizers(config: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Fingerprints of the sources' tokenizer and of the targets'."""
-    target = config.get("tokenizer_fingerprint")
-    return config.get("source_tokenizer_fingerprint", target), target
+def _tokenizers(config: RecordedConfig) -> tuple[str | None, str | None]:
+    """Returns the fingerprints of the sources' tokenizer and of the targets'."""
+    target = config.tokenizer_fingerprint
+    return config.source_tokenizer_fingerprint or target, target
 
 
-def _checksums(config: Mapping[str, Any]) -> list[list[str]]:
-    """SHA-256 of the validation files, by side; their names may differ."""
-    sides = config.get("files", {}).get("valid", [])
+def _checksums(config: RecordedConfig) -> list[list[str]]:
+    """Returns the SHA-256 of the validation files, by side; their names may differ."""
+    sides = config.files.get("valid", [])
     return [[file["sha256"] for file in side] for side in sides]

@@ -52,7 +52,9 @@ def open_split(run: LoadedRun, data: DataConfig, split: str) -> TokenizedSplit:
 def check_decoding(run: LoadedRun, decoding: DecodingConfig) -> None:
     """Raises `UserError` if the run's model or vocabulary cannot decode with these parameters."""
     check_against_vocabulary(decoding, run.tokenizer.vocabulary_size)
-    check_against_source(decoding, prompt_format(run.config) in ("pair", "source"))
+    check_against_source(
+        decoding, prompt_format(run.config.model, run.config.data) in ("pair", "source")
+    )
 
 
 def fit_to_context(

@@ -19,17 +19,10 @@ from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.optimizers.optimizer_config import OptimizerConfig
 from tf_textgen.runs.embedding_config import EmbeddingConfig
 from tf_textgen.runs.kept_files import data_files
+from tf_textgen.runs.recorded_config import PARTS
 from tf_textgen.runs.run_config import RunConfig
 from tf_textgen.text.tokenizer_config import TokenizerConfig
 
-PARTS: dict[str, type[Config]] = {
-    "tokenizer": TokenizerConfig,
-    "data": DataConfig,
-    "optimizer": OptimizerConfig,
-    "run": RunConfig,
-    "decoding": DecodingConfig,
-    "embedding": EmbeddingConfig,
-}
 _ANY_VOCABULARY = 2**30  # the model's other fields are checked before there is a tokenizer
 
 
@@ -183,14 +176,16 @@ class Recipe:
             lines += config.to_flags(part)
         return lines
 
-    def to_json(self) -> dict[str, Any]:
-        """The content of `config.json` as far as it is known from flags."""
+    def known_parts(self) -> dict[str, Any]:
+        """Returns the parts of `config.json` as far as they are known from flags."""
         chosen = {
             entry.name
             for entry in dataclasses.fields(self.model_config)
             if entry.metadata.get("flag", True)
         }
-        model_config = {k: v for k, v in self.model_config.to_json().items() if k in chosen}
+        model_config = {
+            name: value for name, value in self.model_config.to_json().items() if name in chosen
+        }
         parts = {name: getattr(self, name).to_json() for name in PARTS}
         if self.embedding.file is None:
             del parts["embedding"]  # it says nothing then

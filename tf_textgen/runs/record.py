@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from tf_textgen.runs.measurement import Measurement
+from tf_textgen.runs.recorded_config import RecordedConfig
 from tf_textgen.runs.run_state import RunState
 
 _PACKAGES = ("tensorflow", "keras", "tensorflow-text", "numpy")
@@ -37,7 +38,7 @@ class FitResult(NamedTuple):
 
 def make_record(
     command: Sequence[str],
-    config: Mapping[str, Any],
+    config: RecordedConfig,
     state: RunState,
     model: keras.Model,
     result: FitResult,
@@ -50,7 +51,7 @@ def make_record(
 
     Args:
       command: flags of `train`, resolved.
-      config: of the run, as in `config.json`.
+      config: of the run.
       state: at its end.
       model: gives the number of parameters, those no optimizer moves included.
       result: of `fit`; its last interval gives `train.*`.
@@ -71,7 +72,7 @@ def make_record(
         "wall_time_s": round(state.seconds, 1),
         "tokens_per_second": round(speed, 1),
     }
-    decay = config["optimizer"]["ema_decay"]
+    decay = config.optimizer.ema_decay
     if decay:
         record["ema_decay"] = decay
     record.update(_train_metrics(result.last, earlier))
@@ -94,7 +95,7 @@ def _train_metrics(last: Measurement | None, before: Mapping[str, Any]) -> dict[
 
 
 def describe_origin(
-    job: str, flags: Sequence[str], config: Mapping[str, Any], model: keras.Model
+    job: str, flags: Sequence[str], config: RecordedConfig, model: keras.Model
 ) -> dict[str, Any]:
     """Returns the first part of a record: the command that made it, the versions, the device and
     the model.
@@ -105,10 +106,10 @@ def describe_origin(
         **{f"versions.{name}": importlib.metadata.version(name) for name in _PACKAGES},
         "versions.python": platform.python_version(),
         "device": describe_device(),
-        "model": config["model"],
+        "model": config.model,
         "parameters": model.count_params(),
-        "seed": config["run"]["seed"],
-        "precision": config["run"]["precision"],
+        "seed": config.run.seed,
+        "precision": config.run.precision,
     }
 
 

@@ -16,12 +16,10 @@ Importing this does not import TensorFlow.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import itertools
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -31,18 +29,13 @@ from tf_textgen.file_locks import lock
 from tf_textgen.models import family
 from tf_textgen.runs.checkpoint_folder import CheckpointFolder
 from tf_textgen.runs.kept_files import RECIPE, RECIPE_HEADING, check_new_folder, keep_recipe
-from tf_textgen.runs.recipe import PARTS
+from tf_textgen.runs.recorded_config import RecordedConfig, read_config, write_config
+from tf_textgen.runs.run_differences import differences
 
 if TYPE_CHECKING:
     from tf_textgen.models.base import TextModel
     from tf_textgen.text.tokenizer import Tokenizer
 
-# Parts of config.json that may change when a run is resumed.
-_FREE_PARTS = ("decoding",)
-# The parts of config.json that are objects: of all runs, and of some.
-_OF_ALL = ("model_config", "data", "run")
-_OF_SOME = ("decoding", "tokenizer", "embedding")
-_DAMAGE = (AttributeError, KeyError, TypeError, ValueError)
 _NAMED_DIFFERENCES = 4
 
 
@@ -109,8 +102,10 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
-    def recorded(self) -> dict[str, Any] | None:
-        """`config.json`, or None before the first checkpoint: till then, any run may begin here."""
+    def recorded(self) -> RecordedConfig | None:
+        """Returns the run's configuration, or None before the first checkpoint, since any run may
+        start here until then.
+        """
         if not CheckpointFolder(self.checkpoints).steps():
             return None
         return read_config(self.path)
@@ -124,21 +119,23 @@ class RunFolder:
         keep_recipe(self.path / RECIPE, text, is_new=self.recorded() is None)
         atomic_files.write_text(self.path / RECIPE, text)
 
-    def check_same_run(self, config: Mapping[str, Any]) -> None:
-        """Compares `config` (all or some of its parts) with `config.json`, if there is one.
+    def check_same_run(self, parts: Mapping[str, Any]) -> None:
+        """Compares all or some parts of a `config.json` with those of the run, if there is one.
 
         Raises:
-          UserError: one line that names what differs, if it may not; or where `average` made the
-            folder.
+          UserError: one line that names the differences that are not allowed; or if `average` made
+            the folder.
         """
         recorded = self.recorded()
-        if recorded is not None and "averaged_run" in recorded:
+        if recorded is None:
+            return
+        if recorded.kind == "average":
             raise UserError(
                 f"--run.dir={self.path} holds the mean of checkpoints of "
-                f"{recorded['averaged_run']}, without the state of an optimizer: expected a run "
+                f"{recorded.averaged_run}, without the state of an optimizer: expected a run "
                 "that train made; continue with that one or choose another --run.dir"
             )
-        found = [] if recorded is None else list(differences(recorded, config))
+        found = list(differences(recorded, parts))
         if found:
             named = "; ".join(found[:_NAMED_DIFFERENCES])
             if len(found) > _NAMED_DIFFERENCES:
@@ -149,9 +146,9 @@ class RunFolder:
                 "--run.dir"
             )
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
+    def write_config(self, config: RecordedConfig) -> None:
         if self.writes:
-            atomic_files.write_json(self.path / "config.json", config)
+            write_config(self.path, config)
 
     def record(self) -> dict[str, Any] | None:
         """`run.json`, or None before a run has ended or where it is damaged: the next record takes
@@ -162,103 +159,6 @@ class RunFolder:
     def write_record(self, record: Mapping[str, Any]) -> None:
         if self.writes:
             atomic_files.write_json(self.path / "run.json", record)
-
-
-def differences(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
-    """Yields `part.field is A there, B here` for each field that may not change but does.
-
-    Args:
-      recorded: `config.json`.
-      config: the configuration of this training, or some parts of it.
-    """
-    for part, values in config.items():
-        if part in _FREE_PARTS:
-            continue
-        before = recorded.get(part)
-        if not isinstance(values, Mapping) or not isinstance(before, Mapping):
-            if values != before:
-                yield _difference(part, before, values)
-            if part == "model" and values != before:
-                # The fields of two families have nothing in common.
-                return
-            continue
-        fields = _fields_of(part, recorded)
-        for name, value in values.items():
-            entry = fields.get(name)
-            if entry is not None and entry.metadata["may_change"]:
-                continue
-            # A run that was recorded before the field existed has its default.
-            default = None if entry is None else _plain(entry.default)
-            there = before.get(name, default)
-            if value != there:
-                yield _difference(f"{_prefix(part, recorded)}.{name}", there, value)
-
-
-def _fields_of(part: str, recorded: Mapping[str, Any]) -> dict[str, dataclasses.Field[Any]]:
-    """Returns name -> field, of a part that is a configuration."""
-    config_class = PARTS.get(part)
-    if part == "model_config":
-        config_class = family(recorded["model"]).config_class
-    if config_class is None:
-        return {}
-    return {entry.name: entry for entry in dataclasses.fields(config_class)}
-
-
-def _prefix(part: str, recorded: Mapping[str, Any]) -> str:
-    if part == "model_config":
-        return family(recorded["model"]).config_class.prefix
-    return part
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value as JSON has it."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _difference(name: str, there: Any, here: Any) -> str:
-    """Of long values, what surrounds the first place where they differ."""
-    texts = [json.dumps(value, ensure_ascii=False) for value in (there, here)]
-    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False))
-    start = max(sum(1 for _ in same) - 40, 0)
-    before, after = (_brief(text, start) for text in texts)
-    return f"{name} is {before} there, {after} here"
-
-
-def _brief(text: str, start: int) -> str:
-    if len(text) <= 60:
-        return text
-    shown = text[start:][:57]
-    return "..." * (start > 0) + shown + "..." * (start + len(shown) < len(text))
-
-
-def read_config(directory: str | Path) -> dict[str, Any]:
-    """`config.json` of a run folder.
-
-    Raises:
-      UserError: if there is none, or it cannot be read.
-    """
-    path = Path(directory) / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        for part in (*_OF_ALL, *(part for part in _OF_SOME if part in config)):
-            if not isinstance(config[part], dict):
-                raise ValueError(f"{part} is no object")
-        family(config["model"])
-        return config
-    except OSError as error:
-        raise UserError(
-            f"{directory} is no run folder ({path.name}: {error.strerror}): expected the --run.dir "
-            "of a training"
-        ) from error
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{path} is damaged ({error}): expected JSON as train wrote it; put the file back or train "
-        "again"
-    )
 
 
 def read_record(directory: str | Path) -> dict[str, Any] | None:
@@ -276,7 +176,7 @@ class LoadedRun(NamedTuple):
     Attributes:
       model: built, with the weights of the checkpoint; not compiled.
       tokenizer: the run's.
-      config: `config.json`.
+      config: the run's.
       step: of the checkpoint.
       source_tokenizer: that of the sources; None if it is `tokenizer`.
       weights: "trained", or "average" if they are moving averages.
@@ -284,7 +184,7 @@ class LoadedRun(NamedTuple):
 
     model: TextModel
     tokenizer: Tokenizer
-    config: dict[str, Any]
+    config: RecordedConfig
     step: int
     source_tokenizer: Tokenizer | None = None
     weights: str = "trained"
@@ -310,39 +210,35 @@ def load_run(
 
     config = read_config(directory)
     checkpoints = Checkpoints(Path(directory) / "checkpoints")
-    try:
-        model = make_model(config)
-    except UserError:
-        raise
-    except _DAMAGE as error:
-        raise _damaged(Path(directory) / "config.json", error) from error
+    model = make_model(config)
     step, found = checkpoints.restore_found(checkpoint, model, weights)
-    shared = config.get("tokenizer", {}).get("shared", True)
-    source_tokenizer = None if shared else load_tokenizer(Path(directory) / "source_tokenizer")
+    source_tokenizer = None
+    if not config.tokenizer.shared:
+        source_tokenizer = load_tokenizer(Path(directory) / "source_tokenizer")
     return LoadedRun(
-        model, load_tokenizer(Path(directory) / "tokenizer"), config, step, source_tokenizer, found
+        model=model,
+        tokenizer=load_tokenizer(Path(directory) / "tokenizer"),
+        config=config,
+        step=step,
+        source_tokenizer=source_tokenizer,
+        weights=found,
     )
 
 
-def make_model(config: Mapping[str, Any]) -> TextModel:
-    """A built model of `config["model"]`, `["model_config"]`, `["run"]`'s seed and precision, with
-    what is frozen.
+def make_model(config: RecordedConfig) -> TextModel:
+    """Returns a built model of a configuration, with its seed and precision, and what is frozen.
 
     Its name is the family's, so that its variables have the same paths in every process.
     """
     from tf_textgen.models.embedding_tables import embedding_tables
 
-    name = config["model"]
-    run = config["run"]
-    if missing := {"seed", "precision"} - set(run):
-        raise UserError(
-            f"config.json is damaged (run has no {min(missing)}): expected JSON as train wrote it; "
-            "put the file back or train again"
-        )
-    chosen = family(name)
-    model_config = chosen.config_class.from_json(config["model_config"])
-    model = chosen.model_class()(model_config, seed=run["seed"], name=name, dtype=run["precision"])
+    model = family(config.model).model_class()(
+        config.model_config,
+        seed=config.run.seed,
+        name=config.model,
+        dtype=config.run.precision,
+    )
     model.initialize()
-    if not config.get("embedding", {}).get("trainable", True):
-        model.freeze(embedding_tables(model, config["embedding"]["side"]))
+    if config.embedding.file is not None and not config.embedding.trainable:
+        model.freeze(embedding_tables(model, config.embedding.side))
     return model

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.models import model_kind
@@ -11,11 +10,12 @@ from tf_textgen.models import model_kind
 if TYPE_CHECKING:
     from tf_textgen.generator import PromptFormat, TextGenerator, TruncationSide
     from tf_textgen.models.base import TextModel
+    from tf_textgen.runs.recorded_config import RecordedConfig
     from tf_textgen.text.tokenizer import Tokenizer
 
 
 def make_generator(
-    config: Mapping[str, Any],
+    config: RecordedConfig,
     model: TextModel,
     tokenizer: Tokenizer,
     source_tokenizer: Tokenizer | None = None,
@@ -27,7 +27,7 @@ def make_generator(
     """The generator of a run.
 
     Args:
-      config: the run's config.json.
+      config: the run's.
       model: built.
       tokenizer: the run's.
       source_tokenizer: that of the sources; None if it is `tokenizer`.
@@ -39,31 +39,32 @@ def make_generator(
     return TextGenerator(
         model,
         tokenizer,
-        prompt_format=prompt_format(config),
+        prompt_format=prompt_format(config.model, config.data),
         max_new_tokens=max_new_tokens,
         max_prompt_tokens=max_prompt_tokens,
-        truncation_side=truncation_side(config),
+        truncation_side=truncation_side(config.data),
         source_tokenizer=source_tokenizer,
         jit_compile=jit_compile,
     )
 
 
-def prompt_format(config: Mapping[str, Any]) -> PromptFormat:
-    """How the rows of the data of `config` (a run's config.json) begin; see `TextGenerator`."""
-    if model_kind(config["model"]) == "encoder_decoder":
+def prompt_format(model: str, data: DataConfig) -> PromptFormat:
+    """Returns how the rows of a model's data begin; see `TextGenerator`.
+
+    Args:
+      model: name of the family.
+      data: the training data.
+    """
+    if model_kind(model) == "encoder_decoder":
         return "source"
-    data = DataConfig.from_json(config["data"])
     if data.format != "text":
         return "pair"
     return "document" if data.batching == "packed" else "continuation"
 
 
-def truncation_side(config: Mapping[str, Any]) -> TruncationSide:
-    """The side that an over-long prompt of a run with `config` loses: that which
-    `--data.over_long=cut` removed in its training.
+def truncation_side(data: DataConfig) -> TruncationSide:
+    """Returns the side that an over-long prompt loses.
+
+    It is the side that `--data.over_long=cut` removes in a training.
     """
-    return (
-        "beginning"
-        if DataConfig.from_json(config["data"]).format in ("text", "dialogue")
-        else "end"
-    )
+    return "beginning" if data.format in ("text", "dialogue") else "end"

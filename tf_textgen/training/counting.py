@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,9 @@ from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.data.token_streams import ragged_places
 from tf_textgen.models.base import TextModel
 from tf_textgen.models.kneser_ney import Estimate, estimate
-from tf_textgen.models.ngram_config import NGramConfig
 from tf_textgen.models.ngram_counts import NGramCounts
 from tf_textgen.runs.checkpoints import Checkpoints
+from tf_textgen.runs.recorded_config import RecordedConfig
 from tf_textgen.runs.run_folder import RunFolder, make_model
 from tf_textgen.runs.run_state import RunState
 
@@ -25,17 +25,17 @@ CHUNK_TOKENS = 1 << 22  # 32 MiB a column of int64
 
 
 class Counted(NamedTuple):
-    """A counted run: its model, its state, and its config.json with the sizes that
-    counting found.
+    """A counted run: its model, its state, and its configuration with the sizes
+    that counting found.
     """
 
     model: TextModel
     state: RunState
-    config: dict[str, Any]
+    config: RecordedConfig
 
 
 def count_run(
-    split: TokenizedSplit, folder: RunFolder, checkpoints: Checkpoints, config: Mapping[str, Any]
+    split: TokenizedSplit, folder: RunFolder, checkpoints: Checkpoints, config: RecordedConfig
 ) -> Counted:
     """Counts `split`, says what was found, and writes config.json and the checkpoint.
 
@@ -43,7 +43,7 @@ def count_run(
       UserError: if there are no n-grams of the order, or no room on the disk.
     """
     began = time.perf_counter()
-    given = NGramConfig.from_json(config["model_config"])
+    given: Any = config.model_config
     print(
         f"counting n-grams of up to {given.order} tokens in one pass, which takes neither budget "
         "nor optimizer"
@@ -51,7 +51,7 @@ def count_run(
     found = count(split, given.order)
     print(*describe_estimate(found), sep="\n")
     sized = dataclasses.replace(given, contexts=found.contexts, continuations=found.continuations)
-    whole = {**config, "model_config": sized.to_json()}
+    whole = dataclasses.replace(config, model_config=sized)
     folder.write_config(whole)
     model = make_model(whole)
     model.assign(found)  # type: ignore[attr-defined]
@@ -62,14 +62,14 @@ def count_run(
 
 
 def restore_count(
-    folder: RunFolder, checkpoints: Checkpoints, config: Mapping[str, Any]
+    folder: RunFolder, checkpoints: Checkpoints, config: RecordedConfig
 ) -> Counted | None:
     """Returns the result of `count_run`, or None if it did not finish."""
     recorded = folder.recorded()
     step = checkpoints.newest_whole()
     if recorded is None or step is None:
         return None
-    whole = {**config, "model_config": recorded["model_config"]}
+    whole = dataclasses.replace(config, model_config=recorded.model_config)
     folder.write_config(whole)
     model = make_model(whole)
     return Counted(model, checkpoints.restore(step, model), whole)

@@ -21,7 +21,8 @@ from tf_textgen.models.base import TextModel
 from tf_textgen.optimizers.optimizers import make_optimizer
 from tf_textgen.runs.baseline import read_baseline
 from tf_textgen.runs.checkpoints import Checkpoints
-from tf_textgen.runs.recipe import PARTS, Recipe
+from tf_textgen.runs.recipe import Recipe
+from tf_textgen.runs.recorded_config import FREE_PARTS, PARTS, RecordedConfig
 from tf_textgen.runs.run_folder import RunFolder, make_model
 from tf_textgen.runs.tokenizers import run_tokenizers
 from tf_textgen.runs.trained_generator import make_generator, prompt_format
@@ -49,7 +50,7 @@ class OpenedRun(NamedTuple):
     given: Recipe
     recipe: Recipe
     folder: RunFolder
-    config: dict[str, Any]
+    config: RecordedConfig
     tokenizer: Tokenizer
     source_tokenizer: Tokenizer | None
     splits: dict[str, TokenizedSplit]
@@ -160,10 +161,10 @@ def _check_same_command(opened: OpenedRun) -> None:
     They would drift apart, or wait for each other in different places forever.
     """
     shared = {}
-    for part, values in opened.config.items():
-        if part in PARTS and part != "decoding" and values is not None:
+    for part, values in opened.config.to_json().items():
+        if part in PARTS and part not in FREE_PARTS:
             shared[part] = _shared_fields(PARTS[part], values)
-        elif part != "decoding":
+        elif part not in FREE_PARTS:
             shared[part] = values
     digest = int(hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12], 16)
     same = digest == int(opened.workers.from_chief(digest))
@@ -189,27 +190,24 @@ def open_run(given: Recipe, folder: RunFolder, workers: Workers) -> OpenedRun:
     """
     recipe = given.with_files()
     vectors = vectors_digest(recipe.embedding)
-    folder.check_same_run(recipe.to_json())
+    folder.check_same_run(recipe.known_parts())
     tokenizer, source_tokenizer = run_tokenizers(recipe, folder)
     check_against_vocabulary(recipe.decoding, tokenizer.vocabulary_size)
-    check_against_source(recipe.decoding, prompt_format(recipe.to_json()) in ("pair", "source"))
+    form = prompt_format(recipe.model, recipe.data)
+    check_against_source(recipe.decoding, form in ("pair", "source"))
     splits = open_corpus(recipe.data, tokenizer, source_tokenizer=source_tokenizer)
     source_size = source_tokenizer.vocabulary_size if source_tokenizer else None
-    config = {
-        **recipe.to_json(),
-        "model_config": recipe.model_for(
-            tokenizer.vocabulary_size, tokenizer.pad_id, source_size
-        ).to_json(),
-        "tokenizer_fingerprint": tokenizer.fingerprint,
-        **(
-            {"source_tokenizer_fingerprint": source_tokenizer.fingerprint}
-            if source_tokenizer
-            else {}
-        ),
-        "files": {name: split.shards.manifest["files"] for name, split in splits.items()},
-        "vectors": vectors,
-    }
-    folder.check_same_run(config)
+    model_config = recipe.model_for(tokenizer.vocabulary_size, tokenizer.pad_id, source_size)
+    source_fingerprint = source_tokenizer.fingerprint if source_tokenizer else None
+    config = RecordedConfig.of_recipe(
+        recipe,
+        model_config,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        source_tokenizer_fingerprint=source_fingerprint,
+        files={name: split.shards.manifest["files"] for name, split in splits.items()},
+        vectors=vectors,
+    )
+    folder.check_same_run(config.to_json())
     baseline = read_baseline(recipe.run.baseline, config) if recipe.run.baseline else None
     folder.write_recipe(given.flag_lines())
     checkpoints = Checkpoints(folder.checkpoints, recipe.run.keep_checkpoints, writes=folder.writes)
