@@ -56,14 +56,14 @@ class Overloaded(ServingError):
 
 
 class ServerError(ServingError):
-    """The server failed, or answered what cannot be read."""
+    """The server failed, or its answer cannot be read."""
 
 
 class InvalidRequest(ServingError):
     """The server refuses the request, or the client does not send it.
 
     Attributes:
-      parameter: which decoding parameter is wrong, if it is one.
+      parameter: the decoding parameter that is wrong, if it is one.
       may_retry: whether the fault is in another request of the same batch.
     """
 
@@ -91,7 +91,7 @@ class Deadline:
 
     Args:
       timeout_s: from now, in seconds.
-      where: what is asked, for the message.
+      where: the address and the model, for the message.
     """
 
     def __init__(self, timeout_s: float, where: str) -> None:
@@ -134,13 +134,13 @@ _MERGED = "different shapes and padding is turned off"
 
 
 def error_of(code: str, message: str, where: str, *, retry_after_s: float = 0.0) -> ServingError:
-    """The error for an answer that is none.
+    """The error for an answer with a status other than OK.
 
     Args:
       code: gRPC's name of the kind of error, which is TensorFlow Serving's own.
       message: the server's words.
-      where: what was asked.
-      retry_after_s: as the server said.
+      where: the address and the model.
+      retry_after_s: the seconds that the server asks to wait.
     """
     said = f"{code}: {message}" if message else code
     if code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):

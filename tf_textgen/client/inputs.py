@@ -52,11 +52,11 @@ def inputs_of(
     Args:
       signature: of the served model. An export by an earlier version lacks some inputs.
       columns: a value for each row, by name.
-      parameters: one value for all rows, by name; what is missing (or None) takes its neutral
+      parameters: one value for all rows, by name; a missing one (or None) takes its neutral
         value.
 
     Raises:
-      InvalidRequest: if a value is of the wrong type, or asks for what the model does not know.
+      InvalidRequest: if a value is of the wrong type, or the model has no such input.
     """
     given = {name: value for name, value in parameters.items() if value is not None}
     _check_sources(signature, columns)

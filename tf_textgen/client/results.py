@@ -104,7 +104,8 @@ def metadata_of(spec: Mapping[str, Any], signatures: Mapping[str, Any]) -> Model
                 name=name, inputs=_tensors(one.get("inputs")), outputs=_tensors(one.get("outputs"))
             )
             for name, one in signatures.items()
-            if not name.startswith("__")  # what TensorFlow runs when it loads a version
+            # TensorFlow runs the others when it loads a version.
+            if not name.startswith("__")
         },
     )
 
@@ -196,14 +197,14 @@ def completion(row: Mapping[str, Any], **place: Any) -> Completion:
 
 
 def chunk(row: Mapping[str, Any], prompt: str) -> tuple[Completion, str, bool]:
-    """A row of `generate_chunk`: the text so far, what the next chunk needs, and whether there is
-    none.
+    """A row of `generate_chunk`: the text so far, the state for the next chunk, and whether the
+    text is finished.
     """
     return completion(row, prompt=prompt), row["state"], row["finished"]
 
 
 def tokens_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The lists of a row's tokens, without what pads them."""
+    """The lists of a row's tokens, without their padding."""
     return {name: tuple(row[name][: row["token_count"]]) for name in _TOKENS if name in row}
 
 
@@ -213,7 +214,7 @@ def shaped(
     shape: Callable[[Mapping[str, Any], AskedT], ResultT],
     where: str,
 ) -> list[ResultT]:
-    """The results of `shape`, given a row of the answer and what was asked there.
+    """The results of `shape`, given a row of the answer and its request.
 
     Raises:
       ServerError: if a value of the answer is of another type than the signature gives.

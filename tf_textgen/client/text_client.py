@@ -46,7 +46,8 @@ class Transport(Protocol):
     `client_errors`.
     """
 
-    where: str  # what is asked, for messages
+    # The address and the model, for messages.
+    where: str
 
     def predict(
         self,
@@ -70,11 +71,18 @@ class Transport(Protocol):
 
 
 class _Question(NamedTuple):
-    """One request: a value for each row by the input's name, what all rows share, and the outputs
-    that must come.
+    """One request to a signature, with the outputs that its answer must have.
+
+    Attributes:
+      name: of the signature.
+      columns: a value for each row, by the input's name.
+      parameters: one value for all rows, by the input's name.
+      outputs: names.
+      deadline: of the request.
+      version: None is the one that the client asks.
     """
 
-    name: str  # of the signature
+    name: str
     columns: Mapping[str, list[Any]]
     parameters: Mapping[str, Any]
     outputs: Sequence[str]
@@ -150,8 +158,8 @@ class TextClient:
           texts: the prompts, or the sources of an encoder-decoder; a single one may be a str.
           num_samples: texts for each of them, each with a seed of its own.
           timeout_s: for the whole call; None takes the client's.
-          **parameters: of `DecodingConfig`, for all texts: `temperature=0.8, stop=["\\n"]`. What is
-            left out does nothing (temperature 1, no cut-off, no penalty); `max_new_tokens` is 128,
+          **parameters: of `DecodingConfig`, for all texts: `temperature=0.8, stop=["\\n"]`. The
+            others have no effect (temperature 1, no cut-off, no penalty); `max_new_tokens` is 128,
             or fewer if the export allows no more.
 
         Returns:
@@ -222,7 +230,7 @@ class TextClient:
         *,
         timeout_s: float | None = None,
     ) -> list[TextScore]:
-        """Log-probabilities of texts, given their sources if the model has such."""
+        """Log-probabilities of texts, given their sources if the model maps sources."""
         columns = {"text": check_texts("text", texts)}
         if sources is not None:
             columns["source"] = check_texts("source", sources)
@@ -258,7 +266,7 @@ class TextClient:
     def embed(
         self, texts: str | Sequence[str], *, timeout_s: float | None = None
     ) -> list[TextEmbedding]:
-        """A vector for each text, of a model that has such: the mean of its last hidden states."""
+        """A vector for each text, of a neural model: the mean of its last hidden states."""
         names = client_results.EMBEDDED
         return self._mapped(
             "embed", check_texts("text", texts), timeout_s, names, client_results.embedding
@@ -299,7 +307,7 @@ class TextClient:
         """Returns when a version (or the client's, if it asks for one) is AVAILABLE.
 
         Raises:
-          DeadlineExceeded: if that takes longer, with what the server said last.
+          DeadlineExceeded: if that takes longer, with the last answer of the server.
         """
         deadline = self._deadline(timeout_s)
         last = "nothing answered"

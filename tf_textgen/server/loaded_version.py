@@ -1,10 +1,12 @@
-"""One version of an export in memory, asked by its signatures."""
+"""One version of an export in memory: its signatures, its warm-up, and answers."""
 
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 
@@ -16,9 +18,9 @@ from tf_textgen.export.loaded_saved_model import (
     read_config,
     read_saved_model,
 )
-from tf_textgen.server.json_tensors import Arrays, Specs
+from tf_textgen.export.prediction_log import REQUESTS_FILE, read_requests
+from tf_textgen.server.json_tensors import DEFAULT_SIGNATURE, Arrays, Specs
 from tf_textgen.server.request_error import RequestError, invalid
-from tf_textgen.server.warm_up import warmup_requests
 
 _SERVE_TAG = "serve"
 _ADVICE = "expected an export as `export` wrote it; export again"
@@ -81,12 +83,28 @@ class LoadedVersion:
             raise RequestError(code, _reason(error)) from error
 
     def warm_up(self) -> None:
-        """Asks every signature once, so that no request pays for the first run."""
+        """Answers the warm-up requests, so that no user waits for the first run of a graph."""
         with damage_as_user_error(f"{self.folder}: cannot be served", _ADVICE, RequestError):
-            for signature_name, inputs in warmup_requests(
-                self.folder, self.signature_names, self.inputs
-            ):
+            for signature_name, inputs in self._warm_up_requests():
                 self.run(signature_name, inputs)
+
+    def _warm_up_requests(self) -> Iterator[tuple[str, Arrays]]:
+        """The records of the version, or one row of neutral values for each signature."""
+        records = self.folder / REQUESTS_FILE
+        if records.is_file():
+            for name, inputs in read_requests(records):
+                yield name or DEFAULT_SIGNATURE, inputs
+            return
+        for name in self.signature_names:
+            yield name, {key: _neutral(spec) for key, spec in self.inputs(name).items()}
+
+
+def _neutral(spec: tf.TensorSpec) -> np.ndarray:
+    """One row of zeros or of an empty text; other free dimensions have one element."""
+    shape = [1 if size is None else size for size in spec.shape]
+    if spec.dtype == tf.string:
+        return np.full(shape, b"", object)
+    return np.zeros(shape, spec.dtype.as_numpy_dtype)
 
 
 def _reason(error: tf.errors.OpError) -> str:

@@ -51,8 +51,6 @@ class Exchange:
         self.record.signature = signature
         self.record.version = version.number
         self.record.rows += rows
-        if not rows:  # a batch of none would wait for others in vain
-            return version.loaded.run(signature, inputs)
         outputs = await asyncio.wrap_future(version.batcher.submit(signature, inputs))
         if signature in _GENERATING:
             self.record.tokens += int(outputs["token_count"].sum())

@@ -1,4 +1,4 @@
-"""What a version is asked when it is loaded."""
+"""The warm-up of a version, with records and without."""
 
 import shutil
 
