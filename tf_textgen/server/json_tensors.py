@@ -52,15 +52,17 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        # ValueError: no UTF-8, no JSON, or an integer of thousands of digits.
         document = json.loads(body.decode("utf-8-sig"))
-        if b"\\u" in body:  # half of a character, which neither a tensor nor an answer can contain
+        # Fails for half of a character, which neither a tensor nor an answer can contain.
+        if b"\\u" in body:
             to_json(document)
     except UnicodeEncodeError as error:
         raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:_SHOWN]
-        raise invalid(f"JSON Parse error: {reason}") from error
+    except RecursionError as error:
+        raise invalid("JSON Parse error: nested too deeply") from error
+    except ValueError as error:
+        # Not UTF-8, not JSON, or an integer of thousands of digits.
+        raise invalid(f"JSON Parse error: {str(error)[:_SHOWN]}") from error
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {_show(document)} Is not object")
     return document
@@ -84,31 +86,30 @@ def parse_request(document: Mapping[str, Any], specs_of: Callable[[str], Specs])
             "string value."
         )
     name = name or DEFAULT_SIGNATURE
-    if ("instances" in document) == ("inputs" in document):
-        both = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
-        raise invalid(both if "inputs" in document else "Missing 'inputs' or 'instances' key")
+    if "instances" in document and "inputs" in document:
+        raise invalid(
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
+        )
+    if "instances" not in document and "inputs" not in document:
+        raise invalid("Missing 'inputs' or 'instances' key")
     specs = specs_of(name)
-    row_form = "instances" in document
-    inputs = (
-        _from_instances(document["instances"], specs)
-        if row_form
-        else _from_inputs(document["inputs"], specs)
-    )
-    return PredictRequest(name, inputs, row_form)
+    if "instances" in document:
+        inputs = _from_instances(document["instances"], specs)
+        return PredictRequest(name, inputs, row_form=True)
+    return PredictRequest(name, _from_inputs(document["inputs"], specs), row_form=False)
 
 
 def to_answer(outputs: Arrays, row_form: bool) -> dict[str, Any]:
     """The object that answers a request, `outputs` having the batch first."""
     columns = {name: _plain(name, array) for name, array in sorted(outputs.items())}
-    if not row_form:
-        return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
+    key = "predictions" if row_form else "outputs"
     if len(columns) == 1:
-        return {"predictions": next(iter(columns.values()))}
-    return {
-        "predictions": [
-            dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-        ]
-    }
+        (only,) = columns.values()
+        return {key: only}
+    if not row_form:
+        return {key: columns}
+    rows = zip(*columns.values(), strict=True)
+    return {key: [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
 def to_json(value: Any) -> bytes:
@@ -117,17 +118,15 @@ def to_json(value: Any) -> bytes:
 
 
 def to_array(value: Any, spec: tf.TensorSpec) -> np.ndarray:
-    """An array of `spec`'s dtype from a number, string or nested list; raises `RequestError` where
-    it is none.
+    """An array of `spec`'s dtype from a number, string or nested list; raises `RequestError` if it
+    is something else.
     """
     shape = _shape(value)
     flat: list[Any] = []
     _fill(value, 0, shape, spec.dtype, flat)
-    array = (
-        np.empty(len(flat), object)
-        if spec.dtype == tf.string
-        else np.empty(len(flat), spec.dtype.as_numpy_dtype)
-    )
+    # A NumPy array of texts would lose zero bytes at their ends.
+    dtype = object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype
+    array = np.empty(len(flat), dtype)
     array[:] = flat
     array = array.reshape(shape)
     if not spec.shape.is_compatible_with(shape):
@@ -263,12 +262,11 @@ def _scalar(value: Any, dtype: tf.DType) -> Any:
 
 def _decimal(value: float, dtype: tf.DType) -> float:
     """Whole numbers must have a place of their own in the type, and others its range."""
-    most = 2 ** (np.finfo(dtype.as_numpy_dtype).nmant + 1) - 1
-    fits = (
-        abs(value) <= most
-        if isinstance(value, int)
-        else not math.isfinite(value) or abs(value) <= float(dtype.max)
-    )
+    if isinstance(value, int):
+        largest = 2 ** (np.finfo(dtype.as_numpy_dtype).nmant + 1) - 1
+        fits = abs(value) <= largest
+    else:
+        fits = not math.isfinite(value) or abs(value) <= float(dtype.max)
     if not fits:
         raise invalid(
             f"Cannot convert JSON value: {_show(value)} to {dtype.name} without loss of precision."
@@ -294,10 +292,13 @@ def _bytes(value: Any) -> bytes:
 def _plain(name: str, array: np.ndarray) -> list[Any]:
     """Nested lists of what JSON has."""
     if array.dtype == object:
+        if not array.size:
+            return array.tolist()
         as_text = _to_base64 if name.endswith(_BYTES_SUFFIX) else _to_text
-        return np.frompyfunc(as_text, 1, 1)(array).tolist() if array.size else array.tolist()
+        return np.frompyfunc(as_text, 1, 1)(array).tolist()
     if array.dtype == np.float32:
-        return array.astype(str).astype(np.float64).tolist()  # 0.2, not 0.20000000298
+        # 0.2, not 0.20000000298.
+        return array.astype(str).astype(np.float64).tolist()
     return array.tolist()
 
 
