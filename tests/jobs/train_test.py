@@ -14,12 +14,16 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 
 from tf_textgen.data.dataset import evaluation_batches, open_corpus
-from tf_textgen.jobs import main
+from tf_textgen.jobs import main, train
 from tf_textgen.judging.likelihood import evaluate_split
 from tf_textgen.runs.checkpoints import Checkpoints
-from tf_textgen.runs.run_folder import load_run
+from tf_textgen.runs.recipe import Recipe
+from tf_textgen.runs.recorded_config import RecordedConfig
+from tf_textgen.runs.recorded_paths import absolute_paths
+from tf_textgen.runs.run_folder import RunFolder, load_run
 from tf_textgen.training import opening
 
 TEXT = "".join(f"line {i} of {i * i} says the quick brown fox\n\n" for i in range(60))
@@ -528,3 +532,34 @@ def test_an_encoder_decoder_trains_on_pairs(tmp_path):
     assert main(["train", *flags]) == 0
     run = load_run(tmp_path / "run")
     assert run.config.model == "rnn_seq2seq" and run.step == 3
+
+
+def flags_of(*arguments):
+    flag_values = flags.FlagValues()
+    train.define_flags(flag_values)
+    flag_values(["train", *arguments])
+    return flag_values
+
+
+def test_only_a_run_folder_means_its_recorded_recipe(tmp_path, monkeypatch):
+    run = tmp_path / "a" / "run"
+    text = tmp_path / "a" / "text.txt"
+    text.parent.mkdir()
+    text.write_text("text")
+    monkeypatch.chdir(tmp_path / "a")
+    given = ["--model=rnn_lm", "--data.train=text.txt", "--run.dir=run", "--run.steps=7"]
+    recipe = Recipe.from_flags(flags_of(*given))
+    with RunFolder(run) as folder:
+        folder.write_recipe([*recipe.flag_lines(), "--run.sample_prompt=a"])
+        model_config = recipe.model_for(9, 0)
+        paths = absolute_paths(recipe)
+        folder.write_config(RecordedConfig.of_recipe(recipe, model_config, paths=paths))
+    (run / "checkpoints" / "step-00000001").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    found = train.read_recipe(flags_of("--run.dir=a/run"))
+    assert (found.model, found.run.steps, found.run.dir) == ("rnn_lm", 7, "a/run")
+    assert found.data.train == (str(text),)
+    more = train.read_recipe(flags_of("--run.dir=a/run", "--run.steps=9", "--run.sample_prompt=b"))
+    assert (more.run.steps, more.run.sample_prompt) == (9, ("b",))
+    other = train.read_recipe(flags_of("--run.dir=a/run", "--data.context=9"))
+    assert other.model == "transformer_lm" and not other.data.train

@@ -31,7 +31,7 @@ def run(flag_values: flags.FlagValues) -> None:
     run_flags.check_decoding(flag_values)
     evaluation.check_writable()
     loaded = run_flags.load(flag_values)
-    trained = loaded.config.data
+    trained = loaded.data
     data = without_files(trained) if evaluation.has_files else trained
     data = evaluation.with_files(config.override(data, flag_values))
     evaluation.check_data(data)

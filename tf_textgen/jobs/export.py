@@ -47,12 +47,15 @@ def run(flag_values: flags.FlagValues) -> None:
         max_prompt_tokens=export_config.max_prompt_tokens,
         jit_compile=export_config.jit_compile,
     )
+    described = loaded.config.to_json()
+    # The folders of this machine say nothing to those who use the export.
+    del described["paths"]
     version = export_saved_model(
         generator,
         export_config.dir or _default_folder(run_dir),
         decoding=decoding,
         version=export_config.version,
-        config=loaded.config.to_json(),
+        config=described,
         record=read_record(run_dir),
     )
     print(f"exported {version}; model card: {CARD_FILE}")

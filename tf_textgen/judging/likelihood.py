@@ -101,7 +101,7 @@ def _check_unchanged(run: LoadedRun, data: DataConfig, text: TokenizedSplit) -> 
 
     Files that the command line names instead are not compared.
     """
-    trained = run.config.data
+    trained = run.data
     recorded = run.config.files.get(text.name)
     sources = ("train", "train_target") if text.is_cut else (text.name, f"{text.name}_target")
     is_own = all(getattr(data, name) == getattr(trained, name) for name in sources)

@@ -16,7 +16,7 @@ _PAIRS_PER_BATCH = 8192
 
 def training_texts(run: LoadedRun) -> Iterator[str]:
     """Yields the training documents (very long ones in parts), or the targets of pairs."""
-    data = run.config.data
+    data = run.data
     train = loading.open_split(run, data, "train")
     paths = sources.split_files(data, "train")
     remaining = train.num_documents

@@ -75,6 +75,10 @@ class CheckpointFolder:
         numbers = [name.removeprefix(_PREFIX) for name in names]
         return sorted(int(number) for number in numbers if number.isdecimal())
 
+    def has_state(self) -> bool:
+        """Returns whether a checkpoint holds the state of a run."""
+        return any((self.folder(step) / _STATE).is_file() for step in self.steps())
+
     def folder(self, step: int) -> Path:
         return self.directory / f"{_PREFIX}{step:08d}"
 

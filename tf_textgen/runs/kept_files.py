@@ -16,6 +16,7 @@ from pathlib import Path
 from tf_textgen.data.data_config import SPLITS, DataConfig
 from tf_textgen.data.files import expand, is_remote
 from tf_textgen.errors import UserError
+from tf_textgen.runs.checkpoint_folder import CheckpointFolder
 
 RECIPE = "recipe.flags"
 RECIPE_HEADING = "# python -m tf_textgen train "
@@ -109,7 +110,7 @@ def check_new_folder(run: Path, tokenizers: Sequence[str] = ()) -> None:
             f"--run.dir={run} has a file lock that no training wrote: expected a new folder or one "
             "that train made; choose another"
         )
-    if _is_made_by_train(run):
+    if is_made_by_train(run):
         return
     kept = {Path(folder).resolve() for folder in tokenizers}
     missing = f"no {RECIPE}"
@@ -155,11 +156,11 @@ def _is_run(folder: Path) -> bool:
     return (folder / RECIPE).is_file() and (folder / "config.json").is_file()
 
 
-def _is_made_by_train(run: Path) -> bool:
+def is_made_by_train(run: Path) -> bool:
     """Returns whether the recipe is that of a training, or a training has saved checkpoints."""
     recipe = run / RECIPE
     if not recipe.is_file():
         return False
     if recipe.read_text("utf-8", "replace").startswith(RECIPE_HEADING):
         return True
-    return _is_run(run) and any((run / "checkpoints").glob("step-*/state.json"))
+    return _is_run(run) and CheckpointFolder(run / "checkpoints").has_state()

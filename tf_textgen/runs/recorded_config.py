@@ -47,6 +47,7 @@ class RecordedConfig:
       source_tokenizer_fingerprint: of that of the sources; None if it is `tokenizer`.
       files: split -> one list of files for each side, each with `name`, `size` and `sha256`.
       vectors: name, size and checksum of the word vectors; None if there are none.
+      paths: relative path, as it was given -> the absolute path that it meant.
       averaged_run: folder of the run whose checkpoints were averaged; None if it is not an average.
       averaged_steps: the steps of these checkpoints.
     """
@@ -65,6 +66,9 @@ class RecordedConfig:
     source_tokenizer_fingerprint: str | None = None
     files: Mapping[str, list[list[Mapping[str, Any]]]] = dataclasses.field(default_factory=dict)
     vectors: Mapping[str, Any] | None = None
+    paths: Mapping[str, str] = dataclasses.field(
+        default_factory=dict, metadata={"may_change": True}
+    )
     averaged_run: str | None = None
     averaged_steps: tuple[int, ...] = ()
 

@@ -30,9 +30,11 @@ from tf_textgen.models import family
 from tf_textgen.runs.checkpoint_folder import CheckpointFolder
 from tf_textgen.runs.kept_files import RECIPE, RECIPE_HEADING, check_new_folder, keep_recipe
 from tf_textgen.runs.recorded_config import RecordedConfig, read_config, write_config
+from tf_textgen.runs.recorded_paths import locate_data
 from tf_textgen.runs.run_differences import differences
 
 if TYPE_CHECKING:
+    from tf_textgen.data.data_config import DataConfig
     from tf_textgen.models.base import TextModel
     from tf_textgen.text.tokenizer import Tokenizer
 
@@ -188,6 +190,11 @@ class LoadedRun(NamedTuple):
     step: int
     source_tokenizer: Tokenizer | None = None
     weights: str = "trained"
+
+    @property
+    def data(self) -> DataConfig:
+        """The recorded data, with the paths by which its files are found now."""
+        return locate_data(self.config.data, self.config.paths, self.config.files)
 
 
 def load_run(

@@ -23,6 +23,7 @@ from tf_textgen.runs.baseline import read_baseline
 from tf_textgen.runs.checkpoints import Checkpoints
 from tf_textgen.runs.recipe import Recipe
 from tf_textgen.runs.recorded_config import FREE_PARTS, PARTS, RecordedConfig
+from tf_textgen.runs.recorded_paths import absolute_paths
 from tf_textgen.runs.run_folder import RunFolder, make_model
 from tf_textgen.runs.tokenizers import run_tokenizers
 from tf_textgen.runs.trained_generator import make_generator, prompt_format
@@ -206,6 +207,7 @@ def open_run(given: Recipe, folder: RunFolder, workers: Workers) -> OpenedRun:
         source_tokenizer_fingerprint=source_fingerprint,
         files={name: split.shards.manifest["files"] for name, split in splits.items()},
         vectors=vectors,
+        paths=absolute_paths(recipe),
     )
     folder.check_same_run(config.to_json())
     baseline = read_baseline(recipe.run.baseline, config) if recipe.run.baseline else None
