@@ -193,18 +193,18 @@ class Batcher:
 
 
 def _length_class(inputs: Arrays) -> int:
-    """The same for texts of like lengths, within a factor of two: a batch takes as long as its
-    longest text.
+    """A number that is equal for texts of similar lengths, within a factor of two, since a batch
+    takes as long as its longest text.
     """
     wanted = inputs.get("chunk_tokens", inputs.get("max_new_tokens"))
     return 0 if wanted is None else int(wanted.max(initial=0)).bit_length()
 
 
 def cut_padding(outputs: Arrays) -> Arrays:
-    """Takes from the tokens of some rows what is there because of other rows.
+    """Removes the padding that the rows of other requests have caused.
 
-    Outputs by token, `[B, ..., N]`, are named `token_...`, and `token_count`, `[B, ...]`, says how
-    many are a row's.
+    Outputs by token, `[B, ..., N]`, are named `token_...`; `token_count`, `[B, ...]`, is the number
+    of tokens of a row.
     """
     counts = outputs.get("token_count")
     if counts is None:
