@@ -118,7 +118,8 @@ class RunFolder:
             return
         flagfile = shlex.quote(f"--flagfile={self.path / RECIPE}")
         text = "\n".join([RECIPE_HEADING + flagfile, *lines]) + "\n"
-        keep_recipe(self.path / RECIPE, text, is_new=self.recorded() is None)
+        is_new = not CheckpointFolder(self.checkpoints).steps()
+        keep_recipe(self.path / RECIPE, text, is_new=is_new)
         atomic_files.write_text(self.path / RECIPE, text)
 
     def check_same_run(self, parts: Mapping[str, Any]) -> None:
