@@ -343,10 +343,11 @@ def test_the_first_of_two_budgets_ends(tmp_path):
 
 def test_minutes_timed_before_are_not_timed_again(tmp_path):
     model = new_model()
+    with RunFolder(tmp_path) as folder:
+        folder.write_recipe([])
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     state = RunState(step=2, minutes=1.0, steps_for_minutes=6, seconds_per_step=10.0, seconds=20.0)
     checkpoints.save(state, model, model.optimizer)
-    (tmp_path / "recipe.flags").write_text("")
     assert train(tmp_path, options(minutes=1.0))[1].step == 6
     before = RunState(step=6, seconds=20.0, seconds_per_step=10.0, minutes=1.0, steps_for_minutes=6)
     assert plan_steps(options(minutes=2.0), 5, before) == 6 + 10
