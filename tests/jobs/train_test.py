@@ -416,8 +416,7 @@ def test_a_count_that_was_cut_short_begins_anew(counted, text, tmp_path, capsys)
         (["--run.baseline=nowhere"], "nowhere is no run folder"),
         (
             ["--embedding.file=x"],
-            "--embedding.file=x with --model=ngram: expected a model with an embedding table, "
-            "which counts have not",
+            "--embedding.file=x with --model=ngram: expected a model with an embedding table; leave",
         ),
     ],
 )

@@ -9,7 +9,6 @@ from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS
 from tf_textgen.models.cost_parts import Weight, optimizer_numbers
 from tf_textgen.models.costs import costs, with_frozen_embeddings
-from tf_textgen.models.embedding_tables import embedding_tables
 from tf_textgen.models.ngram_config import NGramConfig
 from tf_textgen.models.rnn_lm_config import RNNLMConfig
 from tf_textgen.models.rnn_seq2seq_config import ATTENTIONS, RNNSeq2SeqConfig
@@ -184,7 +183,7 @@ FROZEN = [
 @pytest.mark.parametrize("config, side", FROZEN, ids=str)
 def test_frozen_tables_are_those_of_the_built_model(config, side):
     model = build(config)
-    model.freeze(embedding_tables(model, side))
+    model.freeze(model.embedding_tables(side))
     found = with_frozen_embeddings(costs(config, source_tokens=5, target_tokens=7), side)
     trained = sorted(weight.shape for weight in found.trained_weights())
     assert trained == sorted(tuple(v.shape) for v in model.trainable_variables)

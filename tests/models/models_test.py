@@ -11,7 +11,8 @@ def test_every_family_has_its_classes(name):
     assert issubclass(family.model_class(), TextModel)
     assert family.model_class().config_class is family.config_class
     assert family.config_class.prefix == name
-    assert family.carries_state == ("call_carried" in vars(family.model_class()))
+    carries_state = "call_carried" in vars(family.model_class())
+    assert family.config_class.carries_state == carries_state
 
 
 def test_unknown_model_is_named():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support import tiny_models
 from tests.support.kneser_ney_oracle import Oracle
 from tf_textgen.errors import UserError
 from tf_textgen.models.kneser_ney import estimate
@@ -227,7 +228,7 @@ def test_evaluation_sums_the_tokens_and_labels_without_weight_do_no_harm(models)
 
 def test_xla_is_never_used(models):
     assert not use_xla(RunConfig(xla="auto"), models[2], is_pairs=False)
-    assert use_xla(RunConfig(xla="auto"), keras.Model(), is_pairs=False)
+    assert use_xla(RunConfig(xla="auto"), tiny_models.model("rnn_lm", 9), is_pairs=False)
     with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
         models[2].compile(jit_compile=True)
     assert models[2].jit_compile is False

@@ -447,7 +447,7 @@ def test_a_missing_feature_is_named():
             {"shared_embeddings": True, "source_vocabulary_size": 9},
             "with 9 source and 13 target tokens",
         ),
-        ({"pad_id": 13}, "pad_id=13: expected an id below the smaller vocabulary's size 13"),
+        ({"pad_id": 13}, "pad_id=13: expected an id below vocabulary_size=13"),
         (
             {"input_feeding": True, "attention": "none"},
             "attention=none: there is no attention; expected one of the",

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_textgen.errors import UserError
+from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.models import family
 from tf_textgen.optimizers.optimizer_config import OptimizerConfig
 from tf_textgen.optimizers.optimizers import Adafactor, is_decayed, make_optimizer
@@ -56,7 +57,11 @@ ORACLES = {"adamw": adamw, "sgd": sgd, "rmsprop": rmsprop, "adafactor": adafacto
 def variables(seed=0):
     draw = np.random.default_rng(seed).normal
     shapes = {"token_embedding": (5, 3), "kernel": (3, 4), "tensor": (2, 3, 4), "bias": (4,)}
-    return [keras.Variable(draw(size=s).astype("float32"), name=n) for n, s in shapes.items()]
+    made = [keras.Variable(draw(size=s).astype("float32"), name=n) for n, s in shapes.items()]
+    table = TokenEmbedding(*shapes["token_embedding"], name="token_embedding")
+    table.build()
+    table.table.assign(made[0])
+    return [table.table, *made[1:]]
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, DECAY])

@@ -13,8 +13,6 @@ from tf_textgen.data.data_config import DataConfig
 from tf_textgen.data.dataset import open_corpus
 from tf_textgen.errors import UserError
 from tf_textgen.jobs import main
-from tf_textgen.layers.embedding import TokenEmbedding
-from tf_textgen.models.embedding_tables import embedding_tables
 from tf_textgen.runs.checkpoints import Checkpoints
 from tf_textgen.runs.embedding_config import EmbeddingConfig
 from tf_textgen.runs.run_folder import load_run
@@ -110,13 +108,13 @@ def test_sides_of_an_encoder_decoder(encoder_decoder, path, train_pairs, side):
 
 
 def test_a_shared_table_reads_both_sides(path, train_pairs):
-    table = TokenEmbedding(TOKENIZER.vocabulary_size, 4, name="target_embedding")
-    table.build()
-    model = types.SimpleNamespace(name="shared", source_embedding=table, target_embedding=table)
+    model = tiny_models.model(
+        "rnn_seq2seq", TOKENIZER.vocabulary_size, embedding_width=4, shared_embeddings=True
+    )
     assert load_word_vectors(model, path, "all", SIDES, train_pairs) == [
         ("target_embedding", 3, 5, 3 / 5)
     ]
-    assert embedding_tables(model, "source") == {"target_embedding": table}
+    assert model.embedding_tables("source") == {"target_embedding": model.source_embedding}
 
 
 def test_pieces_of_sentencepiece_lose_their_space():
@@ -181,7 +179,7 @@ def test_several_files_are_refused(folder, path, train):
 
 def test_a_keras_file_keeps_what_is_frozen(tmp_path):
     model = language_model()
-    model.freeze(embedding_tables(model, "all"))
+    model.freeze(model.embedding_tables())
     model.compile("adam")
     model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "x.keras")

@@ -73,7 +73,7 @@ class TextGenerator:
         source_tokenizer: Tokenizer | None = None,
         jit_compile: bool = False,
     ) -> None:
-        if jit_compile and not model.has_hidden:
+        if jit_compile and not model.config.supports_xla:
             raise UserError(
                 f"jit_compile: XLA does not compile {model.name}; expected a neural model, or "
                 "leave it out"
@@ -84,7 +84,8 @@ class TextGenerator:
         self.prompt_format = prompt_format
         self.truncation_side = truncation_side
         self.jit_compile = jit_compile
-        self.context: int | None = getattr(model.config, "max_positions", None)
+        limit = model.config.context_limit
+        self.context = None if limit is None else limit.tokens
         self.max_new_tokens = max_new_tokens
         self.max_prompt_tokens = max_prompt_tokens
         if self.context:

@@ -12,7 +12,6 @@ from typing import Any
 from absl import flags
 
 from tf_textgen import config
-from tf_textgen.config import Config
 from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS, family, model_kind
 from tf_textgen.runs import recipe
@@ -84,7 +83,7 @@ def _describe_recipe(flag_values: flags.FlagValues) -> Description:
     if not flag_values["tokenizer.shared"].value and model_kind(name) == "encoder_decoder":
         source_size, _ = _vocabulary_size(flag_values, "source_tokenizer.dir")
         sizes["source_vocabulary_size"] = source_size
-    model: Config = config.from_flags(family(name).config_class, flag_values, **sizes)
+    model = config.from_flags(family(name).config_class, flag_values, **sizes)
     parts: dict[str, Any] = {}
     for part in _DESCRIBED_PARTS:
         parts[part] = config.from_flags(PARTS[part], flag_values)

@@ -10,6 +10,23 @@ import tensorflow as tf
 from tf_textgen.layers.projection import dimensions
 
 
+def add_lookup_table(
+    layer: keras.layers.Layer, shape: tuple[int, int], initializer: Any
+) -> keras.Variable:
+    """Adds the weight `table`, of which rows are looked up; weight decay leaves it as it is.
+
+    Decay would pull the rows of rare ids to zero, which no gradient opposes.
+    """
+    table = layer.add_weight(shape, initializer, name="table")
+    table.is_lookup_table = True
+    return table
+
+
+def is_lookup_table(variable: keras.Variable) -> bool:
+    """Whether `add_lookup_table` made the variable."""
+    return getattr(variable, "is_lookup_table", False)
+
+
 class TokenEmbedding(keras.layers.Layer):
     """Rows of a table, or the products of vectors with all rows.
 
@@ -38,9 +55,8 @@ class TokenEmbedding(keras.layers.Layer):
         self.initializer = keras.initializers.RandomNormal(stddev=stddev, seed=seed)
 
     def build(self, input_shape: Any = None) -> None:
-        self.table = self.add_weight(
-            (self.vocabulary_size, self.width), self.initializer, name="table"
-        )
+        shape = (self.vocabulary_size, self.width)
+        self.table = add_lookup_table(self, shape, self.initializer)
 
     def compute_output_shape(self, input_shape: Any, *args: Any) -> tuple[int | None, ...]:
         return (*input_shape, self.width)

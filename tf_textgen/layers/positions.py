@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_textgen.layers.embedding import add_lookup_table
+
 
 class LearnedPositions(keras.layers.Layer):
     """One vector for each position, as in GPT-2.
@@ -38,9 +40,8 @@ class LearnedPositions(keras.layers.Layer):
         self.initializer = keras.initializers.RandomNormal(stddev=stddev, seed=seed)
 
     def build(self, input_shape: Any = None) -> None:
-        self.table = self.add_weight(
-            (self.max_positions, self.width), self.initializer, name="table"
-        )
+        shape = (self.max_positions, self.width)
+        self.table = add_lookup_table(self, shape, self.initializer)
 
     def compute_output_shape(self, input_shape: Any, *args: Any) -> tuple[int | None, ...]:
         return (*input_shape, self.width)

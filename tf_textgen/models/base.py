@@ -14,10 +14,11 @@ import keras
 import tensorflow as tf
 
 from tf_textgen import compat, objectives
-from tf_textgen.config import Config
 from tf_textgen.errors import UserError
+from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.models.carried_state import CarriedState
 from tf_textgen.models.micro_batches import sum_over_micro_batches
+from tf_textgen.models.model_config import ModelConfig
 from tf_textgen.models.moving_average import MovingAverage
 
 Features = Mapping[str, tf.Tensor]
@@ -65,13 +66,13 @@ class TextModel(keras.Model):
     Attributes:
       config_class: the class of `config`, set by each family.
       moving_average: of the trainable weights, if `compile` was asked for one.
-      has_hidden: whether there is a vector for each token.
+      has_hidden: whether `hidden` returns a vector for each token.
     """
 
-    config_class: ClassVar[type[Config]]
+    config_class: ClassVar[type[ModelConfig]]
     has_hidden: ClassVar[bool] = True
 
-    def __init__(self, config: Config, *, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, config: ModelConfig, *, seed: int | None = None, **kwargs: Any) -> None:
         # A fixed name: paths of variables, by which checkpoints find them, begin with it.
         super().__init__(**{"name": self.config_class.prefix or type(self).__name__, **kwargs})
         if not isinstance(config, self.config_class):
@@ -80,6 +81,8 @@ class TextModel(keras.Model):
                 f"{self.config_class.__name__}"
             )
         self.config = config
+        # Keras' `jit_compile="auto"` reads this attribute.
+        self.supports_jit = config.supports_xla
         self.seed = seed
         self.label_smoothing = 0.0
         self.clip_norm: float | None = None
@@ -141,6 +144,35 @@ class TextModel(keras.Model):
           UserError: if the family has none (`has_hidden`).
         """
         raise UserError(f"{self.name} has no hidden states: expected a neural model for embeddings")
+
+    def embeddings(self) -> Mapping[str, TokenEmbedding]:
+        """The tables of token vectors, by the side ("source", "target") whose tokens they read.
+
+        A language model reads both sides with one table. The dict is empty if the family has none
+        (`ModelConfig.has_embeddings`).
+        """
+        return {}
+
+    def embedding_tables(self, side: str = "all") -> dict[str, TokenEmbedding]:
+        """Returns the tables of `side` ("all", "source" or "target") by the names of their layers.
+
+        Raises:
+          UserError: if there are none, or a language model is asked for one side.
+        """
+        tables = self.embeddings()
+        if not tables:
+            raise UserError(
+                f"--embedding.file with --model={self.name}: this model has no embedding table; "
+                "leave it out"
+            )
+        if side == "all":
+            return {table.name: table for table in tables.values()}
+        if self.config.kind != "encoder_decoder":
+            raise UserError(
+                f"--embedding.side={side} with --model={self.name}: this model has no sides; leave "
+                "it out"
+            )
+        return {tables[side].name: tables[side]}
 
     def example_features(self) -> dict[str, tf.Tensor]:
         """The smallest features `call` accepts; `initialize` makes the variables with them."""

@@ -51,7 +51,6 @@ class NGramLM(TextModel):
 
     def __init__(self, config: NGramConfig, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(config, seed=seed, **kwargs)
-        self.supports_jit = False  # see BackOff
         self.unigrams = Unigrams(config.vocabulary_size, name="unigrams")
         self.orders = [
             BackOff(config.vocabulary_size, contexts, continuations, name=f"order_{order}")

@@ -5,17 +5,22 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from tf_textgen.config import Config, field, required
+from tf_textgen.config import field, required
 from tf_textgen.errors import UserError
+from tf_textgen.models.model_config import ModelConfig
 
 _COUNTED = ("contexts", "continuations")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NGramConfig(Config):
+class NGramConfig(ModelConfig):
     """An interpolated n-gram model; its sizes are known once it has been counted."""
 
     prefix: ClassVar[str] = "ngram"
+    trained_by: ClassVar[str] = "counting"
+    # XLA would compare every key with every value.
+    supports_xla: ClassVar[bool] = False
+    has_embeddings: ClassVar[bool] = False
 
     vocabulary_size: int = field(required, "Number of token ids.", at_least=1, flag=False)
     pad_id: int = field(0, "Id of padding.", at_least=0, flag=False)
@@ -35,10 +40,6 @@ class NGramConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pad_id >= self.vocabulary_size:
-            raise UserError(
-                f"pad_id={self.pad_id}: expected an id below vocabulary_size={self.vocabulary_size}"
-            )
         for name in _COUNTED:
             sizes = getattr(self, name)
             if sizes and len(sizes) != self.order - 1:

@@ -89,6 +89,9 @@ class RNNLM(TextModel):
             features["target_tokens"], carry, resets=_resets(features), training=training
         )
 
+    def embeddings(self) -> dict[str, TokenEmbedding]:
+        return {"source": self.embedding, "target": self.embedding}
+
     def example_features(self) -> dict[str, tf.Tensor]:
         return {"target_tokens": tf.zeros([1, 1], tf.int32)}
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from tf_textgen.config import Config, field, required
+from tf_textgen.config import field, required
 from tf_textgen.errors import UserError
+from tf_textgen.models.model_config import ModelConfig
 from tf_textgen.models.rnn_seq2seq_config import CELLS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RNNLMConfig(Config):
+class RNNLMConfig(ModelConfig):
     """Sizes and parts of `RNNLM`; the defaults are an LSTM of the shape of Zaremba et al. 2014."""
 
     prefix: ClassVar[str] = "rnn_lm"
+    carries_state: ClassVar[bool] = True
 
     vocabulary_size: int = field(required, "Number of token ids.", at_least=1, flag=False)
     pad_id: int = field(0, "Id of padding.", at_least=0, flag=False)
@@ -54,10 +56,6 @@ class RNNLMConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pad_id >= self.vocabulary_size:
-            raise UserError(
-                f"pad_id={self.pad_id}: expected an id below vocabulary_size={self.vocabulary_size}"
-            )
         if self.residual and self.num_layers == 1:
             raise UserError(
                 "--rnn_lm.residual with --rnn_lm.num_layers=1: expected at least 2 layers, the "

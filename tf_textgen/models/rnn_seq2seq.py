@@ -94,6 +94,9 @@ class RNNSeq2Seq(TextModel):
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         return self._advance(tokens[:, None], state, None)
 
+    def embeddings(self) -> dict[str, TokenEmbedding]:
+        return {"source": self.source_embedding, "target": self.target_embedding}
+
     def example_features(self) -> dict[str, tf.Tensor]:
         tokens = tf.fill([1, 1], self.config.pad_id)
         return {

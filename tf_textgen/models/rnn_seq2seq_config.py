@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from tf_textgen.config import Config, field, required
+from tf_textgen.config import field, required
 from tf_textgen.errors import UserError
+from tf_textgen.models.model_config import EncoderDecoderConfig
 
 ATTENTIONS = ("none", "bahdanau", "luong_dot", "luong_general", "luong_scaled")
 BRIDGES = ("dense", "copy", "zero")
@@ -14,7 +15,7 @@ CELLS = ("lstm", "gru", "simple_rnn")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RNNSeq2SeqConfig(Config):
+class RNNSeq2SeqConfig(EncoderDecoderConfig):
     """Sizes and parts of `RNNSeq2Seq`."""
 
     prefix: ClassVar[str] = "rnn_seq2seq"
@@ -82,12 +83,6 @@ class RNNSeq2SeqConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         name = f"--{self.prefix}"
-        smallest = min(self.vocabulary_size, self.source_vocabulary_size or self.vocabulary_size)
-        if self.pad_id >= smallest:
-            raise UserError(
-                f"pad_id={self.pad_id}: expected an id below the smaller vocabulary's size "
-                f"{smallest}"
-            )
         if self.bidirectional and self.memory_width % 2:
             raise UserError(
                 f"{name}.bidirectional with an encoder of width {self.memory_width}: expected an "
@@ -116,15 +111,6 @@ class RNNSeq2SeqConfig(Config):
             )
         if self.memory_width != self.width:
             self._check_equal_widths()
-        if self.shared_embeddings and self.source_vocabulary_size not in (
-            None,
-            self.vocabulary_size,
-        ):
-            raise UserError(
-                f"{name}.shared_embeddings with {self.source_vocabulary_size} source and "
-                f"{self.vocabulary_size} target tokens: expected one vocabulary for both; use one "
-                f"tokenizer or {name}.shared_embeddings=false"
-            )
 
     @property
     def memory_width(self) -> int:

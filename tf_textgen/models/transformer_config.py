@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from tf_textgen.config import Config, field, required
+from tf_textgen.config import field, flag_name, required
 from tf_textgen.errors import UserError
+from tf_textgen.models.model_config import ContextLimit, ModelConfig
 
 POSITIONS = ("learned", "sinusoidal", "rotary", "none")
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "swiglu")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TransformerConfig(Config):
+class TransformerConfig(ModelConfig):
     """Vocabulary, widths and layer options; the families add their numbers of layers and defaults
     of their own.
     """
@@ -95,10 +96,11 @@ class TransformerConfig(Config):
                 f"{name}.positions=rotary with heads of width {self.key_width}: expected an even "
                 f"width; set {name}.head_width"
             )
-        if self.pad_id >= self.vocabulary_size:
-            raise UserError(
-                f"pad_id={self.pad_id}: expected an id below vocabulary_size={self.vocabulary_size}"
-            )
+
+    @property
+    def context_limit(self) -> ContextLimit:
+        flag = flag_name(type(self), "max_positions")
+        return ContextLimit(self.max_positions, flag, is_trained=self.positions == "learned")
 
     # The meaning of None.
 

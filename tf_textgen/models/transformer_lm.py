@@ -106,6 +106,9 @@ class TransformerLM(TextModel):
             if layer is not None:
                 layer.build(hidden)
 
+    def embeddings(self) -> dict[str, TokenEmbedding]:
+        return {"source": self.embedding, "target": self.embedding}
+
     def example_features(self) -> dict[str, tf.Tensor]:
         return {"target_tokens": tf.zeros([1, 1], tf.int32)}
 

@@ -97,14 +97,14 @@ def make_rotation(config: TransformerConfig, positions: tf.Tensor) -> Rotation |
 
 
 def check_length(config: TransformerConfig, tokens: tf.Tensor) -> None:
-    """Refuses rows longer than learned positions; the other kinds may be judged on longer ones than
-    were trained.
+    """Refuses rows that are longer than learned positions.
+
+    The other kinds of positions can be evaluated on longer rows than they were trained on.
     """
     length = tokens.shape[1]
-    longest = config.max_positions
-    if config.positions == "learned" and length is not None and length > longest:
+    limit = config.context_limit
+    if limit.is_trained and length is not None and length > limit.tokens:
         raise UserError(
-            f"sequences of {length} tokens: expected at most "
-            f"--{config.prefix}.max_positions={longest}; raise it or cut the data into shorter "
-            "windows"
+            f"sequences of {length} tokens: expected at most --{limit.flag}={limit.tokens}; raise "
+            "it or cut the data into shorter windows"
         )

@@ -81,6 +81,9 @@ class TransformerSeq2Seq(TextModel):
             if layer is not None:
                 layer.build(shape)
 
+    def embeddings(self) -> dict[str, TokenEmbedding]:
+        return {"source": self.source_embedding, "target": self.target_embedding}
+
     def example_features(self) -> dict[str, tf.Tensor]:
         tokens = tf.fill([1, 1], self.config.pad_id)
         return {

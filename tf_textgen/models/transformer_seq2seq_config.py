@@ -6,12 +6,12 @@ import dataclasses
 from typing import ClassVar
 
 from tf_textgen.config import field
-from tf_textgen.errors import UserError
+from tf_textgen.models.model_config import EncoderDecoderConfig
 from tf_textgen.models.transformer_config import ACTIVATIONS, POSITIONS, TransformerConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TransformerSeq2SeqConfig(TransformerConfig):
+class TransformerSeq2SeqConfig(TransformerConfig, EncoderDecoderConfig):
     """An encoder-decoder Transformer; the defaults are those of Vaswani et al., 2017, at a size a
     laptop trains.
 
@@ -53,22 +53,3 @@ class TransformerSeq2SeqConfig(TransformerConfig):
         at_least=0.0,
         below=1.0,
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        sources = self.source_vocabulary
-        if self.pad_id >= sources:
-            raise UserError(
-                f"pad_id={self.pad_id}: expected an id below source_vocabulary_size={sources}"
-            )
-        if self.shared_embeddings and sources != self.vocabulary_size:
-            name = f"--{self.prefix}"
-            raise UserError(
-                f"{name}.shared_embeddings with {sources} source and {self.vocabulary_size} target "
-                "tokens: expected one vocabulary for both; use one tokenizer or "
-                f"{name}.shared_embeddings=false"
-            )
-
-    @property
-    def source_vocabulary(self) -> int:
-        return self.source_vocabulary_size or self.vocabulary_size

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_textgen.layers.embedding import is_lookup_table
 from tf_textgen.optimizers.optimizer_config import OptimizerConfig
 from tf_textgen.optimizers.schedules import WarmUpThenDecay
 
@@ -63,17 +64,13 @@ def make_optimizer(
 
 
 def is_decayed(variable: keras.Variable) -> bool:
-    """True for matrices that multiply activations.
+    """Returns True for matrices that multiply activations.
 
-    Biases and gains (one dimension) and embeddings of tokens and positions are left out, as in
-    GPT-2's training and
-    its re-implementations: a bias cannot overfit, and decay would pull the rows of rare tokens to
-      zero, which no
-    gradient opposes. A tied output matrix is the embedding and left out with it. An embedding is
-    known by its path: "embedding" in it, or "table" at its end.
+    Biases, gains (one dimension) and the tables of tokens and positions are left out, as in GPT-2's
+    training: a bias cannot overfit, and no gradient opposes the decay of a rare token's row. A tied
+    output matrix is the token table and left out with it.
     """
-    path = variable.path.lower()
-    return len(variable.shape) >= 2 and "embedding" not in path and not path.endswith("table")
+    return len(variable.shape) >= 2 and not is_lookup_table(variable)
 
 
 @keras.saving.register_keras_serializable(package="tf_textgen")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from tf_textgen.config import Config
 from tf_textgen.data.corpus_table import CORPORA
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.models import model_kind
 from tf_textgen.models.cost_parts import BYTES, FLOAT32_BYTES, Costs, optimizer_numbers
 from tf_textgen.models.costs import costs, with_frozen_embeddings
+from tf_textgen.models.model_config import ModelConfig
 from tf_textgen.optimizers.optimizer_config import OptimizerConfig
 from tf_textgen.runs.embedding_config import EmbeddingConfig
 from tf_textgen.runs.run_config import RunConfig
@@ -58,7 +58,7 @@ class Description:
 
 def describe(
     name: str,
-    model: Config,
+    model: ModelConfig,
     data: DataConfig,
     optimizer: OptimizerConfig,
     run: RunConfig,
@@ -93,7 +93,7 @@ def describe(
         training_memory = _training_memory(model_costs, optimizer, activations)
     return Description(
         model=name,
-        vocabulary_size=model.vocabulary_size,  # type: ignore[attr-defined]
+        vocabulary_size=model.vocabulary_size,
         source_tokens=source_tokens,
         target_tokens=target_tokens,
         batch_tokens=batch_tokens,

@@ -10,12 +10,12 @@ from typing import Any
 from absl import flags
 
 from tf_textgen import config
-from tf_textgen.config import Config
 from tf_textgen.data.corpora import with_corpus
 from tf_textgen.data.data_config import DataConfig
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.models import MODELS, family, model_kind
+from tf_textgen.models.model_config import EncoderDecoderConfig, ModelConfig
 from tf_textgen.optimizers.optimizer_config import OptimizerConfig
 from tf_textgen.runs.embedding_config import EmbeddingConfig
 from tf_textgen.runs.kept_files import data_files
@@ -40,7 +40,7 @@ class Recipe:
     """
 
     model: str
-    model_config: Config
+    model_config: ModelConfig
     tokenizer: TokenizerConfig
     data: DataConfig
     optimizer: OptimizerConfig
@@ -71,12 +71,11 @@ class Recipe:
 
     def check_complete(self) -> None:
         """Raises `UserError` if a training would lack something."""
-        counted = family(self.model).trained_by == "counting"
-        self.run.check_complete(needs_budget=not counted)
-        if counted and self.run.xla == "on":
+        self.run.check_complete(needs_budget=self.model_config.trained_by == "gradients")
+        if self.run.xla == "on" and not self.model_config.supports_xla:
             raise UserError(
-                f"--run.xla=on with --model={self.model}: expected auto or off, since XLA searches "
-                "counts by comparing with each; leave it out"
+                f"--run.xla=on with --model={self.model}: expected auto or off, since XLA does not "
+                "compile this model; leave it out"
             )
         check_embedding(self.model, self.embedding)
 
@@ -87,47 +86,51 @@ class Recipe:
         check_sides(self.tokenizer, self.data, self.source_tokenizer_dir)
         if not self.tokenizer.shared:
             self._check_separate_vocabularies()
-        if self.data.carry_state and not family(self.model).carries_state:
+        if self.data.carry_state and not self.model_config.carries_state:
             able = ", ".join(
-                f"--model={name}" for name, entry in MODELS.items() if entry.carries_state
+                f"--model={name}"
+                for name, entry in MODELS.items()
+                if entry.config_class.carries_state
             )
             raise UserError(
                 f"--data.carry_state with --model={self.model}, which has no state that one batch "
                 f"could hand to the next: expected {able}; choose it or leave --data.carry_state "
                 "out"
             )
-        positions = getattr(self.model_config, "max_positions", None)
-        if positions is None:
+        self._check_context()
+
+    def _check_context(self) -> None:
+        limit = self.model_config.context_limit
+        if limit is None:
             return
-        needed = self.data.context
-        flag = f"--data.context={self.data.context}"
-        if self.data.is_pairs:
-            source = self.data.max_source_tokens
-            target = self.data.max_target_tokens
-            needed, counted = (
-                source + target + 2,
-                "with the special tokens",
-            )  # `<s> source <sep> target`
-            # `source </s>` and `<s> target`, each a row.
-            if model_kind(self.model) == "encoder_decoder":
-                needed = max(source, target) + 1
-                counted = "for the longer with its special token"
-            flag = f"--data.max_source_tokens and --data.max_target_tokens, {needed} {counted}"
-        if needed > positions:
-            name = config.flag_name(type(self.model_config), "max_positions")
+        source = self.data.max_source_tokens
+        target = self.data.max_target_tokens
+        pair_flags = "--data.max_source_tokens and --data.max_target_tokens"
+        if not self.data.is_pairs:
+            needed = self.data.context
+            flag = f"--data.context={needed}"
+        elif self.model_config.kind == "encoder_decoder":
+            # `source </s>` and `<s> target` are two rows.
+            needed = max(source, target) + 1
+            flag = f"{pair_flags}, {needed} for the longer with its special token"
+        else:
+            # The row is `<s> source <sep> target`.
+            needed = source + target + 2
+            flag = f"{pair_flags}, {needed} with the special tokens"
+        if needed > limit.tokens:
             raise UserError(
-                f"--{name}={positions}: expected at least {flag}; give --{name}={needed}, or "
-                "shorten the rows"
+                f"--{limit.flag}={limit.tokens}: expected at least {flag}; give "
+                f"--{limit.flag}={needed}, or shorten the rows"
             )
 
     def _check_separate_vocabularies(self) -> None:
-        if model_kind(self.model) != "encoder_decoder":
+        if not isinstance(self.model_config, EncoderDecoderConfig):
             raise UserError(
                 f"--tokenizer.shared=false with --model={self.model}: expected a shared "
                 "vocabulary, since a language model reads source and target in one row; leave it "
                 "out or choose an encoder-decoder"
             )
-        if getattr(self.model_config, "shared_embeddings", False):
+        if self.model_config.shared_embeddings:
             name = config.flag_name(type(self.model_config), "shared_embeddings")
             raise UserError(
                 f"--{name} with --tokenizer.shared=false: expected one vocabulary for both sides; "
@@ -144,7 +147,7 @@ class Recipe:
 
     def model_for(
         self, vocabulary_size: int, pad_id: int, source_vocabulary_size: int | None = None
-    ) -> Config:
+    ) -> ModelConfig:
         """The model's configuration for a tokenizer, and that of its sources if they have their
         own.
         """
@@ -196,10 +199,10 @@ def check_embedding(model: str, embedding: EmbeddingConfig) -> None:
     """Raises `UserError` where word vectors are given to a model that has no such table."""
     if embedding.file is None:
         return
-    if family(model).trained_by == "counting":
+    if not family(model).config_class.has_embeddings:
         raise UserError(
             f"--embedding.file={embedding.file} with --model={model}: expected a model with an "
-            "embedding table, which counts have not; leave it out"
+            "embedding table; leave it out"
         )
     if embedding.side != "all" and model_kind(model) != "encoder_decoder":
         raise UserError(

@@ -14,6 +14,7 @@ from tf_textgen.data.data_config import DataConfig
 from tf_textgen.decoding.decoding_config import DecodingConfig
 from tf_textgen.errors import UserError
 from tf_textgen.models import family
+from tf_textgen.models.model_config import ModelConfig
 from tf_textgen.optimizers.optimizer_config import OptimizerConfig
 from tf_textgen.runs.embedding_config import EmbeddingConfig
 from tf_textgen.runs.run_config import RunConfig
@@ -53,7 +54,7 @@ class RecordedConfig:
     """
 
     model: str
-    model_config: Config
+    model_config: ModelConfig
     tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
@@ -73,7 +74,7 @@ class RecordedConfig:
     averaged_steps: tuple[int, ...] = ()
 
     @classmethod
-    def of_recipe(cls, recipe: Recipe, model_config: Config, **found: Any) -> RecordedConfig:
+    def of_recipe(cls, recipe: Recipe, model_config: ModelConfig, **found: Any) -> RecordedConfig:
         """Returns the configuration of a recipe.
 
         Args:

@@ -238,8 +238,6 @@ def make_model(config: RecordedConfig) -> TextModel:
 
     Its name is the family's, so that its variables have the same paths in every process.
     """
-    from tf_textgen.models.embedding_tables import embedding_tables
-
     model = family(config.model).model_class()(
         config.model_config,
         seed=config.run.seed,
@@ -248,5 +246,5 @@ def make_model(config: RecordedConfig) -> TextModel:
     )
     model.initialize()
     if config.embedding.file is not None and not config.embedding.trainable:
-        model.freeze(embedding_tables(model, config.embedding.side))
+        model.freeze(model.embedding_tables(config.embedding.side))
     return model

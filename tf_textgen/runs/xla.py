@@ -12,9 +12,9 @@ def use_xla(config: RunConfig, model: TextModel, *, is_pairs: bool) -> bool:
     """Whether `config` compiles `model` with XLA; `auto` does so if that is faster.
 
     XLA compiles again for each shape, of which pairs have many, and on a CPU it has no bfloat16
-    matrix product. Models that it serves badly say so by Keras' `supports_jit`.
+    matrix product.
     """
-    if not model.supports_jit:
+    if not model.config.supports_xla:
         return False
     good_arithmetic = config.precision == "float32" or bool(tf.config.list_physical_devices("GPU"))
     return {"on": True, "off": False, "auto": good_arithmetic and not is_pairs}[config.xla]

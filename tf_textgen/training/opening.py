@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tf_textgen.config import Config, flag_name
+from tf_textgen.config import Config
 from tf_textgen.data.dataset import open_corpus
 from tf_textgen.data.split import TokenizedSplit
 from tf_textgen.decoding.decoding_config import check_against_source, check_against_vocabulary
@@ -90,14 +90,13 @@ class OpenedRun(NamedTuple):
                     "build a tokenizer from this text, or use --tokenizer.kind=sentencepiece"
                 )
         context = self.recipe.data.context
-        model = self.recipe.model_config
-        learned = getattr(model, "positions", "") == "learned" and not self.recipe.data.is_pairs
-        if learned and context < getattr(model, "max_positions", context):
-            name = flag_name(type(model), "max_positions")
+        limit = self.recipe.model_config.context_limit
+        is_trained = limit is not None and limit.is_trained and not self.recipe.data.is_pairs
+        if limit is not None and is_trained and context < limit.tokens:
             lines.append(
                 f"note: positions from {context} on are not trained, since rows have "
-                f"--data.context={context} tokens; --{name}={context} would bound texts to that, "
-                "rotary positions reach further"
+                f"--data.context={context} tokens; --{limit.flag}={context} would bound texts to "
+                "that, rotary positions reach further"
             )
         return lines
 

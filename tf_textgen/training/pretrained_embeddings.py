@@ -13,7 +13,6 @@ from tf_textgen.data.word_vectors import WordVectors, read_word_vectors
 from tf_textgen.errors import UserError
 from tf_textgen.layers.embedding import TokenEmbedding
 from tf_textgen.models.base import TextModel
-from tf_textgen.models.embedding_tables import embedding_tables
 from tf_textgen.runs.embedding_config import EmbeddingConfig
 from tf_textgen.text.tokenizer import Tokenizer
 
@@ -84,11 +83,11 @@ def load_word_vectors(
       UserError: if the file cannot be used, has another width than a table, or no word of a
         table.
     """
-    tables = embedding_tables(model, side)
-    words = {
-        name: words_of(tokenizers["source" if name == "source_embedding" else "target"])
-        for name in tables
-    }
+    tables = model.embedding_tables(side)
+    words = {}
+    for name, table in tables.items():
+        is_target = table is model.embeddings()["target"]
+        words[name] = words_of(tokenizers["target" if is_target else "source"])
     wanted = {
         form for some in words.values() for word in some if word for form in (word, word.lower())
     }
@@ -152,8 +151,8 @@ def _token_counts(model: TextModel, table: TokenEmbedding, split: TokenizedSplit
     """
     counts = np.zeros(table.vocabulary_size, np.int64)
     for name, stream in split.shards.streams.items():
-        # A language model has one table for all.
-        if table is getattr(model, f"{name}_embedding", table):
+        # A stream of a corpus without pairs is "text", which the table of a language model reads.
+        if table is model.embeddings().get(name, table):
             start, stop = (int(stream.offsets[place]) for place in (split.first, split.last))
             for first in range(start, stop, _BLOCK_TOKENS):
                 block = stream.read(first, min(first + _BLOCK_TOKENS, stop))
