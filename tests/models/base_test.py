@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_textgen.config import Config, field, required
+from tf_textgen.config import field, required
 from tf_textgen.errors import UserError
 from tf_textgen.models.base import TextModel
+from tf_textgen.models.model_config import ModelConfig
 
 V = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BigramConfig(Config):
+class BigramConfig(ModelConfig):
     prefix = "bigram"
     vocabulary_size: int = field(required, "V")
+    pad_id: int = field(0, "Padding.", at_least=0)
 
 
 @keras.saving.register_keras_serializable(package="tf_textgen_tests")

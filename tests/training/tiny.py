@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_textgen.config import Config, field, required
+from tf_textgen.config import field, required
 from tf_textgen.models.base import TextModel
+from tf_textgen.models.model_config import ModelConfig
 from tf_textgen.optimizers.optimizer_config import OptimizerConfig
 from tf_textgen.optimizers.optimizers import make_optimizer
 
@@ -20,7 +21,7 @@ BATCH, TIME, VOCABULARY = 4, 6, 11
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TinyConfig(Config):
+class TinyConfig(ModelConfig):
     prefix: ClassVar[str] = "tiny"
     vocabulary_size: int = field(required, "Ids.", flag=False)
     pad_id: int = field(0, "Padding.", flag=False)
