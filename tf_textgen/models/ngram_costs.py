@@ -8,7 +8,7 @@ from tf_textgen.models.ngram_config import NGramConfig
 _INT64_BYTES = 8
 
 
-def ngram_costs(config: NGramConfig) -> Costs:
+def ngram_costs(config: NGramConfig, source_tokens: int, target_tokens: int) -> Costs:
     """Tables that are searched and added: there is no matrix product, so a token takes no FLOPs."""
     parts = [Part("order 1", (_table(config.vocabulary_size),))]
     for order, (contexts, continuations) in enumerate(config.sizes, start=2):

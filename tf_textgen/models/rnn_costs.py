@@ -20,7 +20,7 @@ class _Cell(NamedTuple):
 _CELLS = {"lstm": _Cell(4, 2, 1), "gru": _Cell(3, 1, 2), "simple_rnn": _Cell(1, 1, 1)}
 
 
-def rnn_lm_costs(config: RNNLMConfig) -> Costs:
+def rnn_lm_costs(config: RNNLMConfig, source_tokens: int, target_tokens: int) -> Costs:
     width = config.width
     embedding = config.token_width
     parts = [
@@ -44,7 +44,7 @@ def rnn_lm_costs(config: RNNLMConfig) -> Costs:
     return Costs(tuple(parts), cache=_CELLS[config.cell].states * width * config.num_layers)
 
 
-def rnn_seq2seq_costs(config: RNNSeq2SeqConfig, source_tokens: int) -> Costs:
+def rnn_seq2seq_costs(config: RNNSeq2SeqConfig, source_tokens: int, target_tokens: int) -> Costs:
     width = config.width
     memory_width = config.memory_width
     embedding = config.embedding_width

@@ -8,17 +8,19 @@ from tf_textgen.models.transformer_lm_config import TransformerLMConfig
 from tf_textgen.models.transformer_seq2seq_config import TransformerSeq2SeqConfig
 
 
-def transformer_lm_costs(config: TransformerLMConfig, context: int) -> Costs:
+def transformer_lm_costs(
+    config: TransformerLMConfig, source_tokens: int, target_tokens: int
+) -> Costs:
     layers = config.num_layers
     parts = [
         _embedding(config, config.vocabulary_size),
         *_input(config),
-        _self_attention(config, layers, context),
+        _self_attention(config, layers, target_tokens),
         _feed_forward(config, layers),
         _normalizations(config, 2 * layers),
         *_output(config),
     ]
-    return Costs(tuple(parts), cache=layers * context * _key_value_width(config))
+    return Costs(tuple(parts), cache=layers * target_tokens * _key_value_width(config))
 
 
 def transformer_seq2seq_costs(
