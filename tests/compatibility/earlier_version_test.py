@@ -110,6 +110,7 @@ def test_job_answers(artifacts, job):
     assert_answers(asked[-1:])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", cases(EXPECTED["continued"], always=[ALWAYS]))
 def test_training_goes_on(copied, name):
     one = EXPECTED["continued"][name]

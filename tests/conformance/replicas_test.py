@@ -49,6 +49,7 @@ _UPDATES = """
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "names", [ONES, pytest.param(OTHERS, marks=pytest.mark.thorough)], ids=["one each", "others"]
 )

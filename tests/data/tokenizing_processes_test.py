@@ -161,6 +161,7 @@ def test_death_of_a_process_is_one_line_and_leaves_nothing(tmp_path, monkeypatch
     assert all(name.endswith(".lock") for name in os.listdir(config.cache_dir))
 
 
+@pytest.mark.thorough
 def test_processes_end_with_the_one_that_started_them():
     code = (
         "import json, time; from tests.support.tokenizing_work import surroundings\n"

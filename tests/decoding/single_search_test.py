@@ -148,6 +148,7 @@ def left_padded(rows):
     )
 
 
+@pytest.mark.thorough
 def test_a_search_that_pauses_goes_on_as_though_it_had_not():
     """In batches of rows that are not equally far, which change; bit by bit."""
     model, rng = Pausing(), np.random.default_rng(2)
@@ -410,6 +411,7 @@ def test_the_model_is_not_stepped_past_the_last_token(in_graph):
     assert steps == [[5, 5], [5, 5], [PAD, 5]]
 
 
+@pytest.mark.thorough
 def test_logits_of_steps_may_have_another_dtype_and_a_batch_its_static_size():
     table = tf.random.stateless_normal([8, 8], [1, 2])
 

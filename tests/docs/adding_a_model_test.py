@@ -60,6 +60,7 @@ def run(project, *command):
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_the_family_is_known_and_its_costs_are_those_of_its_weights(project):
     run(project, "-c", COSTS)
 

@@ -81,6 +81,7 @@ def package(tmp_path):
     return tmp_path
 
 
+@pytest.mark.thorough
 def test_the_two_places_are_enough(package):
     found = subprocess.run(
         [sys.executable, "-c", CHECK], cwd=package, capture_output=True, text=True, check=False

@@ -22,6 +22,7 @@ def texts_of(continuations):
     return [continuation.text for continuation in continuations]
 
 
+@pytest.mark.thorough
 def test_an_exported_beam_equals_the_generators(beam_export):
     generator, loaded, _ = beam_export
     expected = generator.generate(TEXTS, BEAM)
@@ -38,6 +39,7 @@ def test_an_exported_beam_equals_the_generators(beam_export):
     assert texts_of(loaded.generate(TEXTS, greedy)) == texts_of(generator.generate(TEXTS, greedy))
 
 
+@pytest.mark.thorough
 def test_every_row_of_an_exported_beam_has_its_own_length_penalty(beam_export):
     generator, loaded, _ = beam_export
     requests = [
@@ -55,6 +57,7 @@ def test_every_row_of_an_exported_beam_has_its_own_length_penalty(beam_export):
         np.testing.assert_allclose(answer["normalized_score"][row], scores, atol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -85,6 +88,7 @@ def test_a_parameter_out_of_bounds_is_reported_with_its_value(exported):
             either.generate(["a"], decoding)
 
 
+@pytest.mark.thorough
 def test_the_signature_score_equals_the_generator(exported, beam_export):
     for (generator, loaded, _), sources in ((exported, None), (beam_export, ["a", "b", ""])):
         inputs = {"text": ["the cat", "", "mat"]}
@@ -122,6 +126,7 @@ def test_a_client_over_http_gets_the_answers_of_the_export(exported):
         assert score.log_probability == expected
 
 
+@pytest.mark.thorough
 def test_a_client_over_http_gets_the_beam_of_the_export(beam_export):
     loaded = beam_export.loaded
     with (

@@ -68,6 +68,7 @@ def streamed(generator, requests, sizes):
     return answers
 
 
+@pytest.mark.thorough
 def test_the_last_chunk_is_the_answer_of_one_request(any_generator):
     requests = REQUESTS | MORE_REQUESTS
     whole = any_generator.generate_graph(

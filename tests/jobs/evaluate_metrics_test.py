@@ -146,6 +146,7 @@ def test_texts_are_those_of_generate(pairs_run, tmp_path, capsys):
     assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == texts
 
 
+@pytest.mark.thorough
 def test_long_sources_lose_their_end(pairs_run, capsys):
     """As `--data.over_long=cut` takes it from those of training."""
     capsys.readouterr()

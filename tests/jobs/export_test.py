@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from tests.support.data_files import write
-from tests.support.thorough import cases
 from tf_textgen.errors import UserError
 from tf_textgen.export import exported
 from tf_textgen.export.export_config import ExportConfig
@@ -34,6 +33,8 @@ RECIPES = {
     "rnn_lm": ("text", ["width=8", "num_layers=1"]),
     "transformer_seq2seq": ("tsv", ["encoder_layers=1", "decoder_layers=1", *TRANSFORMER]),
 }
+# Each family takes a minute. By default, docs/adding_a_signature.md is checked in a fresh process.
+pytestmark = pytest.mark.thorough
 BEAM, WITH_BEAM = ["--decoding.beam_width=3", "--decoding.num_best=2"], "transformer_seq2seq"
 NO_BEAM = ["--decoding.beam_width=1", "--decoding.num_best=1"]
 WISHES = {
@@ -63,7 +64,7 @@ def one_trace():
         yield
 
 
-@pytest.fixture(scope="module", params=cases(RECIPES, always=["ngram"]))
+@pytest.fixture(scope="module", params=RECIPES)
 def family(request, tmp_path_factory):
     """A family's name, its run after two steps (or counted), and the folder of its export."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -142,6 +142,7 @@ def test_no_run_is_an_error(job):
     )
 
 
+@pytest.mark.thorough
 def test_a_reply_is_the_text_alone(reply):
     code, lines, _ = reply("--json", "--escapes", stdin="<A> hi you\\n<B> hello\n")
     (row,) = map(json.loads, lines)

@@ -222,6 +222,7 @@ def test_moved_data_goes_on_and_changed_data_is_refused(finished, text, tmp_path
     assert f'"size": {len(TEXT)}, ' in there and f'"size": {len(TEXT) + 5}, ' in here
 
 
+@pytest.mark.thorough
 def test_another_budget_and_other_logging_lead_to_the_weights_of_one_run(text, tmp_path, capsys):
     """With a constant learning rate; others follow from the budget."""
     flags, looks = (
@@ -468,6 +469,7 @@ def test_the_baseline_is_quoted(counted, text, tmp_path, capsys):
     )
 
 
+@pytest.mark.thorough
 def test_a_language_model_is_counted_on_pairs(tmp_path):
     """The target follows from the source's last letter, which stands two places before it."""
     pairs = tmp_path / "pairs.tsv"
@@ -490,6 +492,7 @@ def test_a_language_model_is_counted_on_pairs(tmp_path):
     assert "--- b\ny\n" in (tmp_path / "run" / "samples.txt").read_text()
 
 
+@pytest.mark.thorough
 def test_a_recurrent_model_carries_its_state_and_is_judged_likewise(text, tmp_path):
     run = tmp_path / "run"
     flags = ["--model=rnn_lm", "--rnn_lm.width=8", "--data.carry_state", "--run.samples=0"]

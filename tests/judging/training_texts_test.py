@@ -28,7 +28,5 @@ def test_what_was_learned_of_pairs(tmp_path, options, first, last):
         train=(str(path),), format="tsv", max_target_tokens=3, cache_dir=str(tmp_path), **options
     )
     tokenizer = build_tokenizer(TokenizerConfig(kind="words"), ["a b"])
-    run = SimpleNamespace(
-        config={"data": data.to_json()}, tokenizer=tokenizer, source_tokenizer=None
-    )
+    run = SimpleNamespace(data=data, tokenizer=tokenizer, source_tokenizer=None)
     assert list(training_texts(run)) == targets[first:last]

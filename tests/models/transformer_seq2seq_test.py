@@ -87,6 +87,7 @@ def test_a_source_is_encoded_and_projected_once():
     tf.nest.map_structure(np.testing.assert_array_equal, after.per_source, state.per_source)
 
 
+@pytest.mark.thorough
 def test_decoding_under_xla_equals_eager():
     model = _model()
     features = {name: tf.constant(value) for name, value in _features().items()}

@@ -21,6 +21,7 @@ def whole(tmp_path_factory, request):
     return run_whole(tmp_path_factory.mktemp("one"), 1, request.config.getoption("kills") or 2)
 
 
+@pytest.mark.thorough
 def test_killed_again_and_again_a_run_ends_bitwise_as_uninterrupted(whole, request):
     kill_and_compare(whole, request.config.getoption("kill_seed"))
 

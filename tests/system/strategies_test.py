@@ -1,8 +1,8 @@
 """The same training on one device, on replicas of one process, on several workers and in
 micro-batches.
 
-By default a few steps of one model on one device and two workers; `--thorough` also has replicas
-and micro-batches compiled by XLA, which takes half a minute. `STRATEGY_STEPS=100 STRATEGY_WAYS=all`
+`--thorough` takes a few steps of one model on one device, on two workers, and on replicas with
+micro-batches compiled by XLA. `STRATEGY_STEPS=100 STRATEGY_WAYS=all`
 takes a hundred steps of every family on every way, and `pytest -s` shows the curves of the loss
 next to each other.
 """
@@ -19,7 +19,6 @@ import pytest
 import tensorflow as tf
 
 from tests.support.data_files import random_texts
-from tests.support.thorough import cases
 from tests.training.fitting_test import scalars
 from tf_textgen.runs.checkpoints import Checkpoints
 
@@ -170,7 +169,8 @@ def compare(tmp_path: pathlib.Path, model: str, optimizer: str, ways: dict[str, 
         )
 
 
-@pytest.mark.parametrize("way", cases(["2 workers", "2 replicas 2 micro"], always=["2 workers"]))
+@pytest.mark.thorough
+@pytest.mark.parametrize("way", ["2 workers", "2 replicas 2 micro"])
 def test_the_result_does_not_depend_on_where_the_replicas_are(tmp_path, way):
     compare(
         tmp_path, "transformer_seq2seq", "sgd", {name: WAYS[name] for name in ("1 device", way)}

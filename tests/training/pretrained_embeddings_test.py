@@ -260,6 +260,7 @@ def test_a_frozen_table_stays_through_training_and_resumption(folder, path, tmp_
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_table_that_is_trained_moves(folder, path, tmp_path):
     assert (
         main(arguments(folder, tmp_path / "run", f"--embedding.file={path}", "--run.steps=1")) == 0
