@@ -71,18 +71,18 @@ def test_attentive_recurrent_equals_numpy_with_left_padding():
     _, values, memory = memory_of("bahdanau", 6)
     layer = attention.AttentiveRecurrent(6)
     inputs, state = draw(3, 4, 2, seed=3), (draw(3, 6, seed=4), draw(3, 6, seed=5))
-    valid = np.arange(4)[None] >= 4 - np.array([[4], [1], [2]])
-    layer(inputs, memory, initial_state=state, valid=valid)
+    padding_mask = np.arange(4)[None] >= 4 - np.array([[4], [1], [2]])
+    layer(inputs, memory, initial_state=state, padding_mask=padding_mask)
     layer.set_weights([draw(*w.shape, seed=i) for i, w in enumerate(layer.get_weights())])
-    outputs, contexts, last = layer(inputs, memory, initial_state=state, valid=valid)
+    outputs, contexts, last = layer(inputs, memory, initial_state=state, padding_mask=padding_mask)
     for b, length in enumerate(LENGTHS):
         expected = attentive_numpy(
-            inputs[b, valid[b]], memory.keys.numpy()[b, :length], values[b, :length], layer.get_weights(),
+            inputs[b, padding_mask[b]], memory.keys.numpy()[b, :length], values[b, :length], layer.get_weights(),
             state[0][b], state[1][b],
         )  # fmt: skip
         actual = (
-            outputs.numpy()[b, valid[b]],
-            contexts.numpy()[b, valid[b]],
+            outputs.numpy()[b, padding_mask[b]],
+            contexts.numpy()[b, padding_mask[b]],
             last[0][b],
             last[1][b],
         )
@@ -100,7 +100,9 @@ def test_gradients_reach_every_weight_alike_in_eager_graph_and_xla(jit):
     def gradients(inputs, values, keys):
         with tf.GradientTape() as tape:
             tape.watch([values, keys])
-            outputs, contexts, _ = layer(inputs, attention.Memory(values, keys, memory.valid))
+            outputs, contexts, _ = layer(
+                inputs, attention.Memory(values, keys, memory.padding_mask)
+            )
             loss = tf.reduce_sum(outputs**2) + tf.reduce_sum(contexts)
         return tape.gradient(loss, [values, keys, *[v.value for v in layer.trainable_variables]])
 

@@ -86,14 +86,18 @@ def test_equals_numpy_row_by_row_whatever_the_padding(reverse, cell):
     for side in ("right", "left"):
         places = np.arange(7)[None]
         lengths = np.array(LENGTHS)[:, None]
-        valid = places < lengths if side == "right" else places >= 7 - lengths
-        outputs, last = layer(inputs, initial_state=state, valid=valid)
+        padding_mask = places < lengths if side == "right" else places >= 7 - lengths
+        outputs, last = layer(inputs, initial_state=state, padding_mask=padding_mask)
         for b in range(4):
             order = slice(None, None, -1) if reverse else slice(None)
             expected, *expected_state = NUMPY_CELLS[cell](
-                inputs[b, valid[b]][order], layer.get_weights(), *(tensor[b] for tensor in state)
+                inputs[b, padding_mask[b]][order],
+                layer.get_weights(),
+                *(tensor[b] for tensor in state),
             )
-            np.testing.assert_allclose(outputs.numpy()[b, valid[b]], expected[order], atol=1e-5)
+            np.testing.assert_allclose(
+                outputs.numpy()[b, padding_mask[b]], expected[order], atol=1e-5
+            )
             for one, other in zip(last, expected_state, strict=True):
                 np.testing.assert_allclose(one[b], other, atol=1e-5)
 
@@ -157,7 +161,7 @@ def test_equals_keras_with_its_weights_in_outputs_states_and_gradients(cell):
         return (kept, *state), [by_inputs, *by_weights[:2], tf.concat(by_bias, axis=0)]
 
     def ours():
-        outputs, state = layer(inputs, valid=mask)
+        outputs, state = layer(inputs, padding_mask=mask)
         return outputs, *state
 
     expected = run(
@@ -177,7 +181,7 @@ def test_bidirectional_equals_keras():
     )
     reference(inputs)
     reference.set_weights(layer.get_weights())
-    outputs, state = layer(inputs, valid=mask)
+    outputs, state = layer(inputs, padding_mask=mask)
     expected, forward_h, forward_c, backward_h, backward_c = reference(inputs, mask=mask)
     keep = tf.cast(mask, tf.float32)[..., None]
     np.testing.assert_allclose(outputs * keep, expected * keep, atol=1e-5)
@@ -203,7 +207,7 @@ def test_gradients_in_graphs_of_static_and_dynamic_length(jit):
 
     def gradients(inputs, mask):
         with tf.GradientTape() as tape:
-            outputs, state = layer(inputs, valid=mask)
+            outputs, state = layer(inputs, padding_mask=mask)
             loss = tf.reduce_sum(outputs**2) + tf.reduce_sum(state[1])
         return tape.gradient(loss, [v.value for v in layer.trainable_variables])
 
@@ -225,11 +229,11 @@ def test_gradients_in_graphs_of_static_and_dynamic_length(jit):
 @pytest.mark.parametrize("layer", [Recurrent(4), Bidirectional(4)], ids=["one", "both"])
 def test_no_rows_and_no_steps(shape, layer):
     run = tf.function(
-        lambda x, valid: layer(x, valid=valid),
+        lambda x, padding_mask: layer(x, padding_mask=padding_mask),
         input_signature=[tf.TensorSpec([None, None, 3]), tf.TensorSpec([None, None], tf.bool)],
         autograph=False,
     )
-    for call in (run, lambda x, valid: layer(x, valid=valid)):
+    for call in (run, lambda x, padding_mask: layer(x, padding_mask=padding_mask)):
         outputs, state = call(tf.zeros(shape), tf.ones(shape[:2], tf.bool))
         assert outputs.shape == (*shape[:2], 4)
         assert all(t.shape == (shape[0], 4) and not np.any(t) for t in state)
@@ -280,10 +284,10 @@ def test_scan_records_any_tensor_of_the_state():
     def step(row, state):
         return state[0] + row, state[1] * 2.0
 
-    valid = tf.constant([[True, True], [True, True], [True, False]])
+    padding_mask = tf.constant([[True, True], [True, True], [True, False]])
     first = (tf.zeros([2, 1]), tf.ones([2, 1]))
     (sums, powers), last = recurrent.scan(
-        step, first, tf.ones([3, 2, 1]), valid=valid, record=(0, 1)
+        step, first, tf.ones([3, 2, 1]), padding_mask=padding_mask, record=(0, 1)
     )
     np.testing.assert_array_equal(sums[:, :, 0], [[1, 1], [2, 2], [3, 2]])
     np.testing.assert_array_equal(powers[:, :, 0], [[2, 2], [4, 4], [8, 4]])

@@ -200,6 +200,14 @@ def test_keras_file_of_a_model_compiled_but_not_trained(tmp_path):
     np.testing.assert_array_equal(_table(loaded), _table(model))
 
 
+@pytest.mark.parametrize(
+    "options", [{"loss": "sparse_categorical_crossentropy"}, {"metrics": ["accuracy"]}]
+)
+def test_the_loss_and_the_metrics_are_the_models_own(options):
+    with pytest.raises(UserError, match=r"compile\(loss=.*expected neither, since the model has"):
+        _model(**options)
+
+
 def test_bad_options_are_named():
     with pytest.raises(UserError, match=r"label_smoothing=1: expected a value in \[0, 1\)"):
         _model(label_smoothing=1.0)

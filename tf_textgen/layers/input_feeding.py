@@ -109,7 +109,7 @@ class InputFeedingDecoder(keras.layers.Layer):
         inputs: tf.Tensor,
         memory: Memory,
         states: tuple[RecurrentState, ...],
-        valid: tf.Tensor | None = None,
+        padding_mask: tf.Tensor | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tuple[RecurrentState, ...]]:
         """The attentional vectors `[B, T, R]` in the compute dtype, and the last states.
@@ -118,8 +118,8 @@ class InputFeedingDecoder(keras.layers.Layer):
           inputs: `[B, T, E]`.
           memory: what the top layer looks at, keys of width D.
           states: what `begin` or a call before returned.
-          valid: `[B, T]` bool, False at padding, which never changes the states; None if there is
-            no padding.
+          padding_mask: `[B, T]` bool, False at padding, which never changes the states; None if
+            there is no padding.
           training: whether dropout acts.
         """
         rows = [self.stack[0].project(inputs)]
@@ -135,7 +135,7 @@ class InputFeedingDecoder(keras.layers.Layer):
             step,
             flat,
             tf.concat(rows, axis=-1),
-            valid=None if valid is None else tf.transpose(valid),
+            padding_mask=None if padding_mask is None else tf.transpose(padding_mask),
             record=(len(flat) - 1,),
         )
         outputs = tf.cast(tf.transpose(vectors, [1, 0, 2]), self.compute_dtype)
@@ -144,7 +144,9 @@ class InputFeedingDecoder(keras.layers.Layer):
     def _make_step(self, memory: Memory, structure: Any, widths: list[int]) -> Any:
         """The function of one step; weights are read and cast here, once, before the loop."""
         dtype = self.compute_dtype
-        memory = Memory(tf.cast(memory.values, dtype), tf.cast(memory.keys, dtype), memory.valid)
+        memory = Memory(
+            tf.cast(memory.values, dtype), tf.cast(memory.keys, dtype), memory.padding_mask
+        )
         weights = [layer.recurrent_weights() for layer in self.stack]
         kernels = [
             (tf.cast(layer.kernel, dtype), tf.convert_to_tensor(layer.bias))

@@ -171,7 +171,7 @@ def scan(
     state: RecurrentState,
     inputs: tf.Tensor,
     *,
-    valid: tf.Tensor | None = None,
+    padding_mask: tf.Tensor | None = None,
     resets: tf.Tensor | None = None,
     reverse: bool = False,
     record: Sequence[int] = (0,),
@@ -183,8 +183,8 @@ def scan(
         outside the loop.
       state: the first state, a tuple of `[B, ?]`.
       inputs: `[T, B, E]`; T may be 0 and may be unknown when traced (XLA: then not 0).
-      valid: `[T, B]` bool, False if a padded step has to leave the state as it is; None if no
-        step is padded.
+      padding_mask: `[T, B]` bool, False if a padded step has to leave the state as it is; None if
+        no step is padded.
       resets: `[T, B]` bool, True if the state becomes zeros before the step; None if it never
         does.
       reverse: begin at the last step. With right padding the state waits there, as if each row had
@@ -214,14 +214,16 @@ def scan(
     if isinstance(steps, int) and steps == 0:
         return tuple(state[i][None][:0] for i in record), state
     if isinstance(steps, int) and steps == 1:
-        keep, reset = (None if flags is None else flags[0][:, None] for flags in (valid, resets))
+        keep, reset = (
+            None if flags is None else flags[0][:, None] for flags in (padding_mask, resets)
+        )
         state = advance(inputs[0], keep, reset, state)
         return tuple(state[i][None] for i in record), state
 
     rows = tf.TensorArray(inputs.dtype, size=steps).unstack(inputs)
     keeps, zeroed = (
         None if flags is None else tf.TensorArray(tf.bool, size=steps).unstack(flags[:, :, None])
-        for flags in (valid, resets)
+        for flags in (padding_mask, resets)
     )
 
     def body(t: tf.Tensor, state: RecurrentState, records: tuple) -> tuple:
@@ -364,7 +366,7 @@ class Recurrent(RecurrentKernels):
         self,
         inputs: tf.Tensor,
         initial_state: RecurrentState | None = None,
-        valid: tf.Tensor | None = None,
+        padding_mask: tf.Tensor | None = None,
         resets: tf.Tensor | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, RecurrentState]:
@@ -373,8 +375,8 @@ class Recurrent(RecurrentKernels):
         Args:
           inputs: `[B, T, I]`.
           initial_state: tuple of `[B, D]`, float32 under mixed bfloat16; None begins with zeros.
-          valid: `[B, T]` bool, False at padding, which never changes the state; None if there is no
-            padding.
+          padding_mask: `[B, T]` bool, False at padding, which never changes the state; None if
+            there is no padding.
           resets: `[B, T]` bool, True at tokens before which the state becomes zeros; None if there
             are none.
           training: whether dropout acts.
@@ -395,7 +397,7 @@ class Recurrent(RecurrentKernels):
             lambda row, state: self.cell.step(row, state, weights),
             initial_state,
             self.project(inputs),
-            valid=None if valid is None else tf.transpose(valid),
+            padding_mask=None if padding_mask is None else tf.transpose(padding_mask),
             resets=None if resets is None else tf.transpose(resets),
             reverse=self.reverse,
         )
@@ -435,16 +437,16 @@ class Bidirectional(keras.layers.Layer):
         )
 
     def call(
-        self, inputs: tf.Tensor, valid: tf.Tensor | None = None
+        self, inputs: tf.Tensor, padding_mask: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, RecurrentState]:
-        """Runs both directions over `inputs` `[B, T, I]`; `valid` as for `Recurrent`.
+        """Runs both directions over `inputs` `[B, T, I]`; `padding_mask` as for `Recurrent`.
 
         Returns:
           the hidden states `[B, T, D]`, and the state of the forward layer after the last step
           next to that of the backward layer after the first, each `[B, D]`.
         """
-        forward, forward_state = self.forward_layer(inputs, valid=valid)
-        backward, backward_state = self.backward_layer(inputs, valid=valid)
+        forward, forward_state = self.forward_layer(inputs, padding_mask=padding_mask)
+        backward, backward_state = self.backward_layer(inputs, padding_mask=padding_mask)
         state = tuple(
             tf.concat(pair, axis=-1) for pair in zip(forward_state, backward_state, strict=True)
         )

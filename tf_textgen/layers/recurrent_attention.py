@@ -39,12 +39,12 @@ class Memory(NamedTuple):
       values: `[B, S, M]` hidden states of the encoder.
       keys: `[B, S, A]` what queries are compared with: the projected values, or the values
         themselves.
-      valid: `[B, S]` bool, False at the padding of the source.
+      padding_mask: `[B, S]` bool, False at the padding of the source.
     """
 
     values: tf.Tensor
     keys: tf.Tensor
-    valid: tf.Tensor
+    padding_mask: tf.Tensor
 
 
 @keras.saving.register_keras_serializable("tf_textgen")
@@ -91,9 +91,11 @@ class AttentionMemory(keras.layers.Layer):
                 f"{width}: expected equal widths; choose luong_general or bahdanau"
             )
 
-    def call(self, values: tf.Tensor, valid: tf.Tensor) -> Memory:
-        """The memory of values `[B, S, M]` with padding if `valid` `[B, S]` is False."""
-        return Memory(values, values if self.projection is None else self.projection(values), valid)
+    def call(self, values: tf.Tensor, padding_mask: tf.Tensor) -> Memory:
+        """The memory of values `[B, S, M]` with padding if `padding_mask` `[B, S]` is False."""
+        return Memory(
+            values, values if self.projection is None else self.projection(values), padding_mask
+        )
 
 
 def dot_attention(
@@ -139,15 +141,15 @@ def additive_attention(
 
 
 def _weighted_mean(scores: tf.Tensor, memory: Memory) -> tuple[tf.Tensor, tf.Tensor]:
-    """Softmax of scores `[B, T, S]` in at least float32 over the valid places, and the mean of the
-    values by it.
+    """Softmax of scores `[B, T, S]` in at least float32 over the places of tokens, and the mean of
+    the values by it.
 
-    A source without a single valid place gets weights and contexts of 0.
+    A source without a single token gets weights and contexts of 0.
     """
     precise = tf.cast(scores, tf.float64 if scores.dtype == tf.float64 else tf.float32)
-    valid = memory.valid[:, None]
-    weights = tf.nn.softmax(tf.where(valid, precise, precise.dtype.min))
-    weights = tf.where(valid, weights, tf.zeros_like(weights))
+    padding_mask = memory.padding_mask[:, None]
+    weights = tf.nn.softmax(tf.where(padding_mask, precise, precise.dtype.min))
+    weights = tf.where(padding_mask, weights, tf.zeros_like(weights))
     return tf.matmul(tf.cast(weights, memory.values.dtype), memory.values), weights
 
 
@@ -193,7 +195,7 @@ class AttentiveRecurrent(recurrent.RecurrentKernels):
         inputs: tf.Tensor,
         memory: Memory,
         initial_state: recurrent.RecurrentState | None = None,
-        valid: tf.Tensor | None = None,
+        padding_mask: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, recurrent.RecurrentState]:
         """Runs the layer over inputs `[B, T, I]` and a memory; the other arguments as for
         `Recurrent`.
@@ -211,7 +213,7 @@ class AttentiveRecurrent(recurrent.RecurrentKernels):
         )
         vector = tf.cast(self.score_vector, self.compute_dtype)[:, 0]
         values, keys = (tf.cast(part, self.compute_dtype) for part in (memory.values, memory.keys))
-        memory = Memory(values, keys, memory.valid)
+        memory = Memory(values, keys, memory.padding_mask)
 
         def step(row: tf.Tensor, state: recurrent.RecurrentState) -> recurrent.RecurrentState:
             query = tf.matmul(tf.cast(state[0], self.compute_dtype), query_kernel)
@@ -220,10 +222,14 @@ class AttentiveRecurrent(recurrent.RecurrentKernels):
             return (*self.cell.step(row, state[:-1], weights), context)
 
         before = tf.zeros([batch, memory.values.shape[-1]], dtype)
-        steps_first = None if valid is None else tf.transpose(valid)
+        steps_first = None if padding_mask is None else tf.transpose(padding_mask)
         # The context is carried next to the state only so that `scan` records it.
         recorded, state = recurrent.scan(
-            step, (*state, before), self.project(inputs), valid=steps_first, record=(0, len(state))
+            step,
+            (*state, before),
+            self.project(inputs),
+            padding_mask=steps_first,
+            record=(0, len(state)),
         )
         outputs, contexts = (
             tf.cast(tf.transpose(steps, [1, 0, 2]), self.compute_dtype) for steps in recorded

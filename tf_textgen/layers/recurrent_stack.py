@@ -87,7 +87,7 @@ class RecurrentStack(keras.layers.Layer):
         self,
         inputs: tf.Tensor,
         states: tuple[RecurrentState, ...] | None = None,
-        valid: tf.Tensor | None = None,
+        padding_mask: tf.Tensor | None = None,
         resets: tf.Tensor | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tuple[RecurrentState, ...]]:
@@ -96,7 +96,7 @@ class RecurrentStack(keras.layers.Layer):
         Args:
           inputs: `[B, T, I]`.
           states: of all layers, bottom first; None begins with zeros.
-          valid, resets, training: as for `Recurrent`.
+          padding_mask, resets, training: as for `Recurrent`.
         """
         outputs = inputs
         last = []
@@ -105,7 +105,11 @@ class RecurrentStack(keras.layers.Layer):
             below = self.dropouts[i - 1](below, training=training) if i else below
             first = None if states is None else states[i]
             hidden, state = layer(
-                below, initial_state=first, valid=valid, resets=resets, training=training
+                below,
+                initial_state=first,
+                padding_mask=padding_mask,
+                resets=resets,
+                training=training,
             )
             outputs = outputs + hidden if self.residual and i else hidden
             last.append(state)

@@ -255,8 +255,10 @@ class TextModel(keras.Model):
         jit_compile: bool | str = "auto",
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
+        loss: None = None,
+        metrics: None = None,
     ) -> None:
-        """Prepares `fit` and `evaluate`; the loss is the model's own.
+        """Prepares `fit` and `evaluate`; loss and metrics are the model's own.
 
         Args:
           optimizer: a Keras optimizer; do not set its `clipnorm` arguments, they clip before
@@ -275,7 +277,17 @@ class TextModel(keras.Model):
           jit_compile: compile with XLA. With several replicas only the forward and backward pass is
             compiled, and only where this is True.
           run_eagerly, steps_per_execution: as in `keras.Model.compile`.
+          loss, metrics: None. The model computes sums over tokens, which Keras' losses and metrics
+            would average by batch.
+
+        Raises:
+          UserError: if an argument is out of its bounds.
         """
+        if loss is not None or metrics is not None:
+            raise UserError(
+                f"compile(loss={loss!r}, metrics={metrics!r}): expected neither, since the model "
+                "has the cross entropy of the next token and its own metrics; leave them out"
+            )
         if not 0.0 <= label_smoothing < 1.0:
             raise UserError(f"label_smoothing={label_smoothing:g}: expected a value in [0, 1)")
         if clip_norm is not None and not clip_norm > 0.0:

@@ -68,8 +68,8 @@ class RNNLM(TextModel):
     def start(self, features: Features, capacity: tf.Tensor | int) -> tuple[tf.Tensor, State]:
         tokens = features["target_tokens"]
         places = tf.shape(tokens)[1]
-        valid = tf.range(places) >= places - features["target_lengths"][:, tf.newaxis]
-        return self._advance(tokens, None, valid)
+        padding_mask = tf.range(places) >= places - features["target_lengths"][:, tf.newaxis]
+        return self._advance(tokens, None, padding_mask)
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         return self._advance(tokens[:, tf.newaxis], state.per_step)
@@ -112,10 +112,12 @@ class RNNLM(TextModel):
         self,
         tokens: tf.Tensor,
         states: tuple[RecurrentState, ...] | None,
-        valid: tf.Tensor | None = None,
+        padding_mask: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, State]:
         """Logits `[B, V]` after the last of tokens `[B, T]`, and the state."""
-        hidden, states = self.recurrent(self.embedding(tokens), states=states, valid=valid)
+        hidden, states = self.recurrent(
+            self.embedding(tokens), states=states, padding_mask=padding_mask
+        )
         return self._logits(hidden[:, -1]), State(states, ())
 
     def _logits(self, hidden: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -88,8 +88,8 @@ class RNNSeq2Seq(TextModel):
         tokens = pair_feature(features, "target_tokens")
         lengths = pair_feature(features, "target_lengths")
         places = tf.shape(tokens)[1]
-        valid = tf.range(places)[None] >= places - lengths[:, None]
-        return self._advance(tokens, State(states, () if memory is None else memory), valid)
+        padding_mask = tf.range(places)[None] >= places - lengths[:, None]
+        return self._advance(tokens, State(states, () if memory is None else memory), padding_mask)
 
     def step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         return self._advance(tokens[:, None], state, None)
@@ -112,11 +112,13 @@ class RNNSeq2Seq(TextModel):
         self, features: Features, training: bool
     ) -> tuple[tuple[RecurrentState, ...], Memory | None]:
         """The decoder's first states, and the memory of the source if there is attention."""
-        values, states, valid = self._read_source(features, training)
+        values, states, padding_mask = self._read_source(features, training)
         states = self.bridge(states)
         if isinstance(self.decoder, InputFeedingDecoder):
             states = self.decoder.begin(states)
-        return states, None if self.memory is None else self.memory(values, valid=valid)
+        return states, None if self.memory is None else self.memory(
+            values, padding_mask=padding_mask
+        )
 
     def _read_source(
         self, features: Features, training: bool
@@ -126,33 +128,35 @@ class RNNSeq2Seq(TextModel):
         """
         tokens = pair_feature(features, "source_tokens")
         lengths = pair_feature(features, "source_lengths")
-        valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
+        padding_mask = tf.sequence_mask(lengths, tf.shape(tokens)[1])
         embedded = self.source_dropout(self.source_embedding(tokens), training=training)
-        return *self.encoder(embedded, valid=valid, training=training), valid
+        return *self.encoder(embedded, padding_mask=padding_mask, training=training), padding_mask
 
     def _decode(
         self,
         embedded: tf.Tensor,
         states: tuple[RecurrentState, ...],
         memory: Memory | None,
-        valid: tf.Tensor | None = None,
+        padding_mask: tf.Tensor | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor | None, tuple[RecurrentState, ...]]:
         """Returns the result of `Decoder.call`, of either decoder."""
         if isinstance(self.decoder, InputFeedingDecoder):
             vectors, states = self.decoder(
-                embedded, memory, states=states, valid=valid, training=training
+                embedded, memory, states=states, padding_mask=padding_mask, training=training
             )
             return vectors, None, states
-        return self.decoder(embedded, states=states, memory=memory, valid=valid, training=training)
+        return self.decoder(
+            embedded, states=states, memory=memory, padding_mask=padding_mask, training=training
+        )
 
     def _advance(
-        self, tokens: tf.Tensor, state: State, valid: tf.Tensor | None
+        self, tokens: tf.Tensor, state: State, padding_mask: tf.Tensor | None
     ) -> tuple[tf.Tensor, State]:
         """Reads tokens `[B, T]`: logits `[B, V]` after the last one and the new state."""
         memory = state.per_source or None
         embedded = self.target_embedding(tokens)
-        hidden, contexts, states = self._decode(embedded, state.per_step, memory, valid)
+        hidden, contexts, states = self._decode(embedded, state.per_step, memory, padding_mask)
         contexts = None if contexts is None else contexts[:, -1:]
         logits = self._logits(hidden[:, -1:], embedded[:, -1:], contexts, memory, training=False)
         return logits[:, 0], State(states, state.per_source)
@@ -213,7 +217,7 @@ class Encoder(keras.layers.Layer):
         self.residual = config.residual
 
     def call(
-        self, inputs: tf.Tensor, valid: tf.Tensor, training: bool = False
+        self, inputs: tf.Tensor, padding_mask: tf.Tensor, training: bool = False
     ) -> tuple[tf.Tensor, tuple[RecurrentState, ...]]:
         """The top layer's outputs `[B, S, M]` and the last state of every layer, from
         `[B, S, E]`.
@@ -222,7 +226,7 @@ class Encoder(keras.layers.Layer):
         states = []
         for i, layer in enumerate(self.stack):
             below = self.dropouts[i - 1](outputs, training=training) if i else outputs
-            hidden, state = layer(below, valid=valid)
+            hidden, state = layer(below, padding_mask=padding_mask)
             outputs = outputs + hidden if self.residual and i else hidden
             states.append(state)
         return outputs, tuple(states)
@@ -256,7 +260,7 @@ class Decoder(keras.layers.Layer):
         inputs: tf.Tensor,
         states: tuple[RecurrentState, ...],
         memory: Memory | None = None,
-        valid: tf.Tensor | None = None,
+        padding_mask: tf.Tensor | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor | None, tuple[RecurrentState, ...]]:
         """Runs over `[B, T, E]` from the states of all layers.
@@ -268,15 +272,17 @@ class Decoder(keras.layers.Layer):
         contexts = None
         if self.attentive:
             outputs, contexts, state = self.stack[0](
-                inputs, memory, initial_state=states[0], valid=valid
+                inputs, memory, initial_state=states[0], padding_mask=padding_mask
             )
         else:
-            outputs, state = self.stack[0](inputs, initial_state=states[0], valid=valid)
+            outputs, state = self.stack[0](
+                inputs, initial_state=states[0], padding_mask=padding_mask
+            )
         last = [state]
         for layer, dropout, first in zip(self.stack[1:], self.dropouts, states[1:], strict=True):
             below = outputs if contexts is None else tf.concat([outputs, contexts], axis=-1)
             hidden, state = layer(
-                dropout(below, training=training), initial_state=first, valid=valid
+                dropout(below, training=training), initial_state=first, padding_mask=padding_mask
             )
             outputs = outputs + hidden if self.residual else hidden
             last.append(state)

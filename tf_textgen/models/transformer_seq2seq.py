@@ -32,7 +32,7 @@ class TransformerSeq2Seq(TextModel):
 
     The state of `start` and `step`: `per_step` holds the decoder's caches and `slot` `[B]`, the one
     all rows write next; `per_source` holds `padding` `[B]`, the number of slots left of the prompt,
-    and of the source `valid` `[B, S]` and `memory`, the keys and values of each block's
+    and of the source `padding_mask` `[B, S]` and `memory`, the keys and values of each block's
     cross-attention, projected once. Rotary positions turn
     self-attention only: distances between places of two languages mean nothing.
 
@@ -134,12 +134,12 @@ class TransformerSeq2Seq(TextModel):
         return self._read_source(features)[0]
 
     def _encode(self, features: Features, training: bool = False) -> dict[str, Any]:
-        """The source as decoding reads it: `valid` `[B, S]` bool, and `memory`, keys and values
-        of each block.
+        """The source as decoding reads it: `padding_mask` `[B, S]` bool, and `memory`, keys and
+        values of each block.
         """
-        encoded, valid = self._read_source(features, training)
+        encoded, padding_mask = self._read_source(features, training)
         return {
-            "valid": valid,
+            "padding_mask": padding_mask,
             "memory": tuple(
                 block.cross_attention.project(encoded) for block in self.decoder.blocks
             ),
@@ -152,12 +152,12 @@ class TransformerSeq2Seq(TextModel):
         tokens = pair_feature(features, "source_tokens")
         lengths = pair_feature(features, "source_lengths")
         check_length(self.config, tokens)
-        valid = tf.sequence_mask(lengths, tf.shape(tokens)[1])
+        padding_mask = tf.sequence_mask(lengths, tf.shape(tokens)[1])
         positions = tf.zeros_like(tokens) + tf.range(tf.shape(tokens)[1])
-        bias = attention_bias(valid[:, tf.newaxis])
+        bias = attention_bias(padding_mask[:, tf.newaxis])
         return self.encoder(self.source_embedding(tokens), positions, bias, training=training)[
             0
-        ], valid
+        ], padding_mask
 
     def _decode(
         self,
@@ -177,7 +177,7 @@ class TransformerSeq2Seq(TextModel):
             positions,
             attention_bias(attention_mask),
             memory=source["memory"],
-            memory_bias=attention_bias(source["valid"][:, tf.newaxis]),
+            memory_bias=attention_bias(source["padding_mask"][:, tf.newaxis]),
             caches=caches,
             slot=slot,
             training=training,
