@@ -125,7 +125,7 @@ class Launcher:
         try:
             while self._watch():
                 _relay(pipes, _TICK_S)
-            # What the workers wrote before they ended is still in the pipes.
+            # The last output of the workers is still in the pipes.
             while _relay(pipes, 0.0):
                 pass
         finally:

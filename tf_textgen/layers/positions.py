@@ -90,8 +90,8 @@ def rotation(positions: tf.Tensor, head_width: int, base: float = 10000.0) -> Ro
 def rotate(heads: tf.Tensor, angles: Rotation) -> tf.Tensor:
     """Turns column i of the first half with column i of the second by one angle, in float32.
 
-    The product of a rotated query with a rotated key depends on the distance of their positions
-    alone.
+    The product of a rotated query with a rotated key depends only on the distance of their
+    positions.
 
     Args:
       heads: `[B, N, T, H]`.

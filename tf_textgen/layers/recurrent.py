@@ -248,7 +248,7 @@ def scan(
 
 class PerGate:
     """Initializer that draws the `[I, D]` block of each gate on its own, with the fans of that
-    block alone.
+    block.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a model costs, from its configuration alone. Does not import TensorFlow."""
+"""The costs of a model, from its configuration only. Does not import TensorFlow."""
 
 from __future__ import annotations
 

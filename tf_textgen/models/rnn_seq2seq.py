@@ -236,8 +236,8 @@ class Decoder(keras.layers.Layer):
     """Stacked recurrent layers over the target.
 
     With bahdanau attention the bottom layer looks at the memory and all layers above read its
-    contexts next to the outputs of the layer below (Wu et al. 2016, section 3), so that one layer
-    alone has attention in its loop.
+    contexts next to the outputs of the layer below (Wu et al. 2016, section 3), so that only one
+    layer has attention in its loop.
     """
 
     def __init__(self, config: RNNSeq2SeqConfig, *, seed: int | None = None, **kwargs: Any) -> None:

@@ -154,7 +154,7 @@ class RunFolder:
             write_config(self.path, config)
 
     def record(self) -> dict[str, Any] | None:
-        """`run.json`, or None before a run has ended or where it is damaged: the next record takes
+        """`run.json`, or None before a run has ended or if it is damaged: the next record takes
         its place.
         """
         return read_record(self.path)

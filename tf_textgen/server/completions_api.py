@@ -152,18 +152,18 @@ async def _events(exchange: Exchange, document: Mapping[str, Any]) -> AsyncItera
             "state": np.full(len(rows), b"", object),
             "chunk_tokens": np.full(len(rows), CHUNK_TOKENS, np.int32),
         }
-        begun = False
+        has_started = False
         while len(rows):
             try:
                 asked = exchange.ask(served, CHUNK_SIGNATURE, inputs)
                 outputs = await asyncio.wait_for(asked, exchange.config.deadline_s)
                 _check_rows(outputs, wish)
             except Exception as error:
-                if not begun:
+                if not has_started:
                     raise
                 yield _event(error_body(exchange.refusal(error)))
                 return
-            begun = True
+            has_started = True
             choices = []
             for at, row in enumerate(rows):
                 text = outputs["text"][at].decode()

@@ -1,4 +1,4 @@
-"""What the local server listens to and how much it takes. Does not import TensorFlow."""
+"""The address and the limits of the local server. Does not import TensorFlow."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def make_sampler(
 
     def sample(step: int) -> str:
         texts = generator.generate(prompts, decoding)
-        # Behind a prompt of several lines a reader could not see where the text begins.
+        # Behind a prompt of several lines a reader could not find the start of the text.
         shown = [(text.prompt, "--> " if "\n" in text.prompt else "", text.text) for text in texts]
         return "\n".join(f"--- {prompt}\n{sign}{text}" for prompt, sign, text in shown)
 

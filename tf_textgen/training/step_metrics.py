@@ -129,7 +129,7 @@ class Meter(RunCallback):
 
 
 def diverged(what: str, checkpoints: Checkpoints) -> UserError:
-    """The error for numbers that are none; names the last good checkpoint and what helps."""
+    """The error for a loss or a norm that is not a number, with the last good checkpoint."""
     good = checkpoints.newest_whole()
     kept = (
         f"the last good checkpoint is of step {good}"
