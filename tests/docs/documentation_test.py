@@ -18,6 +18,8 @@ OTHER_FLAGS = {
     "flagfile",
     "debug",
     "decoding.top_n_sigma",
+    "window_lm.window",
+    "thorough",
     "helpshort",
     "logdir",
     "rest_api_port",
