@@ -293,7 +293,7 @@ def test_no_request_is_without_rows(client, serving):
     assert len(serving.requests) == before
     signature = client.metadata().signatures["tokenize"]
     with pytest.raises(InvalidRequest, match=r"^tokenize: no rows came; expected at least one"):
-        client._predict(signature, {"text": []}, None, client._deadline(1.0))
+        client._transport.predict(signature, {"text": []}, None, client._deadline(1.0))
     assert not predicts(serving)
 
 

@@ -10,7 +10,7 @@ import math
 
 import pytest
 
-from tf_textgen.client import text_client
+from tf_textgen.client import repeating, text_client
 from tf_textgen.client.rest_client import InvalidRequest, ModelNotFound
 
 PROMPTS = ["a cat", "从前有一个🙂", "", 'naïve "quoted" \\ and\ttab\nline']
@@ -28,7 +28,8 @@ def client(connect):
 def pauses(monkeypatch):
     """The pauses between attempts, which take no time."""
     taken = []
-    monkeypatch.setattr(text_client, "sleep", taken.append)
+    for module in (repeating, text_client):
+        monkeypatch.setattr(module, "sleep", taken.append)
     return taken
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from time import sleep
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tf_textgen.client import results as client_results
 from tf_textgen.client.errors import (
@@ -19,9 +18,9 @@ from tf_textgen.client.errors import (
     ServerUnavailable,
     ServingError,
     StreamInterrupted,
-    TooManyRows,
 )
 from tf_textgen.client.inputs import DEFAULTS, as_input, check_texts, inputs_of
+from tf_textgen.client.repeating import RepeatingTransport
 from tf_textgen.client.results import (
     Completion,
     ModelMetadata,
@@ -31,43 +30,13 @@ from tf_textgen.client.results import (
     Tokens,
     VersionStatus,
 )
+from tf_textgen.client.transport import Transport
 from tf_textgen.decoding.parameter_table import sample_seed
 
 AskedT = TypeVar("AskedT")
 ResultT = TypeVar("ResultT")
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
 _POLL_S = 0.1
 _BOUND = re.compile(r"expected an integer from 1 to (\d+)")
-
-
-class Transport(Protocol):
-    """One way to a served model; each method makes one attempt and raises errors of
-    `client_errors`.
-    """
-
-    # The address and the model, for messages.
-    where: str
-
-    def predict(
-        self,
-        signature: Signature,
-        inputs: Mapping[str, list[Any]],
-        version: int | None,
-        deadline: Deadline,
-    ) -> Mapping[str, Any]:
-        """The outputs of a signature by name, as nested lists; `version` None is the one that the
-        client asks.
-        """
-
-    def metadata(self, deadline: Deadline) -> ModelMetadata:
-        """The signatures of the version that answers."""
-
-    def status(self, deadline: Deadline) -> list[VersionStatus]:
-        """The state of each version."""
-
-    def close(self) -> None:
-        """Ends all connections."""
 
 
 class _Question(NamedTuple):
@@ -127,9 +96,9 @@ class TextClient:
     def __init__(self, transport: Transport, *, timeout_s: float, retries: int) -> None:
         if retries < 0:
             raise InvalidRequest(f"retries={retries}: expected 0 or more")
-        self._transport = transport
+        self._once = transport
+        self._transport = RepeatingTransport(transport, retries)
         self._timeout_s = timeout_s
-        self._retries = retries
         self._known: ModelMetadata | None = None
         self._max_new_tokens = int(DEFAULTS["max_new_tokens"])
         self._deadline(None)
@@ -295,12 +264,12 @@ class TextClient:
     def status(self, *, timeout_s: float | None = None) -> list[VersionStatus]:
         """The state of each version that the server knows, the newest first."""
         deadline = self._deadline(timeout_s)
-        return self._tried(lambda: self._transport.status(deadline), deadline)
+        return self._transport.status(deadline)
 
     def metadata(self, *, timeout_s: float | None = None) -> ModelMetadata:
         """The version that answers, with its signatures, asked again."""
         deadline = self._deadline(timeout_s)
-        self._known = self._tried(lambda: self._transport.metadata(deadline), deadline)
+        self._known = self._transport.metadata(deadline)
         return self._known
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> None:
@@ -313,7 +282,7 @@ class TextClient:
         last = "nothing answered"
         while True:
             try:
-                statuses = self._transport.status(deadline)
+                statuses = self._once.status(deadline)
                 if any(status.state == "AVAILABLE" for status in statuses):
                     return
                 states = (
@@ -448,7 +417,7 @@ class TextClient:
         signature = self._signature(name, deadline)
         inputs = inputs_of(signature, columns, parameters)
         try:
-            answer = self._predict(signature, inputs, version, deadline)
+            answer = self._transport.predict(signature, inputs, version, deadline)
         except InvalidRequest:
             # A version that was rolled out meanwhile may take other inputs.
             self._known = None
@@ -456,63 +425,14 @@ class TextClient:
             if renewed.inputs.keys() == signature.inputs.keys():
                 raise
             inputs = inputs_of(renewed, columns, parameters)
-            answer = self._predict(renewed, inputs, version, deadline)
+            answer = self._transport.predict(renewed, inputs, version, deadline)
         rows = len(next(iter(columns.values())))
         client_results.check_answer(answer, outputs, rows, self._transport.where)
         client_results.check_refusals(answer, inputs)
         return answer
 
-    def _predict(
-        self,
-        signature: Signature,
-        inputs: Mapping[str, list[Any]],
-        version: int | None,
-        deadline: Deadline,
-    ) -> Mapping[str, Any]:
-        """The outputs for all rows, from several requests if the server takes no more at once."""
-        rows = len(next(iter(inputs.values())))
-        if rows == 0:
-            raise InvalidRequest(
-                f"{signature.name}: no rows came; expected at least one, since a server never "
-                "answers a request without rows"
-            )
-        try:
-            return self._predict_at_once(signature, inputs, version, deadline)
-        except TooManyRows as error:
-            size = error.most_rows
-            if not 1 <= size < rows:
-                raise
-        answers = []
-        for start in range(0, rows, size):
-            part = {name: values[start : start + size] for name, values in inputs.items()}
-            answer = self._predict(signature, part, version, deadline)
-            part_rows = min(size, rows - start)
-            client_results.check_answer(
-                answer, [*signature.outputs], part_rows, self._transport.where
-            )
-            answers.append(answer)
-        return client_results.joined(answers)
-
-    def _predict_at_once(
-        self,
-        signature: Signature,
-        inputs: Mapping[str, list[Any]],
-        version: int | None,
-        deadline: Deadline,
-    ) -> Mapping[str, Any]:
-        def attempt() -> Mapping[str, Any]:
-            return self._transport.predict(signature, inputs, version, deadline)
-
-        try:
-            return self._tried(attempt, deadline)
-        except InvalidRequest as error:
-            if not error.may_retry:
-                raise
-        # The other request is most likely not in the next batch.
-        return self._tried(attempt, deadline)
-
     def _signature(self, name: str, deadline: Deadline) -> Signature:
-        known = self._known or self._tried(lambda: self._transport.metadata(deadline), deadline)
+        known = self._known or self._transport.metadata(deadline)
         self._known = known
         if name not in known.signatures:
             names = ", ".join(sorted(known.signatures))
@@ -521,23 +441,6 @@ class TextClient:
                 f"{names}; expected an export that has it: export the run again as it needs to be"
             )
         return known.signatures[name]
-
-    def _tried(self, attempt: Callable[[], ResultT], deadline: Deadline) -> ResultT:
-        """`attempt` until it succeeds, may not be tried again, or the next pause would end behind
-        the deadline.
-        """
-        longest = FIRST_PAUSE_S
-        for left in reversed(range(self._retries + 1)):
-            try:
-                return attempt()
-            except (ServerUnavailable, Overloaded) as error:
-                # Half of the pause is random, lest all clients come back at once.
-                pause = max(random.uniform(longest / 2, longest), error.retry_after_s)
-                if not left or not error.may_retry or pause >= deadline.left():
-                    raise
-            sleep(pause)
-            longest = min(2 * longest, LONGEST_PAUSE_S)
-        raise AssertionError("the last attempt returns or raises")
 
     def _deadline(self, timeout_s: float | None) -> Deadline:
         return Deadline(self._timeout_s if timeout_s is None else timeout_s, self._transport.where)
