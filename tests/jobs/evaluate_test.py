@@ -57,6 +57,24 @@ def test_files_that_changed_since_the_training_are_an_error(job, text_run, tmp_p
     metrics_of(job("evaluate", f"--run.dir={run}", "--json", f"--file={other}"))
 
 
+def test_another_file_of_the_name_in_the_current_folder_is_not_judged(
+    job, text_run, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    shutil.copytree(text_run, run)
+    config = json.loads((run / "config.json").read_text())
+    (own,) = config["data"]["valid"]
+    config["data"]["valid"] = ["text.txt"]
+    (run / "config.json").write_text(json.dumps({**config, "paths": {"text.txt": own}}))
+    expected = metrics_of(job("evaluate", f"--run.dir={text_run}", "--json"))
+    write(tmp_path / "text.txt", "other")
+    monkeypatch.chdir(tmp_path)
+    code, lines, errors = job("evaluate", f"--run.dir={run}", "--json")
+    assert code == 0 and json.loads(lines[-1]) == expected
+    (note,) = errors
+    assert "note: text.txt in the current folder is another file" in note and own in note
+
+
 def test_replies_cost_what_they_score(evaluate_pairs, job, dialogue_run, tmp_path):
     write(tmp_path / "a.tsv", "9\thi you\thello\tbye now\n")
     found = metrics_of(evaluate_pairs("--json", f"--file={tmp_path}/a.tsv"))

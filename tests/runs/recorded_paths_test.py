@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from tf_textgen.data.data_config import DataConfig
-from tf_textgen.runs.recorded_paths import locate_data
+from tf_textgen.runs.recorded_paths import locate_data, other_files
 
 
 def write(path, text):
@@ -35,6 +35,20 @@ def test_from_another_folder_the_absolute_path_is_used(tmp_path, monkeypatch, re
         assert locate_data(data, paths, checksums("trained")).train == (str(text),)
     monkeypatch.chdir(tmp_path / "a")
     assert locate_data(data, paths, checksums("trained")) == data
+
+
+def test_files_of_the_current_folder_that_are_not_the_runs_are_named(
+    tmp_path, monkeypatch, recorded
+):
+    data, paths = recorded
+    write(tmp_path / "a" / "d" / "text.txt", "trained")
+    write(tmp_path / "b" / "d" / "text.txt", "other")
+    (tmp_path / "c").mkdir()
+    for folder, expected in (("a", []), ("b", [*paths.items()]), ("c", [])):
+        monkeypatch.chdir(tmp_path / folder)
+        assert other_files(data.train, paths) == expected
+    # A run of 0.1.0 has no absolute paths.
+    assert other_files(data.train, {}) == []
 
 
 def test_files_that_were_moved_are_found_from_the_current_folder(tmp_path, monkeypatch, recorded):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from tf_textgen.errors import UserError
 from tf_textgen.models import model_kind
 from tf_textgen.objectives.perplexity import bits_per_byte, perplexity
 from tf_textgen.runs import loading
+from tf_textgen.runs.recorded_paths import other_files
 from tf_textgen.runs.run_folder import LoadedRun
 from tf_textgen.runs.xla import use_xla
 
@@ -105,7 +107,11 @@ def _check_unchanged(run: LoadedRun, data: DataConfig, text: TokenizedSplit) -> 
     recorded = run.config.files.get(text.name)
     sources = ("train", "train_target") if text.is_cut else (text.name, f"{text.name}_target")
     is_own = all(getattr(data, name) == getattr(trained, name) for name in sources)
-    if recorded is None or not is_own:
+    if not is_own:
+        return
+    for name in sources:
+        _note_other_files(getattr(run.config.data, name), getattr(data, name), run.config.paths)
+    if recorded is None:
         return
     before = _digests(recorded)
     now = _digests(text.shards.manifest["files"])
@@ -120,6 +126,19 @@ def _check_unchanged(run: LoadedRun, data: DataConfig, text: TokenizedSplit) -> 
             f"--split={text.name} has {len(now)} files, expected the {len(before)} of the "
             "training; restore them, or name other text with --file"
         )
+
+
+def _note_other_files(
+    given: Sequence[str], located: Sequence[str], paths: Mapping[str, str]
+) -> None:
+    """Prints which files are read, if the paths of the run name others in the current folder."""
+    for path, absolute in other_files(given, paths):
+        if absolute in located:
+            print(
+                f"note: {path} in the current folder is another file; the file of the run, "
+                f"{absolute}, is read",
+                file=sys.stderr,
+            )
 
 
 def _digests(files: Sequence[Sequence[Mapping[str, Any]]]) -> list[tuple[str, str]]:

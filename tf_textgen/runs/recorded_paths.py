@@ -54,6 +54,21 @@ def locate_data(data: DataConfig, paths: Mapping[str, str], checksums: Checksums
     return dataclasses.replace(data, **located)
 
 
+def other_files(given: Sequence[str], paths: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Returns the given and the absolute path of files that are not those of the current folder.
+
+    Args:
+      given: as they were recorded.
+      paths: given path -> absolute path.
+    """
+    found = []
+    for path in given:
+        here = _files([path])
+        if here and here != _files([paths.get(path, path)]):
+            found.append((path, paths[path]))
+    return found
+
+
 def locate_recipe(recipe: Recipe, paths: Mapping[str, str], checksums: Checksums) -> Recipe:
     """Returns a recorded recipe with the paths by which its files are found now."""
     located: dict[str, Any] = {}
