@@ -1,4 +1,4 @@
-# make quickstart   train, evaluate, sample and serve a first model (about 5 minutes after the installation)
+# make quickstart   train, evaluate, sample and serve a first model (about 6 minutes)
 # make test         the tests, in less than 10 minutes on two cores
 # make thorough     those of further models, those that take long, those that an upgrade alone can change
 # make check        lint, format, types
